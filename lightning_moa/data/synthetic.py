@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,8 @@ from lightning_moa.errors import UserError
 from lightning_moa.world import ExactFront, World
 
 DEFAULT_OBJECTIVES = ("helpful", "harmless")
+MOST_REPEATS = 16
+"""Largest denominator of the share of risky prompts."""
 TILTS = 8
 """How many random preferences the tilted responses come from."""
 
@@ -70,11 +73,18 @@ class Synthetic(PreferenceData):
         return prompts, self.world.sample_responses(prompts, rng)
 
     def prompt_list(self, split: str) -> list[str]:
-        """Prompts to sample responses to, each of the world's prompts about equally often.
+        """Prompts to sample responses to: the risky ones are `risky_share` of them (rounded to a simple fraction),
+        each risky prompt about equally often, and so each benign one.
 
         As many as there are held-out pairs; they repeat, since a response is one draw among many.
         """
-        distinct = sorted(set(self.world.sample_prompts(20_000, np.random.default_rng(0))))
+        kinds = sorted(set(self.world.sample_prompts(20_000, np.random.default_rng(0))))
+        share = Fraction(self.config.risky_share).limit_denominator(MOST_REPEATS)
+        repeats = (share.denominator - share.numerator, share.numerator)
+        risky = self.world.is_risky(kinds)
+        distinct = [
+            prompt for prompt, kind in zip(kinds, risky, strict=True) for _ in range(repeats[int(kind)])
+        ]
         rng = np.random.default_rng([self.config.seed, 5 if split == "train" else 6])
         rounds = -(-self._at_most(self.config.eval_pairs) // len(distinct))
         return [distinct[i] for _ in range(rounds) for i in rng.permutation(len(distinct))]

@@ -10,11 +10,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from lightning_moa.aggregation import Aggregator
+from lightning_moa.aggregation import Aggregator, GradientAggregator
+from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.pareto import check_preference
-from lightning_moa.policies import Policy
+from lightning_moa.policies import Policy, Probe
 
 
 class Alignment(L.LightningModule, ABC):
@@ -35,6 +36,8 @@ class Alignment(L.LightningModule, ABC):
         accumulate: batches whose gradients make an update.
         grad_clip: largest norm of an update's gradient; 0 does not clip.
         orthogonality: weight of the policy's own orthogonality penalty; 0 leaves it out.
+        probe: which tensors' gradients a gradient-based aggregator looks at, see `Probe`; None for other aggregators.
+        watch: records all objectives' gradients now and then; None doesn't.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Alignment(L.LightningModule, ABC):
         accumulate: int = 1,
         grad_clip: float = 0.0,
         orthogonality: float = 0.0,
+        probe: str | None = None,
+        watch: GradientWatch | None = None,
     ) -> None:
         super().__init__()
         # Gradient-based aggregation looks at several gradients before an update, and PPO makes several updates.
@@ -64,15 +69,26 @@ class Alignment(L.LightningModule, ABC):
         self.accumulate = accumulate
         self.grad_clip = grad_clip
         self.orthogonality = orthogonality
+        self.probe = None if probe is None else Probe(policy, probe)
+        self.watch = watch
         self._held: list[tuple[Tensor, list[Any]]] = []
 
     @abstractmethod
     def preference(self, step: int) -> Tensor:
         """The preference of a batch: (m,), or (g, m) for g equal shares of it. `step` counts batches."""
 
+    def settled(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
+        """What a batch is trained for and on, for methods whose weights hang on what was sampled."""
+        return preference, list(parts)
+
+    def logs(self) -> dict[str, float | Tensor]:
+        """Numbers about the last batch that the method itself has, worth a column in the log."""
+        return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         preference = self.preference(batch_idx).to(self.device)
-        parts = list(self.objective.parts(self.policy, batch, preference, batch_idx))
+        sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
+        preference, parts = self.settled(preference, sampled)
         self._held.append((preference, parts))
         if len(self._held) < self.accumulate:
             return
@@ -85,13 +101,21 @@ class Alignment(L.LightningModule, ABC):
             self._update()
         means = torch.stack([loss.reshape(-1, loss.shape[-1]).mean(0) for loss in losses]).mean(0)
         self.log_dict(
-            {**{f"loss_{i}": loss for i, loss in enumerate(means)}, **self.objective.logs()}, sync_dist=True
+            {
+                **{f"loss_{i}": loss for i, loss in enumerate(means)},
+                **self.objective.logs(),
+                **self.logs(),
+            },
+            sync_dist=True,
         )
 
     def _backward(self, part: Any, preference: Tensor) -> Tensor:
         """Add a batch's share to the gradients; its losses, without gradient."""
         losses = self.objective.losses(self.policy, part, preference)
-        total = self.aggregator(losses, preference, self.policy.trainable_parameters())
+        probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
+        total = self.aggregator(losses, preference, probed)
+        if self.watch is not None and self.watch.due:
+            self.watch.look(losses, total)
         shared = self.objective.shared_loss(self.policy, part, preference)
         if shared is not None:
             total = total + shared
@@ -107,6 +131,7 @@ class Alignment(L.LightningModule, ABC):
 
     def _update(self) -> None:
         optimisers, schedules = self.optimizers(), self.lr_schedulers()
+        before = [] if self.watch is None else self.watch.before_step()
         pairs = zip(_listed(optimisers), _listed(schedules), strict=True)
         for optimiser, schedule in pairs:
             if self.grad_clip:
@@ -114,6 +139,8 @@ class Alignment(L.LightningModule, ABC):
             optimiser.step()
             optimiser.zero_grad()
             schedule.step()
+        if self.watch is not None:
+            self.watch.after_step(before)
 
     def configure_optimizers(self) -> Any:
         made = [self.make_optimiser(self.policy.trainable_parameters())]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,29 +22,53 @@ class Product:
     module: str
     """The LightningModule."""
     policy: str
-    """'steered': SVD-LoRA with the preference among its singular values; 'fixed': SVD-LoRA of rank k + 1."""
+    """'steered': SVD-LoRA with the preference among its singular values; 'fixed': SVD-LoRA of rank k + 1; 'lora': LoRA
+    of rank k."""
     objective: str
     """'dpo' or 'ppo': the name of its settings in a study's configuration, and of its builder."""
     aggregation: str
     trained_on: str
-    """'sampled': one policy, preferences drawn; 'corners': one per objective; 'grid': one per grid point; 'centre':
-    one, for equal weights."""
+    """'sampled': one policy, preferences drawn; 'corners': one per objective; 'grid': one per grid point; 'interior':
+    one per grid point without a zero; 'centre': one, for equal weights; 'corner': one, for the objective `corner`;
+    'given': one for each of `preferences`."""
     deployed_as: str
     """'steered': the policy takes the preference; 'soup': the policies' updates are interpolated; 'nearest':
-    the policy trained for the preference is taken; 'alone': one policy, whatever the preference."""
+    the policy trained for the preference is taken; 'alone': one policy, whatever the preference (or several, each
+    measured by itself)."""
     fixed_scale: float | None = None
     """Keeps a steered policy's factor on the preference at this value; None leaves it as the study says (learned)."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the aggregation's class."""
+    probe: str | None = None
+    """For an aggregation that looks at gradients, whose: 'study', as the study's `probe` says, or one of that option's
+    values; None for the others."""
+    weigh: str | None = None
+    """Where PPO lets the weights act, where the method leaves no choice; None: as the study says."""
+    section: str | None = None
+    """The section of the study's configuration that holds the LightningModule's own arguments; None: it has none."""
+    corner: int = 0
+    preferences: tuple[tuple[float, ...], ...] = ()
 
     def training_preferences(self, m: int, step: float) -> list[list[float] | None]:
         """The preference that each of its policies is trained for; None is one policy for all."""
         if self.trained_on == "sampled":
             return [None]
-        if self.trained_on == "centre":
-            return [[1 / m] * m]
-        if self.trained_on not in ("corners", "grid"):
-            raise UserError(f"trained_on={self.trained_on}: allowed are sampled, corners, grid, centre")
-        rows = np.eye(m) if self.trained_on == "corners" else preference_grid(m, step)
-        return [[float(value) for value in row] for row in rows]
+        grid = preference_grid(m, step)
+        rows = {
+            "corners": np.eye(m),
+            "grid": grid,
+            "interior": grid[(grid > 0).all(axis=1)],
+            "centre": np.full((1, m), 1 / m),
+            "corner": np.eye(m)[self.corner : self.corner + 1],
+            "given": np.array(self.preferences),
+        }
+        if self.trained_on not in rows:
+            raise UserError(f"trained_on={self.trained_on}: allowed are sampled, {', '.join(rows)}")
+        if not len(rows[self.trained_on]):
+            raise UserError(
+                f"trained_on={self.trained_on}: no preference of {m} objectives is left to train for"
+            )
+        return [[float(value) for value in row] for row in rows[self.trained_on]]
 
 
 _LINEAR = "lightning_moa.aggregation.linear:Linear"
@@ -60,3 +86,43 @@ PANACEA_PPO = Product(_PANACEA, "steered", "ppo", _LINEAR, "sampled", "steered")
 REWARDED_SOUPS_PPO = Product(_SOUPS, "fixed", "ppo", _LINEAR, "corners", "soup")
 DPS_PPO = Product(_DPS, "fixed", "ppo", _LINEAR, "grid", "nearest")
 SINGLE_OBJECTIVE_PPO = Product(_DPS, "fixed", "ppo", _LINEAR, "centre", "alone")
+
+
+def _of(method: str, aggregation: str, trained_on: str, deployed_as: str, **options: Any) -> Product:
+    """One that looks at gradients: PPO's m losses stay apart, so that each has a gradient of its own."""
+    return Product(
+        f"lightning_moa.methods.{method}",
+        "lora",
+        "ppo",
+        f"lightning_moa.aggregation.gapo:{aggregation}",
+        trained_on,
+        deployed_as,
+        options=options,
+        probe="study",
+        weigh="surrogates",
+    )
+
+
+MGDA_PPO = _of("mgda:MGDA", "MGDA", "centre", "alone")
+GAPO_P1_PPO = _of("gapo:GAPO", "GAPO", "centre", "alone", p=1.0)
+GAPO_P2_PPO = _of("gapo:GAPO", "GAPO", "centre", "alone", p=2.0)
+PGAPO_PPO = _of("pgapo:PGAPO", "PGAPO", "interior", "nearest")
+
+MORLHF_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "interior", "nearest")
+LINEAR_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "centre", "alone")
+SOUPS_OF_LORAS_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "corners", "soup")
+SAFE_RLHF_PPO = Product(
+    "lightning_moa.methods.safe_rlhf:SafeRLHF",
+    "lora",
+    "ppo",
+    _LINEAR,
+    "centre",
+    "alone",
+    weigh="advantages",
+    section="lagrangian",
+)
+
+
+def ppo_on_one(objective: int) -> Product:
+    """PPO on one objective alone, by its place among them: PPO-H and PPO-S of GAPO's paper."""
+    return Product(_DPS, "lora", "ppo", _LINEAR, "corner", "alone", corner=objective)

@@ -15,10 +15,11 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.demonstrations import demonstrations
 from lightning_moa.errors import UserError
 from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import DPO, PPO, Objective, PPOSettings
 from lightning_moa.objectives.ppo import GivenResponses
 from lightning_moa.objectives.rollout import Sampling
-from lightning_moa.policies import AdapterPolicy, Policy, SVDLoRA
+from lightning_moa.policies import AdapterPolicy, LoRA, Policy, SVDLoRA
 from lightning_moa.policies.critic import Critic
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.study.loading import HubChoice, device_of, learned_rewards, moved
@@ -54,11 +55,15 @@ def build_policy(spec: Spec, base: Policy, m: int) -> AdapterPolicy:
     adapter = spec["adapter"]
     shared = {key: adapter[key] for key in ("scaling", "targets", "dropout")} | {"seed": spec["seed"]}
     if spec["policy"] == "steered":
-        policy = SVDLoRA(base.model, k=adapter["rank"], m=m, fixed_scale=adapter["fixed_scale"], **shared)
+        policy: AdapterPolicy = SVDLoRA(
+            base.model, k=adapter["rank"], m=m, fixed_scale=adapter["fixed_scale"], **shared
+        )
+    elif spec["policy"] == "lora":
+        policy = LoRA(base.model, adapter["rank"], **shared)
     elif spec["policy"] == "fixed":
         policy = SVDLoRA(base.model, k=adapter["rank"] + 1, m=0, **shared)
     else:
-        raise UserError(f"policy={spec['policy']}: allowed are steered, fixed")
+        raise UserError(f"policy={spec['policy']}: allowed are steered, fixed, lora")
     if spec["model"]["gradient_checkpointing"]:
         policy.enable_gradient_checkpointing()
     return policy
@@ -71,7 +76,7 @@ def build_method(made: Ingredients) -> Alignment:
     method: Alignment = _load(spec["module"])(
         made.policy,
         OBJECTIVES[spec["objective"]](made),
-        _load(spec["aggregation"])(),
+        _load(spec["aggregation"])(**spec["aggregation_options"]),
         optimiser_factory(settings, made.steps * settings.get("update_iters", 1)),
         m=len(made.data.objectives),
         seed=spec["seed"],
@@ -79,7 +84,10 @@ def build_method(made: Ingredients) -> Alignment:
         accumulate=settings["accumulate"],
         grad_clip=settings["grad_clip"],
         orthogonality=spec["adapter"]["orthogonality"],
+        probe=spec["probe"],
+        watch=GradientWatch(made.policy, made.data.objectives, spec["watch"]) if spec["watch"] else None,
         **(sampled if spec["at"] is None else {}),
+        **spec["method_options"],
     )
     return method
 

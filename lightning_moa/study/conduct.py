@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
+from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.study.collect import Collected, collect
@@ -16,19 +17,22 @@ from lightning_moa.study.execute import execute, is_main_process
 from lightning_moa.study.planning import plan_study
 
 
-def conduct(config: StudyConfig, methods: Mapping[str, Product], console: Console) -> Collected:
+def conduct(
+    config: StudyConfig, methods: Mapping[str, Product], console: Console, prompts: DataConfig | None = None
+) -> Collected:
     """Make sure that every run of the study is there, and read what they have left.
 
     Args:
         config: what to run; `runs_dir` and `workers` are set by `script`.
         methods: the study's own name of each method, and what it is made of.
         console: where progress and what became of the data's rows are shown.
+        prompts: the data whose held-out prompts the policies are measured on; None: the study's own.
 
     Raises:
         UserError: settings that no run can be made of.
         RunsFailed: names the runs that failed; the others are kept.
     """
-    plan = plan_study(config, methods)
+    plan = plan_study(config, methods, prompts)
     runs = Path(str(config.runs_dir))
     workers = config.workers or 1
     if config.hardware.devices > 1:

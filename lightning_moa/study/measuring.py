@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from lightning_moa.batches import PairBatch, PromptBatch
+from lightning_moa.data.base import PreferenceData
 from lightning_moa.evaluation import Decoding, implicit_accuracies, mean_rows, sample_grid, score
 from lightning_moa.policies import Policy
 from lightning_moa.rewards import Rewards, RuleRewards
@@ -34,6 +35,7 @@ class Measure:
         self.device = device_of(self.hardware)
         self.base, self.tokenizer = load_base(inputs["base"], self.hardware)
         self.data = load_data(spec)
+        self.prompts = self.data if spec["prompts"] is None else load_data(spec | {"data": spec["prompts"]})
         self.objectives = self.data.objectives
         # Implicit accuracies are asked of policies that were trained on pairs.
         self.ref_logps = (
@@ -49,7 +51,7 @@ class Measure:
                 self.spec["batch_size"],
                 self.device,
             )
-        gold = self.data.gold_rewards()
+        gold = self.prompts.gold_rewards()
         if gold is not None:
             self.sources["gold"] = RuleRewards(gold)
         self.points: list[pd.DataFrame] = []
@@ -98,12 +100,14 @@ class Measure:
     def _pairs(self, preferences: int) -> Iterator[PairBatch]:
         """Held-out pairs, so few at a time that all preferences fit in one pass."""
         rows = max(1, self.spec["batch_size"] // (2 * preferences))
-        return self._batches("pairs", rows, self.spec["pairs"], ref_logps=self.ref_logps)
+        return self._batches(self.data, "pairs", rows, self.spec["pairs"], ref_logps=self.ref_logps)
 
     def _prompts(self, preferences: int) -> Iterator[PromptBatch]:
         rows = max(1, self.spec["batch_size"] // preferences)
-        return self._batches("prompts", rows, self.spec["prompts"])
+        return self._batches(self.prompts, "prompts", rows, self.spec["prompts"])
 
-    def _batches(self, view: str, rows: int, limit: int, **known: np.ndarray | None) -> Iterator[Any]:
-        for batch in self.data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known):
+    def _batches(
+        self, data: PreferenceData, view: str, rows: int, limit: int, **known: np.ndarray | None
+    ) -> Iterator[Any]:
+        for batch in data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known):
             yield moved(batch, self.device)

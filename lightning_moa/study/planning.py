@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig, StudyConfig
+from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.pareto import preference_grid
@@ -48,8 +49,15 @@ class Plan:
         return measured if self.exact is None else [*measured, self.exact]
 
 
-def plan_study(config: StudyConfig, methods: Mapping[str, Product]) -> Plan:
+def plan_study(
+    config: StudyConfig, methods: Mapping[str, Product], prompts: DataConfig | None = None
+) -> Plan:
     """The runs of a study that trains each method's policies, for every seed.
+
+    Args:
+        config: what to run.
+        methods: each method's own name in the study, and what it is made of.
+        prompts: the data whose held-out prompts the policies are measured on; None: the study's own.
 
     Raises:
         UserError: settings that no run can be made of.
@@ -65,11 +73,14 @@ def plan_study(config: StudyConfig, methods: Mapping[str, Product]) -> Plan:
     hub_files = {name: _digest(path, f"ppo.hub_paths.{name}") for name, path in paths.items()}
     path = config.model.path
     model_files = _digest(path, "model.path") if path is not None and Path(path).expanduser().is_dir() else ""
+    prompt_files = "" if prompts is None else _digest(prompts.path, "evaluation.prompt_sets")
     seeds = {
-        seed: _Seed(config, objectives, files, hub_files, model_files, seed).plan(methods)
+        seed: _Seed(config, objectives, files, hub_files, model_files, prompts, prompt_files, seed).plan(
+            methods
+        )
         for seed in config.seeds
     }
-    return Plan(objectives, seeds, _exact(config, objectives, beta_of(config)))
+    return Plan(objectives, seeds, _exact(config, prompts or config.data, objectives))
 
 
 def objectives_of(config: StudyConfig) -> tuple[str, ...]:
@@ -124,14 +135,14 @@ def _settle_rewards(config: PPOStudyConfig, objectives: tuple[str, ...]) -> None
         config.evaluation.trained_rewards = bool(set(objectives) - set(ppo.hub_rewards))
 
 
-def _exact(config: StudyConfig, objectives: tuple[str, ...], beta: float) -> Task | None:
-    if config.data.name != "synthetic":
+def _exact(config: StudyConfig, data: DataConfig, objectives: tuple[str, ...]) -> Task | None:
+    if data.name != SYNTHETIC:
         return None
     spec = {
-        "data": asdict(config.data),
+        "data": asdict(data),
         "objectives": list(objectives),
         "grid": preference_grid(len(objectives), config.evaluation.grid_step).tolist(),
-        "beta": beta,
+        "beta": beta_of(config),
     }
     return Task("exact front", "lightning_moa.study.runs:exact", spec, cost=3, code=config.code_in_key)
 
@@ -143,6 +154,8 @@ class _Seed:
     files: str
     hub_files: dict[str, str]
     model_files: str
+    prompts: DataConfig | None
+    prompt_files: str
     seed: int
 
     def plan(self, methods: Mapping[str, Product]) -> SeedPlan:
@@ -170,10 +183,13 @@ class _Seed:
             plan.policies[name] = self._policies(name, product, needs[product.objective])
             inputs = {f"policy{i:05d}": task for i, task in enumerate(plan.policies[name])}
             plan.evaluations[name] = self._evaluation(
-                name, product.deployed_as, {**self._measures(needs[product.objective], rewards), **inputs}
+                name,
+                product.deployed_as,
+                self._trained_at(product),
+                {**self._measures(needs[product.objective], rewards), **inputs},
             )
         plan.evaluations[REFERENCE] = self._evaluation(
-            REFERENCE, "reference", self._measures({"base": base}, rewards)
+            REFERENCE, "reference", [], self._measures({"base": base}, rewards)
         )
         return plan
 
@@ -183,19 +199,24 @@ class _Seed:
     def _policies(self, name: str, product: Product, needs: Mapping[str, Task]) -> list[Task]:
         own = self.config.methods.get(name, MethodConfig())
         settings = asdict(getattr(self.config, product.objective))
+        if product.weigh is not None:
+            settings["weigh"] = product.weigh
         settings |= {key: value for key in ("steps", "lr") if (value := getattr(own, key)) is not None}
         adapter = asdict(self.config.adapter)
         for scale in (product.fixed_scale, own.fixed_scale):
             adapter["fixed_scale"] = adapter["fixed_scale"] if scale is None else scale
         files = _digest(settings.get("ptx_path"), "ppo.ptx_path")
         answers = {key: getattr(product, key) for key in ("module", "policy", "objective", "aggregation")}
-        preferences = product.training_preferences(len(self.objectives), self.config.evaluation.grid_step)
         return [
             self._task(
                 name if at is None else f"{name} at {' '.join(f'{value:g}' for value in at)}",
                 "align",
                 {
                     **answers,
+                    "aggregation_options": dict(product.options),
+                    "probe": self.config.probe if product.probe == "study" else product.probe,
+                    "method_options": self._method_options(product),
+                    "watch": own.watch,
                     "at": at,
                     "settings": settings,
                     "adapter": adapter,
@@ -207,14 +228,28 @@ class _Seed:
                 needs,
                 cost=COST_OF_STEP[product.objective] * (settings["steps"] or 1000),
             )
-            for at in preferences
+            for at in self._trained_at(product)
         ]
 
-    def _evaluation(self, name: str, deployed_as: str, needs: Mapping[str, Task]) -> Task:
+    def _trained_at(self, product: Product) -> list[list[float] | None]:
+        return product.training_preferences(len(self.objectives), self.config.evaluation.grid_step)
+
+    def _method_options(self, product: Product) -> dict[str, Any]:
+        """The LightningModule's own arguments, by the name of the section that holds them."""
+        if product.section is None:
+            return {}
+        return {product.section: asdict(getattr(self.config, product.section))}
+
+    def _evaluation(
+        self, name: str, deployed_as: str, trained_at: list[list[float] | None], needs: Mapping[str, Task]
+    ) -> Task:
         grid = preference_grid(len(self.objectives), self.config.evaluation.grid_step)
         spec: dict[str, Any] = {
             "deployed_as": deployed_as,
+            "trained_at": trained_at,
             "grid": grid.tolist(),
+            "prompts": None if self.prompts is None else asdict(self.prompts),
+            "prompt_files": self.prompt_files,
             "evaluation": asdict(self.config.evaluation),
             "hub": {"models": {}, "paths": {}},
             "hub_files": self.hub_files,

@@ -21,6 +21,9 @@ from lightning_moa.study.loading import device_of, load_base, load_data, make_ba
 from lightning_moa.study.tasks import DONE
 from lightning_moa.study.training import Snapshots, fit, number_of_steps, optimiser_factory, prepare
 
+GRADIENTS = "gradients.csv"
+"""What `GradientWatch` saw, in the folder of the run that it watched."""
+
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
@@ -137,16 +140,11 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     snapshots = Snapshots(
         policy, out, data.objectives, {step * settings["accumulate"]: step for step in taken}
     )
-    fit(
-        build_method(made),
-        data,
-        spec["hardware"],
-        out,
-        batches=batches,
-        progress=progress,
-        callbacks=[snapshots],
-    )
+    method = build_method(made)
+    fit(method, data, spec["hardware"], out, batches=batches, progress=progress, callbacks=[snapshots])
     policy.save(out / "policy", objectives=data.objectives)
+    if method.watch is not None:
+        method.watch.write(out / GRADIENTS)
     return {"trained_parameters": sum(p.numel() for p in policy.trainable_parameters()), "steps": steps}
 
 
@@ -171,15 +169,17 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
         soup = RewardedSoup.from_folders(measure.base.model, [path / "policy" for path in trained])
         measure.add("soup", soup, grid, step=steps)
     elif deployed_as == "nearest":
-        for i, (path, row) in enumerate(zip(trained, grid, strict=True)):
+        own = torch.tensor(spec["trained_at"], dtype=torch.float64)
+        for i, (path, row) in enumerate(zip(trained, own, strict=True)):
             policy = load_policy(measure.base.model, path / "policy")
             measure.add(" ".join(f"{value:g}" for value in row.tolist()), policy, row[None], step=steps)
             policy.unload()
             progress((i + 1) / len(trained))
     elif deployed_as == "alone":
-        policy = load_policy(measure.base.model, trained[0] / "policy")
-        measure.add("alone", policy, None, step=steps)
-        policy.unload()
+        for i, path in enumerate(trained):
+            policy = load_policy(measure.base.model, path / "policy")
+            measure.add("alone" if len(trained) == 1 else f"alone {i}", policy, None, step=steps)
+            policy.unload()
     else:
         raise UserError(f"deployed_as={deployed_as}: allowed are reference, steered, soup, nearest, alone")
     measure.write(out)

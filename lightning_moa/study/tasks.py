@@ -31,7 +31,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy
 _NO_EFFECT = (
     "reporting/",
     "cli.py",
-    "config.py",
+    "config/",
     "help.py",
     "methods/products.py",
     *(
@@ -43,6 +43,7 @@ _NO_EFFECT = (
             "modes",
             "planning",
             "progress",
+            "prompts",
             "results",
             "script",
             "tasks",

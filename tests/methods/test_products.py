@@ -18,7 +18,7 @@ def test_every_named_class_exists(product):
     for path in (product.module, product.aggregation):
         module, _, name = path.partition(":")
         assert isinstance(getattr(importlib.import_module(module), name), type)
-    assert product.policy in ("steered", "fixed")
+    assert product.policy in ("steered", "fixed", "lora")
     assert product.deployed_as in ("steered", "soup", "nearest", "alone")
 
 

@@ -70,7 +70,7 @@ def test_library_versions_change_the_key(monkeypatch):
         ("data/configs.py", True),
         ("study/runs.py", True),
         ("reporting/plots.py", False),
-        ("config.py", False),
+        ("config/options.py", False),
         ("study/results.py", False),
     ],
 )

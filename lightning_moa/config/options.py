@@ -1,24 +1,12 @@
-"""Every setting of a study, typed; and how a script's `key=value` arguments become one.
-
-The layers, later ones winning: the dataclasses' defaults, the data set's own defaults, the scale's YAML file
-(`config/<family>/<scale>.yaml`, then `<scale>.text.yaml` for any data but the synthetic world), the command line.
-"""
+"""Every setting of a study, typed."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from lightning_moa.data.configs import CONFIGS, DataConfig, check_config
-from lightning_moa.errors import UserError
-from lightning_moa.fields import check, option
+from lightning_moa.data.configs import DataConfig
+from lightning_moa.fields import option
 
 SYNTHETIC = "synthetic"
 
@@ -165,6 +153,20 @@ class PPOConfig(OptimiserConfig):
 
 
 @dataclass
+class LagrangianConfig:
+    """PPO-Lagrangian's multipliers, one for each objective after the first, which is the one that is maximised."""
+
+    thresholds: list[float] | None = option(
+        None, "least mean score of each objective after the first, after scaling; empty: 0"
+    )
+    lr: float = option(0.1, "step of the gradient ascent on their logarithms", above=0)
+    initial: float = option(1.0, "their value at the start", above=0)
+    largest: float = option(5.0, "their largest value", above=0)
+    episodes: int = option(128, "last responses that a mean score is taken of", at_least=1)
+    delay: int = option(0, "batches before they move", at_least=0)
+
+
+@dataclass
 class MethodConfig:
     """What one method of a study does differently."""
 
@@ -175,6 +177,9 @@ class MethodConfig:
     fixed_scale: float | None = option(None, "its factor on the preference; empty: as `adapter` says")
     snapshots: list[float] = option(
         [], "shares of the training after which its policies are saved and measured"
+    )
+    watch: int = option(
+        0, "updates between two looks at all objectives' gradients, kept in its runs; 0: none", at_least=0
     )
 
 
@@ -191,6 +196,11 @@ class EvaluationConfig:
     batch_size: int = option(1024, "rows of one forward pass", at_least=1)
     sample_seed: int = option(0, "seed of the sampling noise, the same for every policy", at_least=0)
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")
+    prompt_sets: dict[str, dict[str, Any]] | None = option(
+        None,
+        "name: data.KEYs (and `name`, for another data set) of a set of prompts, for scripts that measure on several; "
+        "{} is the study's own, and so is nothing",
+    )
 
 
 @dataclass
@@ -225,6 +235,12 @@ class StudyConfig:
     sft: SFTConfig = option(SFTConfig, "supervised fine-tuning of a model built from scratch")
     reward_model: RewardModelConfig = option(RewardModelConfig, "the trained reward model")
     adapter: AdapterConfig = option(AdapterConfig, "the policies' adapters")
+    probe: str = option(
+        "last_layer",
+        "whose gradients gradient-based aggregation looks at: the last layer's parameters, all parameters, or the last "
+        "hidden states",
+        choices=("last_layer", "all", "activations"),
+    )
     evaluation: EvaluationConfig = option(EvaluationConfig, "the measurements")
     hardware: HardwareConfig = option(HardwareConfig, "what the runs train on")
     methods: dict[str, MethodConfig] = option({}, "what a method does differently, by its name")
@@ -242,143 +258,4 @@ class PPOStudyConfig(StudyConfig):
     """A study whose policies are trained by PPO."""
 
     ppo: PPOConfig = option(PPOConfig, "proximal policy optimisation")
-
-
-T = TypeVar("T", bound=StudyConfig)
-
-
-def parse(
-    schema: type[T], arguments: Sequence[str], folder: Path, methods: Collection[str] | None = None
-) -> T:
-    """The configuration that the command line asks for.
-
-    Args:
-        schema: the study's dataclass.
-        arguments: `key=value` words; values are YAML, `scale=` and `data=` choose files and classes.
-        folder: holds `<scale>.yaml`.
-        methods: the study's methods; what the files say of others, for other studies, is left out. None keeps all.
-
-    Raises:
-        UserError: a wrong key, type or value; the line names the key, what was given and what is allowed.
-    """
-    given = dict(_split(word) for word in arguments)
-    scales = [name for name in ("smoke", "tiny", "gpu", "paper") if (folder / f"{name}.yaml").is_file()]
-    scale = given.pop("scale", "tiny")
-    if scale not in scales:
-        raise UserError(f"scale={scale}: allowed are {', '.join(scales)}")
-    layer = _load_yaml(folder / f"{scale}.yaml")
-    data = given.pop("data", (layer.get("data") or {}).get("name", SYNTHETIC))
-    if data not in CONFIGS:
-        raise UserError(f"data={data}: allowed are {', '.join(sorted(CONFIGS))}")
-    config: DictConfig = OmegaConf.structured(schema)
-    config.data = OmegaConf.structured(CONFIGS[data])
-    config.scale = scale
-    if (layer.get("data") or {}).get("name") != data:
-        layer.pop("data", None)  # it speaks of another data set
-    config = _merge(config, layer, f"{scale}.yaml")
-    text = folder / f"{scale}.text.yaml"
-    if data != SYNTHETIC and text.is_file():
-        config = _merge(config, _load_yaml(text), text.name)
-    if methods is not None:
-        for name in set(config.methods) - set(methods):
-            del config.methods[name]
-    if "data.name" in given:
-        raise UserError(f"data.name={given['data.name']}: a data set is chosen by data=NAME")
-    for key, value in given.items():
-        config = _merge_argument(config, key, value)
-    config.data.name = data
-    built: T = _build(config)
-    check(built)
-    check_config(built.data)
-    _check_study(built)
-    return built
-
-
-def _split(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals or not key:
-        raise UserError(f"argument '{word}': arguments have the form key=value; --help lists the keys")
-    return key, value
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    try:
-        loaded = OmegaConf.load(path)
-    except YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(loaded, DictConfig):
-        raise UserError(f"{path}: a mapping of keys to values is expected")
-    return OmegaConf.to_container(loaded)  # type: ignore[return-value]
-
-
-def _merge(config: DictConfig, layer: dict[str, Any], where: str) -> DictConfig:
-    try:
-        return OmegaConf.merge(config, layer)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise UserError(f"{where}: {_explain(config, error, '')}") from error
-
-
-def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
-    try:
-        return OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))  # type: ignore[return-value]
-    except (OmegaConfBaseException, TypeError, YAMLError) as error:
-        raise UserError(f"{key}={value}: {_explain(config, error, key)}") from error
-
-
-def _build(config: DictConfig) -> Any:
-    try:
-        return OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}") from error
-
-
-def _explain(config: DictConfig, error: Exception, key: str) -> str:
-    """What was wrong at a key and what is allowed there, in one line."""
-    full = str(getattr(error, "full_key", None) or key)
-    kind: Any = OmegaConf.get_type(config)
-    done = ""
-    for part in full.split("[")[0].split("."):
-        if is_dataclass(kind):
-            hints = get_type_hints(kind)
-            if part not in hints:
-                near = difflib.get_close_matches(part, hints, n=1)
-                guess = f" (did you mean {near[0]}?)" if near else ""
-                return f"there is no key '{full}'{guess}; allowed are {', '.join(hints)}"
-            # The data set's own class is known from the configuration alone.
-            kind = OmegaConf.get_type(config.data) if done + part == "data" else hints[part]
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        else:
-            break
-        done = f"{done}.{part}".removeprefix(".")
-    return f"'{done}' takes {_words(kind, done)}"
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _words(kind: Any, key: str) -> str:
-    if is_dataclass(kind):
-        return f"keys of its own: {key}.<key>=<value>"
-    arguments = get_args(kind)
-    if get_origin(kind) is dict:
-        return f"names of its own: {key}.<name>=<value>"
-    if get_origin(kind) is list:
-        return f"a list, [...], of which each is {_WORDS[arguments[0]]}"
-    return f"{_words(arguments[0], key)} or nothing" if arguments else _WORDS[kind]
-
-
-def _check_study(config: StudyConfig) -> None:
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
-        raise UserError(f"seeds={config.seeds}: one or more distinct whole numbers from 0 are needed")
-    if config.objectives is not None and (
-        len(config.objectives) < 2 or len(set(config.objectives)) != len(config.objectives)
-    ):
-        raise UserError(f"objectives={config.objectives}: two or more distinct names are needed")
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if isinstance(value, OptimiserConfig) and value.batch_size % value.accumulate:
-            raise UserError(
-                f"{item.name}.accumulate={value.accumulate}: must divide {item.name}.batch_size, "
-                f"which is {value.batch_size}"
-            )
+    lagrangian: LagrangianConfig = option(LagrangianConfig, "Safe RLHF's multipliers")

@@ -1,0 +1,119 @@
+"""What every aggregator that looks at the objectives' own gradients shares."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_moa.errors import UserError
+
+
+def gradients(losses: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of each loss with respect to each tensor; the graph stays for the backward pass to come.
+
+    Where several processes train one policy, the gradients of parameters, which all of them share, are averaged: no
+    hook does it for `torch.autograd.grad`. Those of activations belong to a process's own rows and stay as they are.
+
+    Args:
+        losses: (m,).
+        tensors: n of them, which the losses hang on.
+
+    Returns:
+        n tensors (m, size of the tensor), in the tensors' own types.
+
+    Raises:
+        UserError: the losses hang on none of the tensors.
+    """
+    rows: list[list[Tensor]] = [[] for _ in tensors]
+    reached = False
+    for loss in losses:
+        found = torch.autograd.grad(loss, list(tensors), retain_graph=True, allow_unused=True)
+        for row, tensor, gradient in zip(rows, tensors, found, strict=True):
+            reached |= gradient is not None
+            row.append(torch.zeros_like(tensor).flatten() if gradient is None else gradient.flatten())
+    if not reached:
+        raise UserError(
+            "the losses do not hang on the probed tensors: is their policy the one that is trained?"
+        )
+    stacked = [torch.stack(row) for row in rows]
+    for each, tensor in zip(stacked, tensors, strict=True):
+        if _together() and tensor.is_leaf:
+            torch.distributed.all_reduce(each)
+            each /= torch.distributed.get_world_size()
+    return stacked
+
+
+def gramian(stacked: Sequence[Tensor], tensors: Sequence[Tensor]) -> np.ndarray:
+    """(m, m) float64 inner products <g_i, g_j> of the gradients that `gradients` gave for these tensors.
+
+    Of the loss on all processes' rows together: what a process's own activations add is summed over processes, each
+    of whose losses counts for an equal share of the whole.
+    """
+    parts = {True: torch.zeros(0), False: torch.zeros(0)}
+    for each, tensor in zip(stacked, tensors, strict=True):
+        # One tensor at a time in double precision: inner products of long vectors that nearly cancel.
+        wide = each.double()
+        product = wide @ wide.T
+        seen = parts[tensor.is_leaf]
+        parts[tensor.is_leaf] = product if not len(seen) else seen + product.to(seen.device)
+    own = parts[False]
+    if len(own) and _together():
+        torch.distributed.all_reduce(own)
+        own /= torch.distributed.get_world_size() ** 2
+    return np.sum([part.cpu().numpy() for part in parts.values() if len(part)], axis=0)
+
+
+class GradientAggregator(ABC):
+    """Finds weights from the Gramian of the objectives' gradients: the update is along sum_i weights_i g_i.
+
+    The gradients are those of the probed tensors, the `parameters` of a call (see `policies.Probe`). The scalar that
+    is returned holds the weights as constants, so that one ordinary backward pass makes the update.
+    """
+
+    def __init__(self) -> None:
+        self._logs: dict[str, float] = {}
+
+    def __call__(self, losses: Tensor, preference: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
+        """sum_i weights_i L_i of losses (m,), or of (g, m) averaged over groups.
+
+        Raises:
+            UserError: there is nothing to take gradients of, or a gradient is not finite.
+        """
+        if not len(parameters):
+            raise UserError(f"{type(self).__name__} needs probed tensors: its product's `probe` is empty")
+        each = losses if losses.ndim == 1 else losses.mean(0)
+        found = gramian(gradients(each, parameters), parameters)
+        if not np.isfinite(found).all():
+            raise UserError(f"{type(self).__name__}: a gradient is not finite")
+        weights = self.solve(found, preference.detach().double().cpu().numpy())
+        self._log(found, weights if weights.ndim == 1 else weights.mean(0))
+        return (torch.from_numpy(weights).to(losses) * losses).sum(-1).mean()
+
+    @abstractmethod
+    def solve(self, gramian: np.ndarray, preference: np.ndarray) -> np.ndarray:
+        """The weights of the gradients.
+
+        Args:
+            gramian: (m, m) float64 inner products of the losses' gradients.
+            preference: (m,), or (g, m) for g preferences a batch.
+
+        Returns:
+            (m,), or (g, m) where the preference enters; each at least 0.
+        """
+
+    def logs(self) -> dict[str, float]:
+        """Of the last update, on the probed tensors: each objective's weight and gradient norm."""
+        return self._logs
+
+    def _log(self, gramian: np.ndarray, weights: np.ndarray) -> None:
+        norms = np.sqrt(np.diag(gramian))
+        self._logs = {f"weight_{i}": float(weight) for i, weight in enumerate(weights)}
+        self._logs |= {f"gradient_norm_{i}": float(norm) for i, norm in enumerate(norms)}
+
+
+def _together() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

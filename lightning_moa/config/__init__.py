@@ -1,0 +1,41 @@
+"""Every setting of a study, typed; and how a script's `key=value` arguments become one."""
+
+from lightning_moa.config.options import (
+    SYNTHETIC,
+    AdapterConfig,
+    DPOConfig,
+    DPOStudyConfig,
+    EvaluationConfig,
+    HardwareConfig,
+    LagrangianConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimiserConfig,
+    PPOConfig,
+    PPOStudyConfig,
+    RewardModelConfig,
+    SFTConfig,
+    StudyConfig,
+    TokenizerConfig,
+)
+from lightning_moa.config.parsing import parse
+
+__all__ = [
+    "SYNTHETIC",
+    "AdapterConfig",
+    "DPOConfig",
+    "DPOStudyConfig",
+    "EvaluationConfig",
+    "HardwareConfig",
+    "LagrangianConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "PPOConfig",
+    "PPOStudyConfig",
+    "RewardModelConfig",
+    "SFTConfig",
+    "StudyConfig",
+    "TokenizerConfig",
+    "parse",
+]
