@@ -64,6 +64,7 @@ KNOWN = {
     "saferlhf": Style("Safe RLHF", "#999933", ">"),
     "ppoh": Style("PPO-H", "#D55E00", "+"),
     "ppos": Style("PPO-S", "#009E73", "x"),
+    "linear": Style("Linear", "#56B4E9", "v"),
     "fastrl": Style("Fast RL", "#CC79A7", "p"),
     "sft": Style("SFT", "#777777", "*"),
 }
