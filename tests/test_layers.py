@@ -35,6 +35,8 @@ ALL_ROOMS = {*ROOMS, "study"}
 ROOMS_ABOVE = {"study": ALL_ROOMS, "cli": ALL_ROOMS}
 
 LIGHT = [
+    "evaluation.judge",
+    "study.prompts",
     "config",
     "study.planning",
     "study.execute",

@@ -94,6 +94,17 @@ def test_prompts_come_about_equally_often(data):
     assert set(data.prompt_list("train")) >= set(data.table("train").prompts)
 
 
+@pytest.mark.parametrize(("share", "rows"), [(0.875, 256), (0.25, 128), (0.0, 64), (1.0, 64)])
+def test_risky_prompts_come_as_often_as_asked(share, rows):
+    data = synthetic(eval_pairs=rows, risky_share=share)
+    prompts = data.prompt_list("eval")[:rows]
+    assert data.world.is_risky(prompts).mean() == share
+    counts = Counter(prompts)
+    for kind in (True, False):
+        each = {count for prompt, count in counts.items() if data.world.is_risky([prompt])[0] == kind}
+        assert len(each) <= 1, "prompts of a kind come equally often"
+
+
 def test_every_row_is_kept_as_tokens(data):
     tokenizer = data.world_tokenizer()
     for view, rows in (("pairs", 300), ("sequences", 200)):

@@ -8,7 +8,15 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.methods import products
-from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, REWARDED_SOUPS_DPO, SINGLE_OBJECTIVE_PPO
+from lightning_moa.methods.products import (
+    DPS_DPO,
+    LINEAR_PPO,
+    PANACEA_LS_DPO,
+    PGAPO_PPO,
+    REWARDED_SOUPS_DPO,
+    SINGLE_OBJECTIVE_PPO,
+    ppo_on_one,
+)
 
 ALL = [value for value in vars(products).values() if isinstance(value, products.Product)]
 
@@ -32,6 +40,23 @@ def test_training_preferences(m):
     assert SINGLE_OBJECTIVE_PPO.training_preferences(m, 0.5) == [[1 / m] * m]
 
 
+def test_training_preferences_of_one_users_policies():
+    interior = PGAPO_PPO.training_preferences(2, 0.2)
+    assert [row[0] for row in interior] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert len(PGAPO_PPO.training_preferences(3, 0.25)) == 3
+    assert ppo_on_one(2).training_preferences(3, 0.5) == [[0, 0, 1]]
+    given = replace(LINEAR_PPO, trained_on="given", preferences=((0.3, 0.7), (1.0, 0.0)))
+    assert given.training_preferences(2, 0.5) == [[0.3, 0.7], [1, 0]]
+
+
+@pytest.mark.parametrize("product", [PGAPO_PPO, replace(LINEAR_PPO, trained_on="given"), ppo_on_one(3)])
+def test_a_product_without_a_preference_to_train_for_is_refused(product):
+    with pytest.raises(UserError, match="no preference of 3 objectives is left"):
+        product.training_preferences(3, 0.5)
+
+
 def test_an_unknown_way_of_training_is_refused():
-    with pytest.raises(UserError, match="trained_on=here: allowed are sampled, corners, grid, centre"):
+    with pytest.raises(
+        UserError, match="trained_on=here: allowed are sampled, corners, grid, interior, centre"
+    ):
         replace(DPS_DPO, trained_on="here").training_preferences(2, 0.5)
