@@ -18,11 +18,8 @@ from lightning_moa.policies import RewardedSoup, load_policy, response_logps, sa
 from lightning_moa.study.building import VIEWS, Ingredients, build_method, build_policy, extra_inputs
 from lightning_moa.study.execute import Progress
 from lightning_moa.study.loading import device_of, load_base, load_data, make_base, moved
-from lightning_moa.study.tasks import DONE
+from lightning_moa.study.tasks import DONE, GRADIENTS
 from lightning_moa.study.training import Snapshots, fit, number_of_steps, optimiser_factory, prepare
-
-GRADIENTS = "gradients.csv"
-"""What `GradientWatch` saw, in the folder of the run that it watched."""
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

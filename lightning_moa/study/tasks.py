@@ -24,6 +24,8 @@ from lightning_moa.errors import UserError
 
 DONE = "task.json"
 """Written last: what the task was, its wall-clock and its peak memory."""
+GRADIENTS = "gradients.csv"
+"""What `GradientWatch` saw, in the folder of the run that it watched."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
@@ -39,7 +41,9 @@ _NO_EFFECT = (
         for name in (
             "collect",
             "conduct",
+            "ends",
             "execute",
+            "gradients",
             "modes",
             "planning",
             "progress",
