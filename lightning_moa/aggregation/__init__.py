@@ -8,6 +8,14 @@ mean over the g groups. One that looks at gradients takes those of the probed te
 from lightning_moa.aggregation.base import Aggregator
 from lightning_moa.aggregation.gapo import GAPO, MGDA, PGAPO
 from lightning_moa.aggregation.gradients import GradientAggregator
+from lightning_moa.aggregation.hypervolume import (
+    Hypervolume,
+    even_preferences,
+    hypervolume,
+    inclusion_exclusion,
+    random_scalarisation,
+    sample_directions,
+)
 from lightning_moa.aggregation.lagrangian import Multipliers
 from lightning_moa.aggregation.linear import Linear
 from lightning_moa.aggregation.tchebycheff import Tchebycheff
@@ -18,7 +26,13 @@ __all__ = [
     "PGAPO",
     "Aggregator",
     "GradientAggregator",
+    "Hypervolume",
     "Linear",
     "Multipliers",
     "Tchebycheff",
+    "even_preferences",
+    "hypervolume",
+    "inclusion_exclusion",
+    "random_scalarisation",
+    "sample_directions",
 ]

@@ -1,0 +1,273 @@
+"""The hypervolume of K policies as one differentiable objective (HaM, arXiv 2412.05469, sections 3.3 and 3.6).
+
+A matrix (K, J) holds the values of J objectives, maximised, for each of K policies. Three ways lead from it to the
+volume that the policies dominate together: the exact one, the paper's sum over all subsets, and an unbiased estimate
+from random directions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_moa.aggregation.linear import Linear
+from lightning_moa.errors import UserError
+from lightning_moa.pareto import hypervolume_gradient, preference_grid
+from lightning_moa.pareto.points import as_point, as_points
+
+MOST_POLICIES = 20
+"""Above it the subsets of inclusion-exclusion, 2^K - 1, no longer fit into memory."""
+
+METHODS = ("exact", "inclusion_exclusion", "random")
+
+Reference = Sequence[float] | Tensor | None
+
+
+def hypervolume(values: Tensor, reference_point: Reference = None) -> Tensor:
+    """The exact hypervolume, differentiable once; its gradient is `pareto.hypervolume_gradient`'s.
+
+    Computed in double precision on the CPU, whatever the type and device of `values`. A policy that another one
+    dominates has a gradient of exactly 0; of equal policies the first has all of it.
+
+    Args:
+        values: (K, J), K >= 1, floating point; objectives, maximised.
+        reference_point: (J,), a constant; None is 0.
+
+    Returns:
+        A scalar of the type and on the device of `values`, in the product of the objectives' units.
+
+    Raises:
+        UserError: another shape or type, NaN, infinite values, a reference of another length; and in the backward
+            pass, where the gradient itself is differentiated.
+    """
+    volume, gradient = hypervolume_gradient(*_arrays(values, reference_point))
+    return _Volume.apply(values, volume, torch.from_numpy(gradient).to(values))
+
+
+class _Volume(torch.autograd.Function):
+    """A volume whose gradient in `values` is known."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, volume: float, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(values, gradient)
+        return values.new_full((), volume)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        values, gradient = ctx.saved_tensors
+        slope = _Slope.apply(values, gradient) if torch.is_grad_enabled() else gradient
+        return grad_output * slope, None, None
+
+
+class _Slope(torch.autograd.Function):
+    """The gradient as a function of `values`, so that differentiating it fails instead of giving 0."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        raise UserError(
+            "hypervolume: its gradient can't be differentiated again; allowed is one backward pass, "
+            "or inclusion_exclusion, which has second derivatives"
+        )
+
+
+def inclusion_exclusion(values: Tensor, reference_point: Reference = None) -> Tensor:
+    """The exact hypervolume as HaM's equation 6: sum_S (-1)^(|S| - 1) prod_j min_{k in S} y_kj.
+
+    The sum is over the 2^K - 1 non-empty subsets S of the policies. Values below the reference are cut off at it.
+    Equal values share the gradient of their minimum. Terms cancel, so a dominated policy's gradient is 0 but for
+    rounding.
+
+    Arguments, result and errors as for `hypervolume`; K is at most 20.
+    """
+    sides = _sides(values, reference_point)
+    policies = len(sides)
+    if policies > MOST_POLICIES:
+        raise UserError(
+            f"inclusion_exclusion: {policies} policies have 2^{policies} - 1 subsets, allowed are at most "
+            f"{MOST_POLICIES} policies; use the method exact"
+        )
+    volume = sides.new_zeros(())
+    for size in range(1, policies + 1):
+        subsets = torch.tensor(list(combinations(range(policies), size)), device=sides.device)
+        common = sides[subsets].amin(dim=1)
+        volume = volume + (-1) ** (size - 1) * common.prod(dim=-1).sum()
+    return volume.to(values.dtype)
+
+
+def random_scalarisation(values: Tensor, directions: Tensor, reference_point: Reference = None) -> Tensor:
+    """An unbiased estimate of the hypervolume (HaM, section 3.6, eq. 10): c_J mean_w max_k min_j (y_kj / w_j)^J.
+
+    Along a direction w from the reference point the dominated region ends at rho(w) = max_k min_j y_kj / w_j, and a
+    cone of that length has the volume rho^J / J per unit of solid angle. The positive part of the unit sphere
+    measures 2 pi^(J/2) / (2^J Gamma(J/2)), hence c_J = pi^(J/2) / (2^J Gamma(J/2 + 1)). The standard error falls as
+    1 / sqrt(N); time and memory are N K J.
+
+    Args:
+        values: as for `hypervolume`.
+        directions: (N, J), w, unit vectors with all weights above 0, such as `sample_directions` gives.
+        reference_point: (J,), a constant; None is 0.
+
+    Returns:
+        A scalar, differentiable. Each direction gives its gradient to one value, shared where several are equal.
+
+    Raises:
+        UserError: as for `hypervolume`, or directions of another shape or with weights that aren't above 0.
+    """
+    sides = _sides(values, reference_point)
+    objectives = sides.shape[1]
+    if directions.ndim != 2 or not len(directions) or directions.shape[1] != objectives:
+        raise UserError(
+            f"random_scalarisation: directions of shape {tuple(directions.shape)}, allowed is (N, {objectives})"
+        )
+    # Written so that NaN fails too.
+    if not bool((directions > 0).all()):
+        raise UserError("random_scalarisation: allowed are directions with all weights above 0")
+    reach = (sides / directions.to(sides)[:, None]).amin(dim=-1).amax(dim=-1)
+    constant = math.pi ** (objectives / 2) / (2**objectives * math.gamma(objectives / 2 + 1))
+    return (constant * reach.pow(objectives).mean()).to(values.dtype)
+
+
+def sample_directions(objectives: int, count: int, generator: torch.Generator) -> Tensor:
+    """Directions drawn uniformly from the positive part of the unit sphere: (count, objectives) float64.
+
+    On the generator's device; the generator is advanced.
+    """
+    if objectives < 1 or count < 1:
+        raise UserError(f"directions: {count} of {objectives} objectives, allowed is at least 1 of each")
+    size = (count, objectives)
+    normal = torch.randn(size, generator=generator, dtype=torch.float64, device=generator.device).abs()
+    return normal / normal.norm(dim=1, keepdim=True)
+
+
+def even_preferences(policies: int, objectives: int) -> np.ndarray:
+    """One preference for each policy, spread over the simplex: (K, J) float64, rows sorted as in `preference_grid`.
+
+    From the coarsest grid that has enough of them: all of it where the number fits, which for two objectives is
+    always; else its corners and then, each time, the preference farthest from those taken. One policy alone gets
+    equal weights; other numbers below J get as many corners, so some objectives are left out.
+    """
+    if policies == 1 or objectives == 1:
+        return np.full((policies, objectives), 1 / objectives)
+    parts = 1
+    while math.comb(parts + objectives - 1, objectives - 1) < policies:
+        parts += 1
+    grid = preference_grid(objectives, 1 / parts)
+    # The first row is a corner, and nothing is farther from corners than another one: so all of them come first.
+    taken = [0]
+    distance = np.full(len(grid), np.inf)
+    while len(taken) < policies:
+        distance = np.minimum(distance, np.linalg.norm(grid - grid[taken[-1]], axis=1))
+        taken.append(int(distance.argmax()))
+    return grid[sorted(taken)]
+
+
+class Hypervolume:
+    """HaM's aggregation: maximise the volume that K policies dominate together.
+
+    The losses (K, J) are the negatives of the objectives' values, so the scalar to minimise is
+    -HV(-losses, reference_point). It needs no preference: the policies spread over the front by themselves.
+
+    A policy that another one dominates has no gradient and would be lost, so the first `warm_up` steps minimise
+    mean_k sum_j w_kj L_kj instead, policy k having preference k of an even grid (`even_preferences`), which draws
+    the policies apart.
+
+    An aggregator isn't told the step, so this one counts: `step`, its only state, is the number of calls so far. A
+    run that is taken up again sets it through `load_state_dict`. Call it for training steps only.
+
+    Args:
+        reference_point: (J,), in the units of the objectives (not of the losses); None is 0.
+        method: "exact"; "inclusion_exclusion", the paper's formula for up to 20 policies; or "random", the unbiased
+            estimate, whose directions at each step are a function of (seed, step) alone.
+        directions: N, how many for "random".
+        seed: for "random".
+        warm_up: steps, 0 for none.
+    """
+
+    def __init__(
+        self,
+        reference_point: Reference = None,
+        method: str = "exact",
+        directions: int = 1024,
+        seed: int = 0,
+        warm_up: int = 0,
+    ) -> None:
+        if method not in METHODS:
+            raise UserError(f"method={method}: allowed are {', '.join(METHODS)}")
+        for name, value, least in (("directions", directions, 1), ("seed", seed, 0), ("warm_up", warm_up, 0)):
+            if value < least:
+                raise UserError(f"{name}={value}: must be at least {least}")
+        self.reference_point = reference_point
+        self.method = method
+        self.directions = directions
+        self.seed = seed
+        self.warm_up = warm_up
+        self.step = 0
+
+    def __call__(self, losses: Tensor, preference: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
+        """-HV(-losses, reference_point) of losses (K, J), or the warm-up's mean; `preference` isn't looked at."""
+        if losses.ndim != 2:
+            raise UserError(f"losses of shape {tuple(losses.shape)}: allowed is (K, J), one row per policy")
+        step = self.step
+        self.step += 1
+        if step < self.warm_up:
+            return Linear()(losses, torch.from_numpy(even_preferences(*losses.shape)).to(losses))
+        values = -losses
+        if self.method == "exact":
+            return -hypervolume(values, self.reference_point)
+        if self.method == "inclusion_exclusion":
+            return -inclusion_exclusion(values, self.reference_point)
+        return -random_scalarisation(values, self._directions(step, losses.shape[1]), self.reference_point)
+
+    def _directions(self, step: int, objectives: int) -> Tensor:
+        stream = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
+        return sample_directions(objectives, self.directions, torch.Generator().manual_seed(int(stream[0])))
+
+    def state_dict(self) -> dict[str, int]:
+        """What a run that is taken up again needs: {"step": calls so far}."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from what `state_dict` gave."""
+        if set(state) != {"step"} or not isinstance(state["step"], int) or state["step"] < 0:
+            raise UserError(f"state {dict(state)}: allowed is {{'step': a whole number from 0}}")
+        self.step = state["step"]
+
+
+def _arrays(values: Tensor, reference_point: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Both in double precision as numpy has them, for its checks to read: (K, J) and (J,)."""
+    if not values.is_floating_point() or values.ndim != 2:
+        raise UserError(
+            f"values of shape {tuple(values.shape)} and type {values.dtype}: "
+            f"allowed are floating-point tensors (K, J), one row per policy"
+        )
+    if reference_point is None:
+        return _array(values), np.zeros(values.shape[1])
+    if isinstance(reference_point, Tensor):
+        return _array(values), _array(reference_point)
+    return _array(values), np.asarray(reference_point)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().to("cpu", torch.float64).numpy()
+
+
+def _sides(values: Tensor, reference_point: Reference) -> Tensor:
+    """How far the values (K, J) are above the reference, at least 0, in double precision.
+
+    The gradient of a value at the reference is 0.
+    """
+    points, reference = _arrays(values, reference_point)
+    if not len(as_points(points, "values")):
+        raise UserError("values: no policies; allowed is at least one row")
+    reference = as_point(reference, "reference_point", values.shape[1])
+    return torch.relu(values.double() - torch.from_numpy(reference).to(values.device))
