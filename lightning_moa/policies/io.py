@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
+from lightning_moa.policies.heads import Heads
 from lightning_moa.policies.lora import LoRA
 from lightning_moa.policies.soup import RewardedSoup
 from lightning_moa.policies.svd_lora import SVDLoRA
@@ -39,7 +40,7 @@ def save_policy(
     """Write a policy's adapter, not its base.
 
     Args:
-        policy: LoRA, SVDLoRA or RewardedSoup.
+        policy: LoRA, Heads, SVDLoRA or RewardedSoup.
         folder: made if missing; a policy that it holds already is replaced.
         objectives: the preference's names, in order; one for each of the policy's m values, or none. A policy
             with m = 0 may name whatever it was trained on.
@@ -215,6 +216,7 @@ def _build_soup(model: PreTrainedModel, targets: list[str], options: dict[str, A
 
 
 _BUILDERS: dict[str, Callable[[PreTrainedModel, list[str], dict[str, Any]], AdapterPolicy]] = {
+    "Heads": lambda model, targets, options: Heads(model, targets=targets, **options),
     "LoRA": lambda model, targets, options: LoRA(model, targets=targets, **options),
     "SVDLoRA": lambda model, targets, options: SVDLoRA(model, targets=targets, **options),
     "RewardedSoup": _build_soup,

@@ -1,0 +1,217 @@
+"""Several policies on one backbone: an output head each (HaM)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lightning_moa.errors import UserError
+from lightning_moa.policies.base import Policy
+from lightning_moa.policies.head_bank import Choice, FullHead, HeadBank, LowRankHead
+from lightning_moa.policies.layers import resolve_targets
+from lightning_moa.policies.lora import LoRA
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Heads(LoRA):
+    """K policies that share a backbone with LoRA; policy k has the output head theta_k (HaM, Section 3.5).
+
+    It is not a policy to sample from itself: `head(k)` is one, and `head_logps` gives the log-probs under all of them
+    from one pass. All start exactly as the reference, unless `jitter` is given. Heads that are equal tie
+    in whatever compares them; a maximum then passes its gradient to one of them alone.
+
+    Args:
+        model: a transformers causal language model, changed in place. Its token embedding stays as it is, where it
+            was tied to the output head too.
+        heads: K.
+        rank: of the backbone's LoRA.
+        scaling: factor on the backbone's update (peft's lora_alpha / r).
+        targets: which linear layers of the backbone are adapted, as `resolve_targets` takes them.
+        head_rank: None gives each policy a full head, vocabulary x d, as in the paper; a number r an update B_k A_k of
+            rank r on the model's own head, so that many heads fit beside a large vocabulary.
+        dropout: on the input of all adapters, low-rank heads included, in training.
+        jitter: standard deviation of noise on each head at the start (on B_k where it is low-rank).
+        seed: of all first values; None draws them from torch's global generator.
+
+    Raises:
+        UserError: a number out of range, targets that take in the output head, or a model whose output head is no
+            linear layer in floating point.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        heads: int = 5,
+        rank: int = 64,
+        *,
+        scaling: float = 2.0,
+        targets: str | Sequence[str] = "all-linear",
+        head_rank: int | None = None,
+        dropout: float = 0.0,
+        jitter: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        _check_sizes(heads, head_rank, jitter)
+        place, base = output_head(model)
+        # Resolved here, so that a refusal leaves the model as it was.
+        named = resolve_targets(model, targets)
+        if place in named:
+            raise UserError(f"targets take in the output head, {place}: the heads stand in its place")
+        super().__init__(model, rank, scaling=scaling, targets=named, dropout=dropout, seed=seed)
+        self.heads = heads
+        self._options |= {"heads": heads, "head_rank": head_rank, "jitter": jitter}
+        self.choice = Choice()
+        self._place = place
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+        def make() -> nn.Module:
+            if head_rank is None:
+                return FullHead(base, jitter, generator)
+            return LowRankHead(base, head_rank, self.steering, dropout, jitter, generator)
+
+        model.set_submodule(place, HeadBank(base, [make() for _ in range(heads)], self.steering, self.choice))
+
+    @property
+    def bank(self) -> HeadBank:
+        """The heads' modules."""
+        return self.model.get_submodule(self._place)  # type: ignore[return-value]
+
+    def head(self, k: int) -> HeadPolicy:
+        """Policy k, 0 <= k < K: a view, no weight is copied."""
+        return HeadPolicy(self, self._checked_head(k))
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What all heads see, (batch, time, d), from one pass of the backbone; arguments as for `forward`.
+
+        Raises:
+            UserError: inside `reference()`, where there is but one head, the model's own; or a model that does more
+                to its logits than its output head does.
+        """
+        if not self.steering.enabled:
+            raise UserError("inside reference() all heads are the model's own: ask for response_logps there")
+        with self.choice.watching() as seen:
+            logits = self.run(input_ids, attention_mask).logits
+        if logits is not seen[0]:
+            raise UserError(
+                f"{type(self.model).__name__} changes its logits after the output head; heads do not know how"
+            )
+        return seen[0]
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """The backbone's adapters, as in `AdapterPolicy`, and `<output head>.heads.<k>.<tensor>` of each head."""
+        return super().adapter_state() | {
+            f"{self._place}.heads.{name}": value
+            for name, value in self.bank.heads.state_dict().items()
+            if ".base." not in name
+        }
+
+    def unload(self) -> PreTrainedModel:
+        self.model.set_submodule(self._place, self.bank.base)
+        return super().unload()
+
+    def merge_head(self, k: int) -> PreTrainedModel:
+        """Policy k as a plain transformers model, a deep copy, its output head untied from the token embedding."""
+        bank, chosen = self.bank, self._checked_head(k)
+        # The copy is made without the heads, which may be larger than all the rest.
+        self.model.set_submodule(self._place, bank.base)
+        try:
+            with self.choice.using(chosen):
+                model = super().merge()
+        finally:
+            self.model.set_submodule(self._place, bank)
+        weight, bias = bank.heads[chosen].merged()  # type: ignore[operator]
+        plain: nn.Linear = model.get_submodule(self._place)  # type: ignore[assignment]
+        plain.weight = nn.Parameter(weight.detach().to(plain.weight.dtype, copy=True))
+        if bias is not None:
+            plain.bias = nn.Parameter(bias.detach().to(plain.bias.dtype, copy=True))
+        model.config.tie_word_embeddings = False
+        return model
+
+    @contextmanager
+    def fixed(self, preference: Tensor | None) -> Iterator[None]:
+        if self.choice.head is None:
+            raise UserError(f"a policy of {self.heads} heads is {self.heads} models: take merge_head(k)")
+        with super().fixed(preference):
+            yield
+
+    def export(self, preference: Tensor | None, folder: str | Path) -> None:
+        """Not for heads, which a LoRA file cannot hold: save `merge_head(k)`, a whole model, instead."""
+        raise UserError(
+            "export: a LoRA cannot hold an output head; save_model(merge_head(k)) writes policy k"
+        )
+
+    def _checked_head(self, k: int) -> int:
+        if not 0 <= k < self.heads:
+            raise UserError(f"head {k}: allowed are 0 to {self.heads - 1}")
+        return k
+
+
+class HeadPolicy(Policy):
+    """One of the policies of `Heads`, which owns its weights; training one changes the backbone of all.
+
+    Args:
+        policy: which owns it.
+        index: k.
+    """
+
+    policy: Heads
+
+    def __init__(self, policy: Heads, index: int) -> None:
+        super().__init__(policy.model)
+        # Not as a submodule: its parameters are here already, by the model.
+        object.__setattr__(self, "policy", policy)
+        self.index = index
+
+    @contextmanager
+    def steered(self, preference: Tensor | None, batch_size: int | None = None) -> Iterator[None]:
+        with self.policy.choice.using(self.index):
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self.policy.held():
+            yield
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        with self.policy.reference():
+            yield
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Those of the backbone and of this head."""
+        heads = self.policy.bank.heads
+        others = {id(p) for k, head in enumerate(heads) if k != self.index for p in head.parameters()}
+        return [p for p in self.policy.trainable_parameters() if id(p) not in others]
+
+    def _checkpointing(self) -> dict[str, object]:
+        return self.policy._checkpointing()
+
+
+def output_head(model: PreTrainedModel) -> tuple[str, nn.Linear]:
+    """A model's own output head and its qualified name.
+
+    Raises:
+        UserError: there is none, or it is no linear layer in floating point.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
+        raise UserError(
+            f"{type(model).__name__}: its output head is no linear layer in floating point, which heads build on"
+        )
+    return next(name for name, module in model.named_modules() if module is head), head
+
+
+def _check_sizes(heads: int, head_rank: int | None, jitter: float) -> None:
+    if heads < 1:
+        raise UserError(f"heads={heads}: must be at least 1")
+    if head_rank is not None and head_rank < 1:
+        raise UserError(f"head_rank={head_rank}: must be at least 1, or none for full heads")
+    if not jitter >= 0:
+        raise UserError(f"jitter={jitter}: must be at least 0")
