@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from lightning_moa.study.planning import REFERENCE, Plan
 from lightning_moa.study.tasks import Task, record
+
+_FRAMES = ("points", "accuracies", "responses", "timings", "costs")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,27 @@ def collect(plan: Plan, runs: Path) -> Collected:
         data_lines=_data_lines(plan, runs),
         policies=folders,
     )
+
+
+def joined(parts: Sequence[Collected]) -> Collected:
+    """The rows of several studies of the same objectives as one. A method and seed that several of them have, such as
+    the reference policy, comes from the first; so do the exact front and the data's lines."""
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in _FRAMES}
+    taken: set[tuple[str, int]] = set()
+    for part in parts:
+        seen = set()
+        for name, into in frames.items():
+            frame: pd.DataFrame = getattr(part, name)
+            if len(frame):
+                owners = list(zip(frame["method"], frame["seed"], strict=True))
+                seen |= set(owners)
+                into.append(frame[[owner not in taken for owner in owners]])
+        taken |= seen
+    whole: dict[str, Any] = {
+        name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in frames.items()
+    }
+    folders = {key: paths for part in reversed(parts) for key, paths in part.policies.items()}
+    return replace(parts[0], **whole, policies=folders)
 
 
 def _exact(plan: Plan, runs: Path) -> Exact | None:
