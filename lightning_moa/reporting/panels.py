@@ -95,3 +95,54 @@ def draw_bars(
     ax.set_xticks(range(len(values)), [styles[method].label for method in values], rotation=35, ha="right")
     ax.grid(axis="x", visible=False)
     ax.set_title(title)
+
+
+def draw_grouped_bars(
+    ax: Axes,
+    values: Mapping[str, Mapping[str, Mapping[int, float]]],
+    styles: Mapping[str, Style],
+    *,
+    title: str,
+) -> None:
+    """A group of bars for each name, a bar for each series: the mean over seeds, single seeds as dots.
+
+    Args:
+        ax: drawn into.
+        values: name of the group -> series -> seed -> value; the same series in every group.
+        styles: series -> style.
+        title: of the panel.
+    """
+    for place, group in enumerate(values.values()):
+        width = 0.8 / len(group)
+        for i, (series, per_seed) in enumerate(group.items()):
+            x, each = place - 0.4 + (i + 0.5) * width, list(per_seed.values())
+            label = styles[series].label if place == 0 else None
+            ax.bar(x, np.mean(each), color=styles[series].colour, width=0.9 * width, zorder=2, label=label)
+            if len(each) > 1:
+                ax.plot([x] * len(each), each, ".", color="black", markersize=4, zorder=3)
+    ax.set_xticks(range(len(values)), list(values))
+    ax.grid(axis="x", visible=False)
+    ax.set_title(title)
+
+
+def draw_over_steps(
+    ax: Axes, frame: pd.DataFrame, column: str, style: Style, *, line: str = "-", faint: bool = True
+) -> None:
+    """A column over a training's steps: the mean over seeds bold, single seeds faint.
+
+    Args:
+        ax: drawn into.
+        frame: columns `seed`, `step` and the column; several rows of a seed's step are averaged.
+        column: what is shown; rows where it is empty are left out.
+        style: of the line.
+        line: matplotlib's style of the mean's line.
+        faint: whether single seeds are shown.
+    """
+    known = frame[frame[column].notna()]
+    if faint and known["seed"].nunique() > 1:
+        for _, rows in known.groupby("seed", sort=True):
+            each = rows.groupby("step")[column].mean()
+            ax.plot(each.index, each, color=style.colour, linewidth=0.8, alpha=0.35, zorder=3)
+    mean = known.groupby("step")[column].mean()
+    ax.plot(mean.index, mean, line, color=style.colour, linewidth=1.8, zorder=5, label=style.label)
+    ax.set_xlabel("update")

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.panels import draw_along_weight, draw_bars, shades
+from lightning_moa.reporting.panels import (
+    draw_along_weight,
+    draw_bars,
+    draw_grouped_bars,
+    draw_over_steps,
+    shades,
+)
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts
 from tests.reporting.frames import heads_frame, points_frame
 
@@ -52,6 +58,30 @@ def test_bars_are_means():
     assert [bar.get_height() for bar in ax.patches] == [2.0, 5.0]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
     np.testing.assert_allclose(lines_of(ax)[0][:, 1], [1, 3])
+
+
+def test_grouped_bars_stand_side_by_side_and_are_means():
+    styles = shades(["x", "y"])
+    values = {"a": {"x": {0: 1.0, 1: 3.0}, "y": {0: 5.0}}, "b": {"x": {0: -1.0}, "y": {0: 4.0}}}
+    with canvas(3, 3) as figure:
+        ax = figure.subplots()
+        draw_grouped_bars(ax, values, styles, title="")
+    assert [bar.get_height() for bar in ax.patches] == [2.0, 5.0, -1.0, 4.0]
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in ax.patches]
+    np.testing.assert_allclose(centres, [-0.2, 0.2, 0.8, 1.2])
+    assert ax.get_legend_handles_labels()[1] == ["x", "y"]
+    np.testing.assert_allclose(lines_of(ax)[0], [[-0.2, 1], [-0.2, 3]])
+
+
+@pytest.mark.parametrize("faint", [True, False])
+def test_over_steps_the_mean_over_seeds_is_bold(faint):
+    frame = pd.DataFrame({"seed": [0, 0, 1, 1, 1], "step": [0, 10, 0, 10, 20], "x": [1, 2, 3, 6, np.nan]})
+    with canvas(3, 3) as figure:
+        ax = figure.subplots()
+        draw_over_steps(ax, frame, "x", shades(["x"])["x"], faint=faint)
+    *seeds, mean = lines_of(ax)
+    assert mean.tolist() == [[0, 2], [10, 4]]
+    assert [line.tolist() for line in seeds] == ([[[0, 1], [10, 2]], [[0, 3], [10, 6]]] if faint else [])
 
 
 def test_shades_differ():
