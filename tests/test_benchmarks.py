@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks import grid_evaluation, ppo_step
+from benchmarks import grid_evaluation, hypervolume, ppo_step
 
 
 def test_the_grid_in_one_pass_equals_one_by_one_and_is_written(tmp_path):
@@ -36,3 +37,22 @@ def test_the_parts_of_a_ppo_step(tmp_path):
     shared, copied = memory["weights_mib"]
     assert copied == 2 * shared > 0
     assert {path.name for path in tmp_path.iterdir()} == {"ppo_step.csv", "ppo_memory.csv"}
+
+
+def test_the_hypervolumes_of_three_ways(tmp_path):
+    frame = hypervolume.main([(5, 2), (13, 3)], trials=1, folder=tmp_path)
+    assert frame["points"].tolist() == ["front", "random"] * 2
+    # Above a dozen policies there are too many subsets to time.
+    assert frame["subsets_s"].notna().tolist() == [True, True, False, False]
+    assert (frame["times_botorch"] == frame["botorch_s"] / frame["exact_s"]).all()
+    assert (frame["exact_s"] > 0).all()
+    assert len(pd.read_csv(tmp_path / "hypervolume.csv")) == 4
+
+
+def test_a_difference_between_hypervolumes_is_noticed():
+    values = hypervolume.values_of("random", 4, 2)
+    same = hypervolume.step(hypervolume.botorch_volume, values)
+    hypervolume.check_equal(same, same)
+    for changed in ((same[0] + 1e-6, same[1]), (same[0], torch.zeros_like(same[1]))):
+        with pytest.raises(AssertionError):
+            hypervolume.check_equal(same, changed)
