@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import grid_evaluation, hypervolume, ppo_step
+from benchmarks import grid_evaluation, heads_memory, hypervolume, ppo_step
+from lightning_moa.policies import Heads, build_model
 
 
 def test_the_grid_in_one_pass_equals_one_by_one_and_is_written(tmp_path):
@@ -37,6 +38,25 @@ def test_the_parts_of_a_ppo_step(tmp_path):
     shared, copied = memory["weights_mib"]
     assert copied == 2 * shared > 0
     assert {path.name for path in tmp_path.iterdir()} == {"ppo_step.csv", "ppo_memory.csv"}
+
+
+def test_the_memory_of_several_heads(tmp_path):
+    size = heads_memory.Size(tokens=256, vocabulary=20_000, hidden=16)
+    frame = heads_memory.main([1, 4], size, tmp_path, [(heads_memory.CHUNKED, None)])
+    assert frame["gradients_mib"].tolist() == pytest.approx([1.22, 4.88], abs=0.01)
+    # Logits of all heads at once would make it three times and more.
+    assert frame["times_first"].tolist()[1] < 1.5
+    assert [path.name for path in tmp_path.iterdir()] == ["heads_memory.csv"]
+
+
+def test_both_ways_of_several_heads_are_one_step():
+    size = heads_memory.Size(tokens=40, vocabulary=50, hidden=16)
+    gradients = []
+    for way in (heads_memory.CHUNKED, heads_memory.AT_ONCE):
+        policy = Heads(build_model("opt", vocab_size=50, hidden_size=16), 3, 2, jitter=0.1, seed=0)
+        heads_memory.step(policy, heads_memory.batch(size, 10), way)
+        gradients.append([p.grad for p in policy.trainable_parameters()])
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-5)
 
 
 def test_the_hypervolumes_of_three_ways(tmp_path):
