@@ -1,8 +1,19 @@
-"""A synthetic world in which every preference's best policy is known exactly."""
+"""Synthetic worlds in which every preference's best policy is known exactly."""
 
+from lightning_moa.world.exact import ExactFront, ExactWorld, Optimum
 from lightning_moa.world.lexicon import MODES, Size
 from lightning_moa.world.policy import Expectation, Policy
 from lightning_moa.world.rewards import OBJECTIVES
-from lightning_moa.world.world import ExactFront, Optimum, World
+from lightning_moa.world.world import World
 
-__all__ = ["MODES", "OBJECTIVES", "ExactFront", "Expectation", "Optimum", "Policy", "Size", "World"]
+__all__ = [
+    "MODES",
+    "OBJECTIVES",
+    "ExactFront",
+    "ExactWorld",
+    "Expectation",
+    "Optimum",
+    "Policy",
+    "Size",
+    "World",
+]

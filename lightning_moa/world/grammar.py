@@ -12,7 +12,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from lightning_moa.world.lexicon import EOS, MODES, Lexicon, Size
+from lightning_moa.errors import UserError
+from lightning_moa.world.language import END, START, Language, places
+from lightning_moa.world.lexicon import EOS, MODES, SPECIAL, Lexicon, Size
 
 
 class Group(IntEnum):
@@ -76,7 +78,6 @@ _GROUP_AFTER = {
 }
 """What the reference repeats."""
 
-START, END = 0, 1
 MAX_COUNT = 5
 """Content words beyond so many earn nothing."""
 STATES = 2 + len(MODES) * len(Previous) * (MAX_COUNT + 1)
@@ -112,28 +113,11 @@ def states() -> list[tuple[int, int, int, int]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Grammar:
-    """Tables of one world's words. Axes: group G, words of a group k_g, state S, topic K, token V.
-
-    What is chosen (a group, a word) is the first axis, what it is chosen for (state, kind of prompt) follows.
-    """
+class Grammar(Language):
+    """Tables of one world's words. Kinds of prompt: benign 0, risky 1. Each topic is a case of its own."""
 
     size: Size
     lexicon: Lexicon
-    words: tuple[str, ...]
-    """(V,) the text of each token id."""
-    groups: np.ndarray
-    """(K, V) int, the group of a token in a response to a prompt about a topic."""
-    slots: np.ndarray
-    """(K, V) int, the token's place among the members of its group."""
-    members: tuple[np.ndarray, ...]
-    """for each group (k_g, K) int, its token ids."""
-    next_state: np.ndarray
-    """(G, S) int."""
-    log_groups: np.ndarray
-    """(G, S, 2) log-probability of a group under the reference on benign and risky prompts."""
-    log_tokens: tuple[np.ndarray, ...]
-    """for each group (k_g,) log-probability of its words under the reference, given the group."""
 
     @classmethod
     def of(cls, size: Size) -> Grammar:
@@ -141,22 +125,44 @@ class Grammar:
         lexicon = Lexicon.of(size)
         words = lexicon.words()
         members = _members(lexicon, words)
-        groups = np.full((size.topics, len(words)), int(Group.MISPLACED))
-        slots = np.zeros_like(groups)
-        for group, ids in enumerate(members):
-            np.put_along_axis(groups, ids.T, group, axis=1)
-            np.put_along_axis(slots, ids.T, np.arange(len(ids))[None], axis=1)
+        groups, slots = places(members, len(words))
         return cls(
-            size=size,
-            lexicon=lexicon,
             words=words,
             groups=groups,
             slots=slots,
             members=members,
+            cases=np.arange(size.topics),
+            case_members=members,
             next_state=_next_states(),
             log_groups=_reference_groups(),
             log_tokens=_reference_tokens(size, members),
+            size=size,
+            lexicon=lexicon,
         )
+
+    @property
+    def limit(self) -> int:
+        return self.size.max_response_tokens
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return MODES
+
+    @property
+    def eos(self) -> int:
+        return Group.EOS
+
+    def parse_prompt(self, text: str) -> tuple[int, int]:
+        """0 benign or 1 risky, and the topic, of "verb topic"."""
+        lexicon = self.lexicon
+        words = [word for word in text.split() if word not in SPECIAL]
+        verbs = lexicon.benign_verbs + lexicon.risky_verbs
+        if len(words) != 2 or words[0] not in verbs or words[1] not in lexicon.topics:
+            raise UserError(
+                f"prompt {text!r} is not of this world: a verb of {', '.join(verbs)}, "
+                f"then a topic of {', '.join(lexicon.topics)}"
+            )
+        return int(words[0] in lexicon.risky_verbs), lexicon.topics.index(words[1])
 
 
 def _members(lexicon: Lexicon, words: tuple[str, ...]) -> tuple[np.ndarray, ...]:

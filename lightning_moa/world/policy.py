@@ -1,4 +1,4 @@
-"""Policies over the grammar, and their exact expected rewards, KL and mode shares."""
+"""Policies over a language, and their exact expected rewards, KL and mode shares."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array
 
-from lightning_moa.world.grammar import OPENER_GROUPS, START, STATES, Grammar, Group
-from lightning_moa.world.rewards import RewardTables
+from lightning_moa.world.language import START, Language, RewardTables
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
     """A policy: first the group of the next word, then the word.
 
-    Axes: step T, group G or words of a group k_g, state S, benign or risky 2, topic K.
+    Axes: step T, group G or words of a group k_g, state S, kind of prompt R, case C.
     """
 
     log_groups: np.ndarray
-    """(T, G, S, 2, K) log-probability of a group at a step in a state; -inf where it never comes."""
+    """(T, G, S, R, C) log-probability of a group at a step in a state; -inf where it never comes."""
     log_tokens: tuple[np.ndarray, ...]
-    """for each group (k_g, S, 2, K) log-probability of its words, given the group."""
+    """for each group (k_g, S, R, C) log-probability of its words, given the group."""
 
     @cached_property
     def group_steps(self) -> np.ndarray:
-        """(T, G, S, 2, K) cumulative probabilities over the groups, the last one exactly 1."""
+        """(T, G, S, R, C) cumulative probabilities over the groups, the last one exactly 1."""
         return _cumulative(self.log_groups, axis=1)
 
     def token_steps(self, group: int) -> np.ndarray:
-        """(k_g, S, 2, K) cumulative probabilities over the words, the last one exactly 1."""
+        """(k_g, S, R, C) cumulative probabilities over the words, the last one exactly 1."""
         return _cumulative(self.log_tokens[group], axis=0)
 
 
@@ -43,22 +42,21 @@ class Expectation:
     kl: float
     """KL(policy || reference) of a whole response, in nats."""
     modes: np.ndarray
-    """(2, 4) probability of each of `MODES` on benign (row 0) and on risky prompts (row 1)."""
+    """(R, M) probability of each mode on each kind of prompt."""
 
 
-def reference_policy(grammar: Grammar) -> Policy:
-    """The reference: the grammar's probabilities, alike at every step and for every topic."""
-    size, groups = grammar.size, grammar.log_groups
-    kinds = (STATES, 2, size.topics)
+def reference_policy(language: Language) -> Policy:
+    """The reference: the language's probabilities, alike at every step and for every topic."""
+    groups, shape = language.log_groups, language.shape
     return Policy(
-        log_groups=np.broadcast_to(groups[..., None], (size.max_response_tokens, len(Group), *kinds)),
+        log_groups=np.broadcast_to(groups[..., None], (language.limit, len(groups), *shape)),
         log_tokens=tuple(
-            np.broadcast_to(log[:, None, None, None], (len(log), *kinds)) for log in grammar.log_tokens
+            np.broadcast_to(log[:, None, None, None], (len(log), *shape)) for log in language.log_tokens
         ),
     )
 
 
-def solve(grammar: Grammar, tables: RewardTables, preference: np.ndarray, beta: float) -> Policy:
+def solve(language: Language, tables: RewardTables, preference: np.ndarray, beta: float) -> Policy:
     """The optimum of lambda . r - beta KL, by soft dynamic programming from the last step to the first.
 
     It is the reference tilted by the preferred reward, pi*(y|x) ~ pi_ref(y|x) exp(lambda . r(x, y) / beta).
@@ -71,57 +69,56 @@ def solve(grammar: Grammar, tables: RewardTables, preference: np.ndarray, beta: 
         preference: (m,), on the simplex.
         beta: weight of the KL, above 0, in units of reward per nat.
     """
-    size = grammar.size
     scale = preference[:, None, None, None] * tables.scale
-    log_sums = np.empty((len(Group), STATES, 2, size.topics))
+    log_sums = np.empty((len(language.log_groups), *language.shape))
     log_tokens = []
-    for group, ids in enumerate(grammar.members):
+    for group, ids in enumerate(language.case_members):
         tilt = np.einsum("isr,iwk->wsrk", scale[:, group], tables.quality[:, ids])
         tilt += np.tensordot(preference, tables.offset[:, group], axes=1)[..., None]
         tilt /= beta
-        tilt += grammar.log_tokens[group][:, None, None, None]
+        tilt += language.log_tokens[group][:, None, None, None]
         log_sums[group] = _logsumexp(tilt)
         log_tokens.append(tilt - log_sums[group])
-    log_sums += grammar.log_groups[..., None]
+    log_sums += language.log_groups[..., None]
 
     value = np.zeros(log_sums.shape[1:])
-    log_groups = np.empty((size.max_response_tokens, *log_sums.shape))
-    for step in reversed(range(size.max_response_tokens)):
-        score = log_sums + value[grammar.next_state]
+    log_groups = np.empty((language.limit, *log_sums.shape))
+    for step in reversed(range(language.limit)):
+        score = log_sums + value[language.next_state]
         value = _logsumexp(score)
         np.subtract(score, value, out=log_groups[step])
     return Policy(log_groups, tuple(log_tokens))
 
 
-def expect(grammar: Grammar, tables: RewardTables, policy: Policy, risky_share: float) -> Expectation:
+def expect(language: Language, tables: RewardTables, policy: Policy, shares: np.ndarray) -> Expectation:
     """Exact expectations by a forward pass over the occupancies of (state, kind of prompt).
 
     Args:
         tables: rewards of the m objectives.
-        risky_share: probability that a prompt is risky; topics and verbs are uniform.
+        shares: (R,) probability of each kind of prompt; topics are uniform.
     """
-    topics = grammar.size.topics
-    occupancy = np.zeros((STATES, 2, topics))
-    occupancy[START] = np.array([[1.0 - risky_share], [risky_share]]) / topics
+    occupancy = np.zeros(language.shape)
+    occupancy[START] = shares[:, None] * np.bincount(language.cases) / len(language.cases)
     visits = np.zeros(policy.log_groups.shape[1:])
     kl = 0.0
-    transition = _transition(grammar.next_state)
+    transition = _transition(language.next_state)
     for log_step in policy.log_groups:
         flow = np.exp(log_step)
         flow *= occupancy
         kl += _weighted(flow, log_step)
         visits += flow
-        occupancy = (transition @ flow.reshape(-1, 2 * topics)).reshape(occupancy.shape)
+        occupancy = (transition @ flow.reshape(transition.shape[1], -1)).reshape(occupancy.shape)
     # The logs of policy and reference are summed apart: they share their -inf, which must not meet.
-    kl -= _weighted(visits.sum(axis=-1), grammar.log_groups)
+    kl -= _weighted(visits.sum(axis=-1), language.log_groups)
     rewards = np.einsum("gsr,igsr->i", visits.sum(axis=-1), tables.offset)
-    for group, (log_token, ids) in enumerate(zip(policy.log_tokens, grammar.members, strict=True)):
+    for group, (log_token, ids) in enumerate(zip(policy.log_tokens, language.case_members, strict=True)):
         flow = np.exp(log_token)
         flow *= visits[group]
-        kl += _weighted(flow, log_token) - _weighted(flow.sum(axis=(1, 2, 3)), grammar.log_tokens[group])
+        kl += _weighted(flow, log_token) - _weighted(flow.sum(axis=(1, 2, 3)), language.log_tokens[group])
         quality = np.einsum("wsrk,iwk->isr", flow, tables.quality[:, ids], optimize=True)
         rewards += np.einsum("isr,isr->i", quality, tables.scale[:, group])
-    modes = np.exp(policy.log_groups[0, OPENER_GROUPS, START]).mean(axis=-1)
+    weights = np.bincount(language.cases) / len(language.cases)
+    modes = (np.exp(policy.log_groups[0, : len(language.modes), START]) * weights).sum(axis=-1)
     return Expectation(rewards, max(kl, 0.0), modes.T)
 
 
@@ -133,7 +130,9 @@ def _weighted(flow: np.ndarray, logs: np.ndarray) -> float:
 def _transition(next_state: np.ndarray) -> csr_array:
     """(S, G * S) 0/1 matrix that carries the flow of (group, state) to the next state."""
     flat = next_state.reshape(-1)
-    return csr_array((np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(STATES, len(flat)))
+    return csr_array(
+        (np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(next_state.shape[1], len(flat))
+    )
 
 
 def _logsumexp(scores: np.ndarray) -> np.ndarray:

@@ -1,9 +1,5 @@
 """The gold rewards: what each word of a response earns for each objective, all maximised.
 
-A response's reward is the sum over its words. In state s, a word w of group g earns for objective i
-
-    r_i(s, w) = scale_i[s, g] * quality_i[w] + offset_i[s, g].
-
 Content words (information, guidance, concern, jokes) earn a share of their value that shrinks with the
 number of content words before them and reaches zero at five, so that no objective but `concise` pays for
 length. On a risky request information pays in helpfulness what it costs in harmlessness, unless the
@@ -12,21 +8,18 @@ response has opened as a safe completion: there, guidance pays in both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from lightning_moa.world.grammar import (
-    END,
     MAX_COUNT,
     OPENER_GROUPS,
-    START,
     STATES,
     Grammar,
     Group,
     Previous,
     states,
 )
+from lightning_moa.world.language import END, START, RewardTables
 
 OBJECTIVES = ("helpful", "harmless", "humorous", "concise")
 _HELPFUL, _HARMLESS, _HUMOROUS, _CONCISE = range(4)
@@ -68,25 +61,9 @@ WORD_COST = -0.2
 """Concise reward of every word."""
 
 
-@dataclass(frozen=True, eq=False)
-class RewardTables:
-    """Rewards of the four objectives. Axes: objective 4, group G, state S, benign or risky 2, token V."""
-
-    scale: np.ndarray
-    """(4, G, S, 2)"""
-    offset: np.ndarray
-    """(4, G, S, 2)"""
-    quality: np.ndarray
-    """(4, V) how good a word is of its group, around 1."""
-
-    @classmethod
-    def of(cls, grammar: Grammar, seed: int) -> RewardTables:
-        """The tables over a grammar's words, with the words' qualities drawn from the seed."""
-        return cls(scale=_scales(), offset=_offsets(), quality=_qualities(grammar, seed))
-
-    def select(self, chosen: list[int]) -> RewardTables:
-        """The tables of some objectives, in the order given."""
-        return RewardTables(self.scale[chosen], self.offset[chosen], self.quality[chosen])
+def reward_tables(grammar: Grammar, seed: int) -> RewardTables:
+    """The tables of the four objectives, with the words' qualities drawn from the seed."""
+    return RewardTables(scale=_scales(), offset=_offsets(), quality=_qualities(grammar, seed))
 
 
 def _scales() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the walk of a response through the grammar."""
+"""Text to token ids and back, and the walk of a response through the states."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from itertools import islice
 import numpy as np
 
 from lightning_moa.errors import UserError
-from lightning_moa.world.grammar import START, Grammar
-from lightning_moa.world.lexicon import EOS_ID, SPECIAL, UNK_ID
-from lightning_moa.world.rewards import RewardTables
+from lightning_moa.world.language import START, Language, RewardTables
+from lightning_moa.world.lexicon import EOS_ID, UNK_ID
 
 
 @dataclass(frozen=True, eq=False)
 class Walks:
     """n responses, token by token; shape (n, T), filled with EOS after the end."""
 
-    risky: np.ndarray
-    """(n,) int, 1 where the prompt is risky."""
+    kinds: np.ndarray
+    """(n,) int, kind of each prompt."""
     topics: np.ndarray
     """(n,) int."""
     tokens: np.ndarray
@@ -30,33 +29,21 @@ class Walks:
     """(n, T) int, the state before each token."""
 
 
-def parse_prompts(grammar: Grammar, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) risky 0/1 and (n,) topic of each prompt, "verb topic"; special tokens around them are ignored.
+def parse_prompts(language: Language, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) kind and (n,) topic of each prompt; special tokens around it are ignored.
 
     Raises:
         UserError: a prompt that is not of this world.
     """
-    known = {text: _parse_prompt(grammar, text) for text in set(prompts)}
+    known = {text: language.parse_prompt(text) for text in set(prompts)}
     parsed = np.array([known[text] for text in prompts], dtype=np.int64).reshape(-1, 2)
     return parsed[:, 0], parsed[:, 1]
 
 
-def _parse_prompt(grammar: Grammar, text: str) -> tuple[int, int]:
-    lexicon = grammar.lexicon
-    words = [word for word in text.split() if word not in SPECIAL]
-    verbs = lexicon.benign_verbs + lexicon.risky_verbs
-    if len(words) != 2 or words[0] not in verbs or words[1] not in lexicon.topics:
-        raise UserError(
-            f"prompt {text!r} is not of this world: a verb of {', '.join(verbs)}, "
-            f"then a topic of {', '.join(lexicon.topics)}"
-        )
-    return int(words[0] in lexicon.risky_verbs), lexicon.topics.index(words[1])
-
-
-def encode_responses(grammar: Grammar, responses: Sequence[str]) -> np.ndarray:
+def encode_responses(language: Language, responses: Sequence[str]) -> np.ndarray:
     """(n, T) token ids: unknown words become `<unk>`, an `<eos>` ends, words beyond the limit are cut."""
-    limit = grammar.size.max_response_tokens
-    index = {word: token for token, word in enumerate(grammar.words)}
+    limit = language.limit
+    index = {word: token for token, word in enumerate(language.words)}
     split = [text.split() for text in responses]
     lengths = np.minimum([len(words) for words in split], limit).astype(np.int64)
     tokens = np.full((len(split), limit), EOS_ID)
@@ -69,7 +56,7 @@ def encode_responses(grammar: Grammar, responses: Sequence[str]) -> np.ndarray:
     return tokens
 
 
-def walk(grammar: Grammar, prompts: Sequence[str], responses: Sequence[str]) -> Walks:
+def walk(language: Language, prompts: Sequence[str], responses: Sequence[str]) -> Walks:
     """The states that responses pass through.
 
     Raises:
@@ -77,20 +64,20 @@ def walk(grammar: Grammar, prompts: Sequence[str], responses: Sequence[str]) -> 
     """
     if len(prompts) != len(responses):
         raise UserError(f"{len(responses)} responses to {len(prompts)} prompts: there must be one for each")
-    risky, topics = parse_prompts(grammar, prompts)
-    tokens = encode_responses(grammar, responses)
-    groups = grammar.groups[topics[:, None], tokens]
+    kinds, topics = parse_prompts(language, prompts)
+    tokens = encode_responses(language, responses)
+    groups = language.groups[topics[:, None], tokens]
     states = np.empty_like(groups)
     here = np.full(len(tokens), START)
     for step in range(tokens.shape[1]):
         states[:, step] = here
-        here = grammar.next_state[groups[:, step], here]
-    return Walks(risky, topics, tokens, groups, states)
+        here = language.next_state[groups[:, step], here]
+    return Walks(kinds, topics, tokens, groups, states)
 
 
 def token_rewards(tables: RewardTables, walks: Walks) -> np.ndarray:
     """(n, T, m) what each token earns; their sum over T is the reward of the response."""
-    place = (walks.groups, walks.states, walks.risky[:, None])
+    place = (walks.groups, walks.states, walks.kinds[:, None])
     earned = [
         scale[place] * quality[walks.tokens] + offset[place]
         for scale, offset, quality in zip(tables.scale, tables.offset, tables.quality, strict=True)

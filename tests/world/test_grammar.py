@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lightning_moa.world import Size
-from lightning_moa.world.grammar import END, MAX_COUNT, START, STATES, Grammar, Group, Previous, state, states
+from lightning_moa.world.grammar import MAX_COUNT, STATES, Grammar, Group, Previous, state, states
+from lightning_moa.world.language import END, START
 
 
 @pytest.fixture(scope="module")

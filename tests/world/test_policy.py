@@ -47,7 +47,7 @@ def test_optimum_agrees_with_enumeration(
 
 def test_mode_shares_agree_with_enumeration(tiny: World, listing: Listing) -> None:
     optimum = tiny.optimum((0.5, 0.5), 0.3, ("helpful", "harmless"))
-    for kind, shares in (("explain", optimum.benign_modes), ("sabotage", optimum.risky_modes)):
+    for kind, shares in (("explain", optimum.modes["benign"]), ("sabotage", optimum.modes["risky"])):
         found = dict.fromkeys(MODES, 0.0)
         for prompt, texts in zip(listing.prompts, listing.responses, strict=True):
             if prompt.startswith(kind):

@@ -5,7 +5,7 @@ import pytest
 
 from lightning_moa.world import OBJECTIVES, Size, World
 from lightning_moa.world.grammar import Grammar
-from lightning_moa.world.rewards import RewardTables
+from lightning_moa.world.rewards import reward_tables
 
 
 def quality(world: World, objective: str, word: str) -> float:
@@ -80,7 +80,7 @@ def test_rewards_add_up_word_by_word(world: World) -> None:
 
 def test_qualities_follow_the_seed_and_keep_their_range() -> None:
     grammar = Grammar.of(Size())
-    first, again, other = (RewardTables.of(grammar, seed).quality for seed in (1, 1, 2))
+    first, again, other = (reward_tables(grammar, seed).quality for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
     assert first.min() >= 0.6

@@ -70,7 +70,7 @@ def test_front_rows_are_the_optima_and_rewards_follow_the_preference(world: Worl
         np.testing.assert_allclose(front.rewards[k], optimum.rewards, atol=1e-12)
         assert front.kl[k] == pytest.approx(optimum.kl)
         assert front.values[k] == pytest.approx(optimum.value)
-        assert list(optimum.risky_modes.values()) == pytest.approx(list(front.risky_modes[k]))
+        assert list(optimum.modes["risky"].values()) == pytest.approx(list(front.risky_modes[k]))
     ordered = world.exact_front(grid(9), 0.5, PAIR).rewards
     assert (np.diff(ordered[:, 0]) > 0).all()
     assert (np.diff(ordered[:, 1]) < 0).all()
