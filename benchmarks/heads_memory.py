@@ -109,7 +109,7 @@ def main(heads: list[int], size: Size, folder: Path, ways: list[tuple[str, int |
     rows: list[dict[str, Any]] = []
     # Each process is forked from one that has loaded the libraries and done nothing else.
     fresh = multiprocessing.get_context("forkserver")
-    fresh.set_forkserver_preload(["benchmarks.heads_memory"])
+    fresh.set_forkserver_preload(["benchmarks.measuring", "lightning_moa.policies"])
     for way, head_rank in ways:
         alone: list[float] = []
         for count in heads:
