@@ -85,6 +85,11 @@ class GradientAggregator(ABC):
         """
         if not len(parameters):
             raise UserError(f"{type(self).__name__} needs probed tensors: its product's `probe` is empty")
+        if losses.shape[-1] != preference.shape[-1]:
+            raise UserError(
+                f"{type(self).__name__}: {losses.shape[-1]} loss for {preference.shape[-1]} objectives, each needs one "
+                "of its own; with PPO, ppo.weigh=surrogates keeps them apart"
+            )
         each = losses if losses.ndim == 1 else losses.mean(0)
         found = gramian(gradients(each, parameters), parameters)
         if not np.isfinite(found).all():
