@@ -90,8 +90,13 @@ def member_of(policy: AdapterPolicy) -> Member:
     """A trained policy's factors, detached copies, as a soup takes them.
 
     Raises:
-        UserError: the policy is steered by a preference, so that it has no single update to interpolate.
+        UserError: the policy is steered by a preference, or has heads of its own, so that no single update of the
+            adapted layers is what it does.
     """
+    from lightning_moa.policies.heads import Heads
+
+    if isinstance(policy, Heads):
+        raise UserError("a soup's members have the base's output head; this Heads has heads of its own")
     if policy.m:
         raise UserError(
             f"a soup's members know no preference; this {type(policy).__name__} takes {policy.m} values"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies import LoRA, RewardedSoup, SVDLoRA
+from lightning_moa.policies import Heads, LoRA, RewardedSoup, SVDLoRA
 from tests.policies.models import preferences, shake, tiny, tokens
 
 
@@ -86,6 +86,12 @@ def test_refuses_steered_members_and_leaves_the_base_usable(tmp_path):
     with pytest.raises(UserError, match="know no preference"):
         RewardedSoup.from_folders(base, [tmp_path])
     LoRA(base, 2)
+
+
+def test_refuses_members_with_heads_of_their_own(tmp_path):
+    Heads(tiny(), 2, 2, seed=0).save(tmp_path)
+    with pytest.raises(UserError, match="heads of its own"):
+        RewardedSoup.from_folders(tiny(), [tmp_path])
 
 
 def test_refuses_members_that_adapt_other_layers(tmp_path):
