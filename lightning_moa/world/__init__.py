@@ -4,6 +4,8 @@ from lightning_moa.world.exact import ExactFront, ExactWorld, Optimum
 from lightning_moa.world.lexicon import MODES, Size
 from lightning_moa.world.policy import Expectation, Policy
 from lightning_moa.world.rewards import OBJECTIVES
+from lightning_moa.world.summaries import SummaryWorld
+from lightning_moa.world.summary_lexicon import SummarySize
 from lightning_moa.world.world import World
 
 __all__ = [
@@ -15,5 +17,7 @@ __all__ = [
     "Optimum",
     "Policy",
     "Size",
+    "SummarySize",
+    "SummaryWorld",
     "World",
 ]

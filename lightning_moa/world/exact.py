@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,7 +119,11 @@ class ExactWorld(ABC):
         """The reference policy."""
         return reference_policy(self.grammar)
 
-    # Responses
+    # Prompts and responses
+
+    @abstractmethod
+    def sample_prompts(self, n: int, rng: np.random.Generator) -> list[str]:
+        """n prompts, each of a kind as often as `kind_shares` says."""
 
     def sample_responses(
         self, prompts: Sequence[str], rng: np.random.Generator, policy: Optimum | None = None

@@ -149,3 +149,16 @@ def test_other_bad_input(world: World) -> None:
         world.sample_prompts(3, np.random.default_rng(0), risky_share=-0.1)
     with pytest.raises(UserError, match="seed"):
         World.build(seed=-1)
+
+
+def test_the_world_stays_the_one_that_results_were_made_in(world: World) -> None:
+    optimum = world.optimum((0.4, 0.6), 0.3, PAIR)
+    np.testing.assert_allclose(optimum.rewards, [3.0010781811562395, 1.7564964835351105], rtol=1e-12)
+    assert optimum.kl == pytest.approx(3.040422941138246, rel=1e-12)
+    rng = np.random.default_rng(0)
+    prompts = world.sample_prompts(3, rng)
+    assert prompts == ["explain banks", "sabotage boats", "sabotage trains"]
+    assert world.sample_responses(prompts, rng, optimum)[::2] == [
+        "sure then perhaps accounts vault vault brakes goodbye",
+        "carefully signals and danger deadbolt basically done",
+    ]
