@@ -33,6 +33,7 @@ CLASSES = {
     "summarize_from_feedback": "SummarizeFromFeedback",
     "pairs": "Pairs",
     "synthetic": "Synthetic",
+    "synthetic_summaries": "SyntheticSummaries",
 }
 """The class that reads each data set; its file bears the data set's name."""
 

@@ -106,10 +106,9 @@ class PairsConfig(DataConfig):
 
 
 @dataclass
-class SyntheticConfig(DataConfig):
-    """The small world: prompts, pairs and labels are drawn from it, as many as asked; nothing is read."""
+class WorldConfig(DataConfig):
+    """A small world: prompts, pairs and labels are drawn from it, as many as asked; nothing is read."""
 
-    name: str = option("synthetic", "the data set's name")
     template: str = option("{prompt} <sep>", "the text given to the model for a prompt")
     long_responses: str = option(
         "cut", "a longer response; the world's own are cut at their longest", choices=("drop", "cut")
@@ -118,7 +117,6 @@ class SyntheticConfig(DataConfig):
     max_response_length: int = option(16, "longest response, in tokens, EOS included")
     world_seed: int = option(0, "seed of the world's words and rewards", at_least=0)
     seed: int = option(0, "seed of the rows; the same rows for every training seed", at_least=0)
-    risky_share: float = option(0.5, "share of risky prompts", at_least=0, at_most=1)
     pairs: int = option(10000, "training pairs", at_least=1)
     eval_pairs: int = option(2000, "held-out pairs", at_least=1)
     sft_rows: int = option(40000, "responses of the reference policy, for supervised fine-tuning", at_least=1)
@@ -136,6 +134,21 @@ class SyntheticConfig(DataConfig):
     )
 
 
+@dataclass
+class SyntheticConfig(WorldConfig):
+    """The small world of requests: benign and risky ones, answered helpfully, harmlessly, humorously, concisely."""
+
+    name: str = option("synthetic", "the data set's name")
+    risky_share: float = option(0.5, "share of risky prompts", at_least=0, at_most=1)
+
+
+@dataclass
+class SyntheticSummariesConfig(WorldConfig):
+    """The small world of summaries: facts of a source are kept, dropped or invented."""
+
+    name: str = option("synthetic_summaries", "the data set's name")
+
+
 CONFIGS: dict[str, type[DataConfig]] = {
     "hh_rlhf": HHRLHFConfig,
     "pku_saferlhf": PKUSafeRLHFConfig,
@@ -143,6 +156,7 @@ CONFIGS: dict[str, type[DataConfig]] = {
     "summarize_from_feedback": SummarizeFromFeedbackConfig,
     "pairs": PairsConfig,
     "synthetic": SyntheticConfig,
+    "synthetic_summaries": SyntheticSummariesConfig,
 }
 """The options of each data set by its name."""
 

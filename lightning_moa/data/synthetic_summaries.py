@@ -1,0 +1,26 @@
+"""The synthetic world of summaries as a data set."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from lightning_moa.data.configs import SyntheticSummariesConfig
+from lightning_moa.data.worlds import WorldData
+from lightning_moa.world import SummaryWorld
+
+
+class SyntheticSummaries(WorldData):
+    """Pairs of summaries of short sources. `hallucination`, like every objective, is better when higher."""
+
+    config: SyntheticSummariesConfig
+    world_class = SummaryWorld
+    default_objectives = ("faithful", "hallucination")
+
+    @cached_property
+    def world(self) -> SummaryWorld:
+        """The world that the rows are drawn from."""
+        return SummaryWorld.build(self.config.world_seed)
+
+    def distinct_prompts(self) -> list[str]:
+        """Every source, once."""
+        return list(self.world.prompts)

@@ -1,0 +1,132 @@
+"""Rows drawn from a synthetic world, labelled by its gold rewards: what every such data set shares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from lightning_moa.data.base import PreferenceData
+from lightning_moa.data.configs import WorldConfig
+from lightning_moa.data.tables import GoldReward, PairTable
+from lightning_moa.errors import UserError
+from lightning_moa.world import ExactFront, ExactWorld
+
+TILTS = 8
+"""How many random preferences the tilted responses come from."""
+
+
+class WorldData(PreferenceData):
+    """Pairs of responses to a world's prompts, with a Bradley-Terry label per objective.
+
+    A pair's responses come from the world's reference policy, or, for a share of them, from the exact optima of a
+    few random preferences, so that the pairs cover what a trained policy may do. Training and held-out rows are
+    independent draws; the world has a few dozen prompts, which both share.
+
+    With `labellers` nobody is asked about single objectives: each pair has one label, of one labeller, and that is
+    the label of every objective. A reward model trained on it is a single-objective one, whatever its number of
+    outputs, and so is a policy trained on any weighted sum of them (Panacea, Appendix A).
+
+    A subclass builds the world and lists its prompts.
+    """
+
+    config: WorldConfig
+    world_class: ClassVar[type[ExactWorld]]
+    default_objectives: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def world(self) -> ExactWorld:
+        """The world that the rows are drawn from."""
+
+    @abstractmethod
+    def distinct_prompts(self) -> list[str]:
+        """The prompts that `prompt_list` repeats, each as often as its share asks."""
+
+    def choose_objectives(self, objectives: Sequence[str] | None) -> tuple[str, ...]:
+        if self.config.labels:
+            raise UserError(
+                "data.labels: the synthetic world labels its pairs itself; choose objectives=[...]"
+            )
+        names = tuple(objectives or self.default_objectives)
+        unknown = [name for name in names if name not in self.world_class.objectives]
+        if unknown:
+            raise UserError(
+                f"objectives: '{unknown[0]}' is unknown; allowed are {', '.join(self.world_class.objectives)}"
+            )
+        for labeller, weights in self.config.labellers.items():
+            if len(weights) != len(names) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
+                raise UserError(
+                    f"data.labellers.{labeller}={weights}: a weight of at least 0 for each of {', '.join(names)} "
+                    "is needed, and a sum of 1"
+                )
+        return names
+
+    def tables(self) -> dict[str, PairTable]:
+        return {
+            "train": self._pairs(self._at_most(self.config.pairs), 1),
+            "eval": self._pairs(self._at_most(self.config.eval_pairs), 2),
+        }
+
+    def sft_rows(self, split: str) -> tuple[list[str], list[str]]:
+        """Responses of the reference policy."""
+        rng = np.random.default_rng([self.config.seed, 3 if split == "train" else 4])
+        prompts = self.world.sample_prompts(self._at_most(self.config.sft_rows), rng)
+        return prompts, self.world.sample_responses(prompts, rng)
+
+    def prompt_list(self, split: str) -> list[str]:
+        """`distinct_prompts` in a random order, and again in another, until they are as many as the held-out pairs.
+
+        They repeat, since a response is one draw among many.
+        """
+        distinct = self.distinct_prompts()
+        rng = np.random.default_rng([self.config.seed, 5 if split == "train" else 6])
+        rounds = -(-self._at_most(self.config.eval_pairs) // len(distinct))
+        return [distinct[i] for _ in range(rounds) for i in rng.permutation(len(distinct))]
+
+    def world_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The world's own word-level tokenizer."""
+        return self.world.tokenizer()
+
+    def gold_rewards(self) -> dict[str, GoldReward]:
+        return {name: self._gold(name) for name in self.objectives}
+
+    def exact_front(self, preferences: np.ndarray, beta: float) -> ExactFront:
+        return self.world.exact_front(preferences, beta, self.objectives)
+
+    def _at_most(self, rows: int) -> int:
+        return rows if self.config.limit is None else min(rows, self.config.limit)
+
+    def _gold(self, name: str) -> GoldReward:
+        return lambda prompts, responses: self.world.rewards(prompts, responses, [name])[:, 0]
+
+    def _pairs(self, n: int, stream: int) -> PairTable:
+        rng = np.random.default_rng([self.config.seed, stream])
+        prompts = self.world.sample_prompts(n, rng)
+        first, second = self._responses(prompts, rng), self._responses(prompts, rng)
+        labels = self.world.label_pairs(prompts, first, second, self.objectives, rng, self._labellers(n))
+        labels = np.broadcast_to(labels, (n, len(self.objectives)))
+        return PairTable(prompts, list(zip(first, second, strict=True)), labels, self.objectives)
+
+    def _labellers(self, n: int) -> np.ndarray | None:
+        """(n, m) the preference of the labeller of each pair, in turn; None where each objective has its own label."""
+        preferences = np.array(list(self.config.labellers.values()))
+        return preferences[np.arange(n) % len(preferences)] if len(preferences) else None
+
+    def _responses(self, prompts: list[str], rng: np.random.Generator) -> list[str]:
+        tilts = np.random.default_rng([self.config.seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
+        source = rng.integers(TILTS, size=len(prompts))
+        source[rng.random(len(prompts)) >= self.config.tilted_share] = -1
+        out = [""] * len(prompts)
+        for tilt in range(-1, TILTS):
+            rows = np.flatnonzero(source == tilt)
+            policy = (
+                None if tilt < 0 else self.world.optimum(tilts[tilt], self.config.tilt_beta, self.objectives)
+            )
+            drawn = self.world.sample_responses([prompts[i] for i in rows], rng, policy)
+            for i, text in zip(rows, drawn, strict=True):
+                out[i] = text
+        return out
