@@ -270,6 +270,13 @@ def test_a_gramian_in_float32_is_accurate_enough() -> None:
         assert (products >= weights @ products - 1e-5 * (rows**2).sum(axis=1).max()).all()
 
 
+def test_both_halves_of_a_roughly_symmetric_gramian_count() -> None:
+    gramian = np.array([[1, 0.3, 0.1], [0.300001, 2, 0.2], [0.1, 0.2, 3]])
+    np.testing.assert_allclose(min_norm_weights(gramian), min_norm_weights(gramian.T), rtol=1e-14)
+    mean = (gramian + gramian.T) / 2
+    np.testing.assert_allclose(min_norm_weights(gramian), min_norm_weights(mean), rtol=1e-14)
+
+
 def test_nothing_depends_on_the_call() -> None:
     gramian = np.cov(np.random.default_rng(2).normal(size=(7, 9)))
     before = gramian.copy()
