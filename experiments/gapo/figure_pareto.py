@@ -1,0 +1,206 @@
+"""GAPO, the fronts of P-GAPO: one policy for each of several preferences, against MORLHF and Rewarded Soups.
+
+    python experiments/gapo/figure_pareto.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+Trains a policy of P-GAPO and one of MORLHF for each interior point of the grid of preferences (the paper's lambda of
+0.2, 0.4, 0.6, 0.8), and one for each objective that Rewarded Soups interpolates; GAPO with p = 1, which knows no
+preference, is shown beside them. All are measured on the study's own prompts at the same preferences: what Rewarded
+Soups gives at the corners is left out, since P-GAPO has no policy there. Judges the claims that notes on the paper
+report; writes CSVs (each preference's numbers in preferences.csv) and the picture to results/gapo/figure_pareto/.
+
+MORLHF maximises lambda . reward, P-GAPO weighs directions by lambda: lambda . reward and the regret that follows from
+it measure both by MORLHF's own goal. Hypervolume and dominance know nothing of lambda.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lightning_moa.config import PPOStudyConfig
+from lightning_moa.methods.products import GAPO_P1_PPO, MORLHF_PPO, PGAPO_PPO, SOUPS_OF_LORAS_PPO
+from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.fronts import by_seed, final_rows, preferences_of, values_of
+from lightning_moa.reporting.panels import draw_along_weight
+from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
+from lightning_moa.reporting.statistics import (
+    PerSeed,
+    dominated_share,
+    metric_difference,
+    paired,
+    rank_correlation,
+)
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.script import script
+
+METHODS = {
+    "pgapo": PGAPO_PPO,
+    "morlhf": MORLHF_PPO,
+    "rewarded_soups": SOUPS_OF_LORAS_PPO,
+    "gapo_p1": GAPO_P1_PPO,
+}
+WHERE, ABSTRACT = "fronts, by notes on the paper", "abstract"
+
+
+def main(config: PPOStudyConfig, console: Console) -> None:
+    artefact = Artefact.begin("gapo", "figure_pareto", config)
+    collected = inside(conduct(config, METHODS, console))
+    tables = artefact.tables(collected)
+    asked = at_preferences(collected, tables)
+    claims = claims_frame(judge_claims(collected, tables, asked))
+    artefact.write(collected, tables, claims, {"preferences.csv": asked})
+
+    pictures = [artefact.folder / f"figure_pareto.{suffix}" for suffix in ("png", "pdf")]
+    save_figure(draw(collected, tables, asked), *pictures)
+    print_summary(console, artefact, collected, tables, claims, pictures)
+
+
+def inside(collected: Collected) -> Collected:
+    """Without the points at preferences that give an objective no weight."""
+    weights = collected.points[[f"lambda_{name}" for name in collected.objectives]]
+    kept = (weights > 0).all(axis=1) | weights.isna().all(axis=1)
+    return replace(collected, points=collected.points[kept].reset_index(drop=True))
+
+
+def at_preferences(collected: Collected, tables: Tables) -> pd.DataFrame:
+    """Each policy that knows its preference, at its last step.
+
+    Returns:
+        `method`, `seed`, `lambda_*`, `weighted` = lambda . reward in the compared space, higher is better, `regret`,
+        lower is better, empty where the best policies are not known, and `kl` in nats.
+    """
+    rows = final_rows(tables.points.assign(regret=tables.regret))
+    weights = [f"lambda_{name}" for name in collected.objectives]
+    rows = rows[rows[weights].notna().all(axis=1)]
+    weighted = (preferences_of(rows) * values_of(rows, collected.space)).sum(axis=1)
+    return rows.assign(weighted=weighted)[["method", "seed", *weights, "weighted", "regret", "kl"]]
+
+
+def judge_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> list[Row]:
+    """What notes on the paper say of its fronts, asked of the tables."""
+    return [
+        *morlhf_claims(collected, asked),
+        *soups_claims(collected, tables, asked),
+        *steering_claims(collected, tables),
+    ]
+
+
+def morlhf_claims(collected: Collected, asked: pd.DataFrame) -> list[Row]:
+    """P-GAPO above MORLHF where the preference is balanced (0.4, 0.6), MORLHF slightly better where it leans."""
+    grid = np.unique(preferences_of(asked), axis=0)
+    rows = []
+    for preference in grid:
+        words = "(" + ", ".join(f"{weight:g}" for weight in preference) + ")"
+        above = is_balanced(preference[None])[0]
+        claim = "P-GAPO is above MORLHF" if above else "MORLHF is slightly better than P-GAPO"
+        gap = difference(asked[is_at(asked, preference[None])], "weighted", "pgapo", "morlhf")
+        what = f"P-GAPO - MORLHF in lambda . {collected.space}"
+        rows.append(judge(f"{claim} at {words}", WHERE, what, gap, ">" if above else "<", 0))
+    if collected.exact is None:
+        return rows
+    sides = {
+        "less regret than MORLHF at balanced preferences": (True, "<"),
+        "more regret than MORLHF at the others": (False, ">"),
+    }
+    for words, (balanced, relation) in sides.items():
+        kept = asked[is_at(asked, grid[is_balanced(grid) == balanced])]
+        if len(kept):
+            gap = difference(kept, "regret", "pgapo", "morlhf")
+            what = "P-GAPO - MORLHF in mean regret"
+            rows.append(judge(f"P-GAPO has {words}", WHERE, what, gap, relation, 0))
+    return rows
+
+
+def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> list[Row]:
+    """Both fronts dominate that of Rewarded Soups, at the same preferences."""
+    space, rows = collected.space, []
+    # Regret is lambda . reward with the KL that it cost, where the best of it is known.
+    column, better = ("weighted", ">") if collected.exact is None else ("regret", "<")
+    for method, title in (("pgapo", "P-GAPO"), ("morlhf", "MORLHF")):
+        volume = metric_difference(tables.metrics, "hypervolume", method, "rewarded_soups", space)
+        share = dominated_share(tables.points, method, "rewarded_soups", space)
+        gap = difference(asked, column, method, "rewarded_soups")
+        versus = f"{title} - Rewarded Soups in"
+        of_front = f"share of Rewarded Soups' front that {title}'s dominates ({space})"
+        name = "regret" if column == "regret" else f"lambda . {space}"
+        rows += [
+            judge(
+                f"{title} spans more than Rewarded Soups",
+                WHERE,
+                f"{versus} hypervolume ({space})",
+                volume,
+                ">",
+                0,
+            ),
+            judge(f"{title}'s front dominates Rewarded Soups'", WHERE, of_front, share, ">=", 1),
+            judge(
+                f"{title} serves preferences better than Rewarded Soups",
+                WHERE,
+                f"{versus} mean {name}",
+                gap,
+                better,
+                0,
+            ),
+        ]
+    return rows
+
+
+def steering_claims(collected: Collected, tables: Tables) -> list[Row]:
+    """P-GAPO's solutions are tailored to the user's preference."""
+    rows = []
+    for objective in collected.objectives:
+        order = rank_correlation(tables.points, "pgapo", objective, collected.space)
+        what = f"Spearman correlation of P-GAPO's values ({collected.space}) and weights"
+        rows.append(judge(f"{objective} rises with its preference weight", ABSTRACT, what, order, ">", 0.9))
+    return rows
+
+
+def is_balanced(preferences: np.ndarray) -> np.ndarray:
+    """(n,) bool: no weight of a row of (n, m) is nearer to 1 than to an equal share."""
+    equal = 1 / preferences.shape[1]
+    return np.asarray(preferences.max(axis=1) < (1 + equal) / 2)
+
+
+def is_at(asked: pd.DataFrame, preferences: np.ndarray) -> np.ndarray:
+    """(rows,) bool: whether a row's preference is one of (n, m)."""
+    near = np.abs(preferences_of(asked)[:, None] - preferences[None]) < 1e-6
+    return np.asarray(near.all(axis=2).any(axis=1))
+
+
+def difference(asked: pd.DataFrame, column: str, method: str, other: str) -> PerSeed:
+    """Mean of a column over the rows' preferences, the method's minus the other's, paired by seed."""
+    mine, theirs = (
+        {seed: float(rows[column].mean()) for seed, rows in by_seed(asked[asked["method"] == name])}
+        for name in (method, other)
+    )
+    return paired(mine, theirs)
+
+
+def draw(collected: Collected, tables: Tables, asked: pd.DataFrame) -> Figure:
+    """Fronts; beside them regret, or the weighted reward where it is not known, and KL at each preference."""
+    first, exact = collected.objectives[0], collected.exact
+    gold = [f"gold_{name}" for name in collected.objectives]
+    front = None if exact is None else exact.front[gold].to_numpy()
+    with canvas(10.5, 5.4, "GAPO: fronts over users' preferences") as figure:
+        left, right = divide(figure, 1, 2, width=(1.35, 1))
+        draw_fronts(left, tables.points, collected.space, front=front)
+        upper, lower = right.subplots(2, 1)
+        if exact is None:
+            title = f"lambda . {collected.space} (higher is better)"
+            draw_along_weight(upper, asked, "weighted", first, title=title)
+            draw_along_weight(lower, asked, "kl", first, title="KL from SFT, nats")
+        else:
+            weight = exact.front[f"lambda_{first}"]
+            none = np.c_[weight, np.zeros(len(weight))]
+            spent = np.c_[weight, exact.front["kl"]]
+            draw_along_weight(upper, asked, "regret", first, title="Regret (0 is best)", exact=none)
+            draw_along_weight(lower, asked, "kl", first, title="KL from SFT, nats", exact=spent)
+    return figure
+
+
+if __name__ == "__main__":
+    script(PPOStudyConfig, main, __file__, family="ppo", methods=METHODS)
