@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,25 @@ class Steering:
     def remember(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """The two contexts of `torch.utils.checkpoint`: a layer recomputed in the backward pass is steered as
         it was in its forward pass, whatever the policy was used for in between."""
-        return nullcontext(), self.using(self.preference, self.enabled)
+        preference, enabled = self.preference, self.enabled
+        return nullcontext(), _Again(lambda: self.using(preference, enabled))
+
+
+class _Again(AbstractContextManager[None]):
+    """A context that may be entered one time after another: where several gradients are taken of one forward pass, a
+    layer is recomputed for each."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._entered: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> None:
+        self._entered = self._make()
+        self._entered.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._entered is not None:
+            self._entered.__exit__(*raised)
 
 
 def check_preference(preference: Tensor, m: int, batch_size: int | None = None) -> Tensor:
