@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +56,7 @@ class Multipliers(nn.Module):
         self.largest = largest
         self.delay = delay
         # Buffers, so that a checkpoint holds them: lambda depends on all that came before.
-        self.register_buffer("log_multipliers", torch.tensor([initial] * constraints).double().log())
+        self.register_buffer("log_multipliers", torch.full((constraints,), initial, dtype=torch.float64).log())
         self.register_buffer("window", torch.zeros(episodes, constraints, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -69,10 +70,10 @@ class Multipliers(nn.Module):
         self.updates += 1
         if int(self.updates) > self.delay:
             episodes = self.window[-min(int(self.seen), len(self.window)) :]
-            violated = torch.tensor(self.thresholds).to(self.window) - episodes.mean(0)
+            violated = self.window.new_tensor(self.thresholds) - episodes.mean(0)
             # The gradient of -violated * lambda in log lambda is -violated * lambda.
             self.log_multipliers += self.lr * violated * self.log_multipliers.exp()
-            self.log_multipliers.clamp_(max=float(torch.tensor(self.largest).log()))
+            self.log_multipliers.clamp_(max=math.log(self.largest))
         return self.values()
 
     def values(self) -> Tensor:
