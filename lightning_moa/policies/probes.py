@@ -57,6 +57,10 @@ class Probe:
         seen, self._seen = self._seen, None
         return [seen]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of the model has its hook copied; activations are part of a graph, which can't be.
+        return {**self.__dict__, "_seen": None}
+
     def _see(self, head: nn.Module, inputs: tuple[Any, ...]) -> None:
         if inputs[0].requires_grad:
             self._seen = inputs[0]
