@@ -61,12 +61,11 @@ def column(frame: pd.DataFrame, method: str, name: str) -> PerSeed:
 
 
 def distance(frame: pd.DataFrame, method: str, other: str) -> PerSeed:
-    """How far two methods of a `gains` table end from each other, as a share of the way that the second has gone:
-    ||gain - gain of other|| / ||gain of other||, by seed."""
+    """How far apart two methods of a `gains` table end: ||gain - gain of other||, by seed. Differences between single
+    runs that nothing but their noise sets apart add to it, too: it is never below 0."""
     columns = [name for name in frame.columns if name.startswith("gain_")]
     mine, theirs = (
         frame[frame["method"] == name].set_index("seed")[columns].sort_index() for name in (method, other)
     )
-    apart = np.linalg.norm(mine.to_numpy() - theirs.to_numpy(), axis=1)
-    way = np.linalg.norm(theirs.to_numpy(), axis=1)
-    return {int(seed): float(value) for seed, value in zip(theirs.index, apart / way, strict=True)}
+    apart = np.linalg.norm(mine.to_numpy() - theirs.loc[mine.index].to_numpy(), axis=1)
+    return {int(seed): float(value) for seed, value in zip(mine.index, apart, strict=True)}

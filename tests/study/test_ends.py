@@ -85,12 +85,13 @@ def test_only_the_last_step_of_a_method_without_preference_counts(exact):
     assert gains(made)[["method", "gain_kind"]].to_numpy().tolist() == [["a", 0.5]]
 
 
-def test_distance_is_a_share_of_the_others_way(exact):
-    made = study([point("sft", 0, (1, 6)), point("a", 0, (5, 6)), point("b", 0, (5, 8))], exact)
-    table = gains(made)
-    assert distance(table, "b", "a") == {0: pytest.approx(1.0)}
-    assert distance(table, "a", "b") == {0: pytest.approx(1 / np.sqrt(2))}
-    assert distance(table, "a", "a") == {0: 0.0}
+def test_distance_is_between_gains_seed_by_seed(exact):
+    starts = [point("sft", seed, (1, 6)) for seed in (0, 1)]
+    ends = [point("a", 0, (5, 6)), point("a", 1, (1, 6)), point("b", 1, (1, 10)), point("b", 0, (9, 8))]
+    responses = pd.DataFrame({"method": "sft", "seed": [0, 1]})
+    table = gains(study([*starts, *ends], exact, responses))
+    assert distance(table, "b", "a") == {0: pytest.approx(np.sqrt(2)), 1: pytest.approx(2)}
+    assert distance(table, "a", "a") == {0: 0.0, 1: 0.0}
 
 
 def test_joined_studies_keep_each_method_and_seed_once(exact):
