@@ -85,4 +85,7 @@ class GradientWatch:
     def write(self, path: Path) -> None:
         """A CSV: step, probe, objective, weight (that multiplied its loss), dot_<objective> (inner products of the
         losses' gradients), gain (of the objective, first order, by the step taken), moved (the step's length)."""
-        pd.DataFrame(self.rows).to_csv(path, index=False, lineterminator="\n")
+        dots = [f"dot_{name}" for name in self.objectives]
+        columns = ["step", "probe", "objective", "weight", *dots, "gain", "moved"]
+        # Columns without rows too: a method with one loss for all has nothing to see, and the file can be read.
+        pd.DataFrame(self.rows, columns=columns).to_csv(path, index=False, lineterminator="\n")
