@@ -64,6 +64,8 @@ KNOWN = {
     "saferlhf": Style("Safe RLHF", "#999933", ">"),
     "ppoh": Style("PPO-H", "#D55E00", "+"),
     "ppos": Style("PPO-S", "#009E73", "x"),
+    "ppohelpful": Style("PPO on helpful", "#E69F00", "P"),
+    "ppoharmless": Style("PPO on harmless", "#009E73", "X"),
     "linear": Style("Linear", "#56B4E9", "v"),
     "fastrl": Style("Fast RL", "#CC79A7", "p"),
     "sft": Style("SFT", "#777777", "*"),
@@ -88,7 +90,8 @@ def styles_of(methods: Iterable[str]) -> dict[str, Style]:
         index = next((i for i in order if SPARE_COLOURS[i] not in taken), order[0])
         taken.add(SPARE_COLOURS[index])
         marker = SPARE_MARKERS[(index + len(taken)) % len(SPARE_MARKERS)]
-        found[name] = Style(name.replace("_", " "), SPARE_COLOURS[index], marker)
+        label = re.sub("^ppo ", "PPO on ", name.replace("_", " "))
+        found[name] = Style(label, SPARE_COLOURS[index], marker)
     return {name: found[name] for name in methods}
 
 

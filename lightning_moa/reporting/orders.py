@@ -1,0 +1,60 @@
+"""A paper's order of methods, asked of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.statistics import PerSeed, paired
+
+TIE = 0.005
+"""Numbers of a paper that differ by less than this share of their range say that two methods are level."""
+LEVEL = 0.05
+"""Two methods of ours are level where they differ by less than this share of all our methods' range."""
+
+
+def order_claims(
+    theirs: Mapping[str, float],
+    ours: Mapping[str, PerSeed],
+    labels: Mapping[str, str],
+    *,
+    about: str,
+    where: str,
+    what: str,
+) -> list[Row]:
+    """A claim for each two neighbours in the paper's order, lowest first.
+
+    Args:
+        theirs: method -> the paper's number; methods that we don't have are passed over.
+        ours: method -> seed -> our number, all for the same seeds.
+        labels: method -> its name for readers.
+        about: begins each claim, such as `risky, helpful`.
+        where: the place in the paper.
+        what: our number's name.
+
+    Returns:
+        For neighbours a and b that b - a > 0, over seeds; or, where they are level in the paper (`TIE`), that b - a is
+        within `LEVEL` of 0 as a share of the range that all our methods have in the same seed.
+    """
+    known = sorted((name for name in theirs if name in ours), key=theirs.__getitem__)
+    if len(known) < 2:
+        return []
+    span = theirs[known[-1]] - theirs[known[0]]
+    rows = []
+    for low, high in pairwise(known):
+        gap = paired(ours[high], ours[low])
+        below, above = labels[low], labels[high]
+        statistic = f"{what}: {above} - {below}"
+        if theirs[high] - theirs[low] > TIE * span:
+            rows.append(judge(f"{about}: {below} < {above}", where, statistic, gap, ">", 0))
+            continue
+        shares = {seed: value / (_range(ours, seed) or 1.0) for seed, value in gap.items()}
+        statistic += " / range of all methods"
+        rows.append(judge(f"{about}: {below} level with {above}", where, statistic, shares, "within", LEVEL))
+    return rows
+
+
+def _range(ours: Mapping[str, PerSeed], seed: int) -> float:
+    values = [each[seed] for each in ours.values()]
+    return max(values) - min(values)
