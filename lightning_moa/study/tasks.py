@@ -44,6 +44,7 @@ _NO_EFFECT = (
             "ends",
             "execute",
             "gradients",
+            "judging",
             "modes",
             "planning",
             "progress",
