@@ -1,0 +1,329 @@
+"""GAPO, the main table: each objective's reward, and their average, for every method on every set of prompts.
+
+    python experiments/gapo/table_main.py [scale=smoke|tiny|gpu|paper] [judge.url=... judge.model=...] [key=value ...]
+
+Trains one policy for each method, and one by PPO on each objective alone (the paper's PPO-H and PPO-S); SFT is the
+policy that all start from. Linear scalarisation is not in the paper's table: it is the plain way to train for all
+objectives at once. Writes the CSVs of each set of prompts to its own folder of results/gapo/table_main/<scale>/, and
+above them table.csv and table.md (means over seeds with Student's t interval), win_rates.csv (GAPO with p = 1 against
+each other method), paper_table.csv and paper_table.md (the paper's own numbers), the claims and the picture.
+
+Roles go by order, not by name: the first objective stands for the paper's helpfulness, the second for its
+harmlessness, the first set of prompts for PKU-SafeRLHF, the second for hh-rlhf. The order of methods is asked on the
+first set; with more than two objectives only what makes sense for any number of them. In the paper's text p = 1 has the
+best average on both sets; in its table p = 2 has on hh-rlhf (11.23 against 11.19). The claims follow the text.
+
+Win rates: the judge is the recorded rewards, gold where they are known. `judge.url` and `judge.model` put a chat model
+in its place, as the paper has GPT-4o, with `judge.criteria.<objective>` to go by. See --help for its key.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from lightning_moa.config import PPOStudyConfig
+from lightning_moa.data.configs import DataConfig
+from lightning_moa.evaluation.judge import Judge
+from lightning_moa.fields import option
+from lightning_moa.methods.products import (
+    GAPO_P1_PPO,
+    GAPO_P2_PPO,
+    LINEAR_PPO,
+    MGDA_PPO,
+    SAFE_RLHF_PPO,
+    Product,
+    ppo_on_one,
+)
+from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.fronts import final_rows
+from lightning_moa.reporting.markdown import markdown_table
+from lightning_moa.reporting.orders import order_claims
+from lightning_moa.reporting.over_seeds import cell, over_seeds
+from lightning_moa.reporting.panels import draw_bars
+from lightning_moa.reporting.plane import draw_ends
+from lightning_moa.reporting.plots import canvas, divide, save_figure
+from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.statistics import PerSeed, paired
+from lightning_moa.reporting.styles import Style, styles_of
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.judging import JudgeConfig, endpoint_judges, recordable, win_rates
+from lightning_moa.study.planning import REFERENCE, objectives_of
+from lightning_moa.study.prompts import prompt_sets
+from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.script import script
+
+METHODS = {
+    "safe_rlhf": SAFE_RLHF_PPO,
+    "mgda": MGDA_PPO,
+    "gapo_p1": GAPO_P1_PPO,
+    "gapo_p2": GAPO_P2_PPO,
+    "linear": LINEAR_PPO,
+}
+OURS, EXTRA = "gapo_p1", "linear"
+PAPER = Path(__file__).with_name("paper_table.csv")
+ROLES = ("helpful", "harmless")
+"""The paper's objectives, in the order of ours."""
+TABLE, TEXT, GPT4O, ADDED = "main table", "main table, text", "text, GPT-4o as judge", "not in the paper"
+
+
+@dataclass
+class TableMainConfig(PPOStudyConfig):
+    """A study, and who compares responses in it."""
+
+    judge: JudgeConfig = option(JudgeConfig, "who compares responses for the win rates")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was measured on one set of prompts."""
+
+    name: str
+    collected: Collected
+    scores: pd.DataFrame
+    """`method`, `seed`, `<space>_<objective>`, `average`, `kl`."""
+    rates: pd.DataFrame
+    """See `win_rates`."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The objectives' columns of `scores`."""
+        return [f"{self.collected.space}_{name}" for name in self.collected.objectives]
+
+    @property
+    def styles(self) -> dict[str, Style]:
+        """Each method's look, in the table's order."""
+        return styles_of(self.scores["method"])
+
+    def of(self, method: str, column: str) -> PerSeed:
+        """A method's scores by seed."""
+        rows = self.scores[self.scores["method"] == method]
+        return {int(seed): float(value) for seed, value in zip(rows["seed"], rows[column], strict=True)}
+
+    def best(self, methods: list[str], column: str, sign: int = 1) -> PerSeed:
+        """The highest of the methods' scores in each seed; the lowest for sign -1."""
+        each = [self.of(method, column) for method in methods]
+        return {seed: sign * max(sign * values[seed] for values in each) for seed in each[0]}
+
+
+def main(config: TableMainConfig, console: Console) -> None:
+    judges = endpoint_judges(config.judge, objectives_of(config))
+    parts = [
+        conduct_part(config, name, prompts, judges, console) for name, prompts in prompt_sets(config).items()
+    ]
+    paper = pd.read_csv(PAPER)
+    claims = claims_frame([row for part in parts for row in judge_claims(part, part is parts[0], paper)])
+
+    folder = Artefact.begin("gapo", "table_main", config).folder
+    frames = {"table": table_of(parts), "win_rates": rates_of(parts), "paper_table": paper}
+    for name, frame in frames.items():
+        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    write_atomically(folder / "table.md", page(parts, frames["table"], frames["win_rates"]))
+    write_atomically(folder / "paper_table.md", paper_page(paper))
+    CLAIMS.write(claims, folder / CLAIMS.file)
+    pictures = [folder / f"table_main.{suffix}" for suffix in ("png", "pdf")]
+    save_figure(draw(parts), *pictures)
+    for part in parts:
+        console.print(shown(part, frames["table"]))
+    console.print(f"table: {folder / 'table.md'}", highlight=False, soft_wrap=True)
+    print_claims(console, claims, pictures)
+
+
+def methods_of(config: PPOStudyConfig) -> dict[str, Product]:
+    """The table's methods, those for one objective alone among them, in its order after SFT."""
+    alone = {f"ppo_{name}": ppo_on_one(i) for i, name in enumerate(objectives_of(config))}
+    return {**alone, **METHODS}
+
+
+def conduct_part(
+    config: TableMainConfig, name: str, prompts: DataConfig, judges: dict[str, Judge] | None, console: Console
+) -> Part:
+    """Measure all methods on a set of prompts, and write the files of its folder."""
+    methods = methods_of(config)
+    recorded = replace(config, judge=recordable(config.judge))
+    artefact = Artefact.begin("gapo", "table_main", recorded, part=name)
+    collected = conduct(config, methods, console, prompts)
+    tables = artefact.tables(collected)
+    artefact.write(collected, tables, None)
+    columns = [f"{collected.space}_{objective}" for objective in collected.objectives]
+    ends = final_rows(tables.points).set_index("method").loc[[REFERENCE, *methods]].reset_index()
+    scores = ends[["method", "seed", *columns]].assign(average=ends[columns].mean(axis=1), kl=ends["kl"])
+    others = [each for each in (REFERENCE, *methods) if each != OURS]
+    return Part(name, collected, scores, win_rates(collected, OURS, others, judges, config.judge.prompts))
+
+
+def table_of(parts: list[Part]) -> pd.DataFrame:
+    """`prompt_set`, `method`, `seeds`; rewards, their average and KL in nats, each with the ends of its interval."""
+    scores = pd.concat([part.scores.assign(prompt_set=part.name) for part in parts])
+    return over_seeds(scores, ["prompt_set", "method"], [*parts[0].columns, "average", "kl"])
+
+
+def rates_of(parts: list[Part]) -> pd.DataFrame:
+    """All sets' win rates, one row for each compared method, objective and seed."""
+    rates = pd.concat([part.rates.assign(prompt_set=part.name) for part in parts])
+    return rates[["prompt_set", *rates.columns.drop("prompt_set")]]
+
+
+def judge_claims(part: Part, first: bool, paper: pd.DataFrame) -> list[Row]:
+    """The paper's claims, asked of one set of prompts; `first` is the one that stands for PKU-SafeRLHF."""
+    two = len(part.columns) == 2
+    return [
+        *(ranked_claims(part, paper) if first and two else []),
+        *(alone_claims(part) if first else overtaken_claims(part) if two else []),
+        *average_claims(part),
+        *win_claims(part),
+    ]
+
+
+def ranked_claims(part: Part, paper: pd.DataFrame) -> list[Row]:
+    """Each objective's order of methods in the paper's table."""
+    ours = dict(zip(ROLES, part.collected.objectives, strict=True))
+    names = {f"ppo_{role}": f"ppo_{objective}" for role, objective in ours.items()}
+    theirs = paper[paper["prompt_set"] == paper["prompt_set"].iloc[0]].set_index("method").rename(names)
+    labels = {name: style.label for name, style in part.styles.items()}
+    rows = []
+    for (role, objective), column in zip(ours.items(), part.columns, strict=True):
+        values = {name: part.of(name, column) for name in part.styles}
+        about = f"{part.name}, {objective}"
+        rows += order_claims(theirs[role].to_dict(), values, labels, about=about, where=TABLE, what=column)
+    return rows
+
+
+def alone_claims(part: Part) -> list[Row]:
+    """PPO on one objective alone is best there, and below all that know of the others elsewhere."""
+    objectives, rows = part.collected.objectives, []
+    for name in objectives:
+        others = [each for each in part.styles if each != f"ppo_{name}"]
+        for objective, column in zip(objectives, part.columns, strict=True):
+            head, mine = f"{part.name}, {objective}: PPO on {name} alone is", part.of(f"ppo_{name}", column)
+            if objective == name:
+                gap, what = paired(mine, part.best(others, column)), "the highest of all others"
+                rows.append(judge(f"{head} best", TABLE, f"its {column} - {what}", gap, ">", 0))
+            else:
+                gap = paired(mine, part.best([REFERENCE, *METHODS], column, sign=-1))
+                what = "the lowest of SFT and the methods for all objectives"
+                rows.append(judge(f"{head} worst", TABLE, f"its {column} - {what}", gap, "<", 0))
+    return rows
+
+
+def overtaken_claims(part: Part) -> list[Row]:
+    """On hh-rlhf, in the paper, PPO on helpfulness alone is not the most helpful."""
+    name, column = part.collected.objectives[0], part.columns[0]
+    others = [each for each in part.styles if each != f"ppo_{name}"]
+    gap = paired(part.of(f"ppo_{name}", column), part.best(others, column))
+    claim = f"{part.name}, {name}: PPO on {name} alone is not best"
+    return [judge(claim, TABLE, f"its {column} - the highest of all others", gap, "<", 0)]
+
+
+def average_claims(part: Part) -> list[Row]:
+    """GAPO with p = 1 has the best average of the methods that train for all objectives."""
+    rivals = [name for name in METHODS if name != OURS]
+    best = part.best([name for name in rivals if name != EXTRA], "average")
+    asked = [("the best of the paper's methods for all objectives", TEXT, best)]
+    for name in rivals:
+        where = ADDED if name == EXTRA else TEXT
+        asked.append((part.styles[name].label, where, part.of(name, "average")))
+    head, what = f"{part.name}, average: {part.styles[OURS].label} above", f"its {part.collected.space} -"
+    mine, rows = part.of(OURS, "average"), []
+    for other, where, values in asked:
+        gap = paired(mine, values)
+        rows.append(judge(f"{head} {other}", where, f"{what} that of {other}", gap, ">", 0))
+    return rows
+
+
+def win_claims(part: Part) -> list[Row]:
+    """GPT-4o prefers p = 1 to SFT and to p = 2."""
+    rows = []
+    for other in (REFERENCE, "gapo_p2"):
+        for objective in part.collected.objectives:
+            mine = part.rates.query("other == @other and objective == @objective")
+            rate = {int(seed): float(each) for seed, each in zip(mine["seed"], mine["rate"], strict=True)}
+            words = f"{part.styles[OURS].label} preferred to {part.styles[other].label}"
+            rows.append(judge(f"{part.name}, {objective}: {words}", GPT4O, "win rate", rate, ">", 0.5))
+    return rows
+
+
+def page(parts: list[Part], table: pd.DataFrame, rates: pd.DataFrame) -> str:
+    """The table for readers."""
+    intervals = "Means over seeds ± half of Student's t interval of 95%, where there are several."
+    sections = [f"# GAPO: main table\n\n{intervals}\n"]
+    wins = over_seeds(rates, ["prompt_set", "other", "objective"], ["rate"])
+    for part in parts:
+        title = f"## {part.name}: {part.collected.space} reward"
+        sections.append(f"{title}\n\n{markdown_table(*cells_of(part, table))}")
+        objectives, looks = part.collected.objectives, part.styles
+        cells = wins[wins["prompt_set"] == part.name].set_index(["other", "objective"])
+        rows = [
+            [looks[other].label, *(cell(cells.loc[(other, name)], "rate") for name in objectives)]
+            for other in dict.fromkeys(part.rates["other"])
+        ]
+        title = f"### {part.name}: share of prompts on which {looks[OURS].label} is preferred"
+        sections.append(f"{title}\n\n{markdown_table(['to', *objectives], rows)}")
+    return "\n".join(sections)
+
+
+def cells_of(part: Part, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a set of prompts, shortened for readers."""
+    rows = [
+        [part.styles[row["method"]].label, *(cell(row, name) for name in (*part.columns, "average", "kl"))]
+        for _, row in table[table["prompt_set"] == part.name].iterrows()
+    ]
+    return ["method", *part.collected.objectives, "average", "KL (nats)"], rows
+
+
+def shown(part: Part, table: pd.DataFrame) -> Table:
+    """The same for the terminal."""
+    head, rows = cells_of(part, table)
+    title = f"gapo table_main, {part.name}: mean {part.collected.space} reward"
+    out = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        out.add_row(*row)
+    return out
+
+
+def paper_page(paper: pd.DataFrame) -> str:
+    """The paper's own numbers for readers."""
+    (source,) = paper["source"].unique()
+    head = ["method", "prompts", *ROLES, "average", "harmless, %"]
+    rows = [
+        [row["label"], row["prompt_set"], *(f"{row[name]:.2f}" for name in (*ROLES, "average")), share]
+        for _, row in paper.iterrows()
+        for share in ["" if pd.isna(row["harmless_share"]) else f"{100 * row['harmless_share']:.2f}"]
+    ]
+    return f"# GAPO: main table\n\n{source}\n\n{markdown_table(head, rows)}"
+
+
+def draw(parts: list[Part]) -> Figure:
+    """A row a set of prompts: the objectives' plane, or bars for each of more than two; and bars of the average."""
+    flat = len(parts[0].columns) == 2
+    panels = [] if flat else parts[0].columns
+    with canvas(4.6 * (len(panels) + 1 + flat), 4.2 * len(parts) + 0.6, "GAPO: main table") as figure:
+        for sub, part in zip(divide(figure, len(parts), 1), parts, strict=True):
+            first, *others = sub.subplots(1, len(panels) + 1 + flat)
+            if flat:
+                draw_plane(first, part)
+            for ax, column in zip(others if flat else [first, *others], [*panels, "average"], strict=True):
+                values = {name: part.of(name, column) for name in part.styles}
+                draw_bars(ax, values, part.styles, title=f"{part.name}: {column.replace('_', ' ')}")
+                ax.axhline(0, color="#777777", linewidth=0.8, zorder=1)
+    return figure
+
+
+def draw_plane(ax: Axes, part: Part) -> None:
+    """Each method in both objectives, with the exact front."""
+    exact = part.collected.exact
+    front = None if exact is None else exact.front[part.columns].to_numpy()
+    title = f"{part.name}: {part.collected.space} reward"
+    draw_ends(ax, part.scores, part.columns, part.styles, title=title, front=front)
+    ax.set_xlabel(f"{part.collected.objectives[0]}  (higher is better →)")
+    ax.set_ylabel(f"{part.collected.objectives[1]}  (higher is better →)")
+
+
+if __name__ == "__main__":
+    script(TableMainConfig, main, __file__, family="ppo", methods=METHODS)
