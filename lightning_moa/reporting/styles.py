@@ -66,7 +66,7 @@ KNOWN = {
     "ppos": Style("PPO-S", "#009E73", "x"),
     "ppohelpful": Style("PPO on helpful", "#E69F00", "P"),
     "ppoharmless": Style("PPO on harmless", "#009E73", "X"),
-    "linear": Style("Linear", "#56B4E9", "v"),
+    "linear": Style("Linear", "#AA4499", "v"),
     "fastrl": Style("Fast RL", "#CC79A7", "p"),
     "sft": Style("SFT", "#777777", "*"),
 }
