@@ -37,6 +37,9 @@ ROOMS_ABOVE = {"study": ALL_ROOMS, "cli": ALL_ROOMS}
 LIGHT = [
     "evaluation.judge",
     "study.prompts",
+    "study.judging",
+    "study.gradients",
+    "study.ends",
     "config",
     "study.planning",
     "study.execute",

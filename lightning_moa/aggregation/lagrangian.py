@@ -56,7 +56,9 @@ class Multipliers(nn.Module):
         self.largest = largest
         self.delay = delay
         # Buffers, so that a checkpoint holds them: lambda depends on all that came before.
-        self.register_buffer("log_multipliers", torch.full((constraints,), initial, dtype=torch.float64).log())
+        self.register_buffer(
+            "log_multipliers", torch.full((constraints,), initial, dtype=torch.float64).log()
+        )
         self.register_buffer("window", torch.zeros(episodes, constraints, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))

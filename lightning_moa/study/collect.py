@@ -67,7 +67,6 @@ def collect(plan: Plan, runs: Path) -> Collected:
                         keep_default_na=False,
                         na_values=[""],
                         dtype={"policy": "str"},
-                        float_precision="round_trip",
                     )
                     texts = [name for name in ("prompt", "response") if name in frame]
                     frame[texts] = frame[texts].astype("str").fillna("")
@@ -120,9 +119,7 @@ def _exact(plan: Plan, runs: Path) -> Exact | None:
     if plan.exact is None:
         return None
     folder = runs / plan.exact.key
-    grid, front = (
-        pd.read_csv(folder / f"{name}.csv", float_precision="round_trip") for name in ("grid", "front")
-    )
+    grid, front = (pd.read_csv(folder / f"{name}.csv") for name in ("grid", "front"))
     return Exact(plan.exact.spec["beta"], grid, front)
 
 

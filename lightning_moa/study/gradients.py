@@ -92,7 +92,7 @@ def _read(path: Path, method: str, seed: int, place: int, objectives: tuple[str,
         raise UserError(
             f"methods.{method}.watch: its run has left no gradients; 1 or more is needed, and ppo.weigh=surrogates"
         )
-    frame = pd.read_csv(path, float_precision="round_trip")
+    frame = pd.read_csv(path)
     dots = [f"dot_{name}" for name in objectives]
     found = []
     for (step, probe), rows in frame.groupby(["step", "probe"], sort=False):
