@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ def _status(name: str) -> float:
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024
 
 
-def synthetic(prompts: int) -> PreferenceData:
+def synthetic(prompts: int, objectives: Sequence[str] = ("helpful", "harmless")) -> PreferenceData:
     """The synthetic world with so many prompts to sample responses to."""
-    return build(SyntheticConfig(pairs=10, eval_pairs=prompts, sft_rows=10), ["helpful", "harmless"])
+    return build(SyntheticConfig(pairs=10, eval_pairs=prompts, sft_rows=10), list(objectives))
 
 
 def steered_policy(tokenizer: Any, *, hidden_size: int = 64, layers: int = 2, m: int = 2) -> SVDLoRA:

@@ -48,6 +48,7 @@ ARTEFACTS = tuple(
             "figure_scale": "Which methods follow an objective whose reward is multiplied",
             "figure_probe": "Last-layer against all-parameter gradients: cosine, weights, fronts, cost",
             "figure_progress": "Measured progress of each objective against its gradient's norm (theorems 3.1, 3.3)",
+            "figure_balance": "Whether GAPO is the most balanced and the best on average, and why",
         },
         "ham": {
             "figure3": "Fronts: harmless and helpful",
