@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -22,15 +22,17 @@ from lightning_moa.policies import SVDLoRA, build_model
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.run_record import git_commit, hardware
 
+Way = TypeVar("Way", bound=Hashable)
+
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
-def medians(ways: Mapping[str, Callable[[], Any]], trials: int) -> dict[str, float]:
+def medians(ways: Mapping[Way, Callable[[], Any]], trials: int) -> dict[Way, float]:
     """Median seconds of each way, after one trial that does not count.
 
     The ways take turns, so that a busy spell of the machine falls on all of them.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for trial in range(trials + 1):
         for name, way in ways.items():
             started = time.perf_counter()

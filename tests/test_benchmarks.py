@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import grid_evaluation, heads_memory, hypervolume, ppo_step
+from benchmarks import gapo_step, grid_evaluation, heads_memory, hypervolume, ppo_step
+from lightning_moa.aggregation import MGDA
 from lightning_moa.policies import Heads, build_model
+from tests.methods.fitting import sgd, state
 
 
 def test_the_grid_in_one_pass_equals_one_by_one_and_is_written(tmp_path):
@@ -76,3 +78,29 @@ def test_a_difference_between_hypervolumes_is_noticed():
     for changed in ((same[0] + 1e-6, same[1]), (same[0], torch.zeros_like(same[1]))):
         with pytest.raises(AssertionError):
             hypervolume.check_equal(same, changed)
+
+
+def test_a_step_of_gapo_is_compared_with_ppos_and_with_torchjds(tmp_path):
+    frame = gapo_step.main([2, 5], [(16, 1)], prompts=8, updates=1, trials=1, folder=tmp_path)
+    assert len(frame) == 2 * (1 + 3 + 2)
+    single = frame[frame["way"] == gapo_step.SINGLE].set_index("objectives")["seconds"]
+    ratios = frame["seconds"] / frame["objectives"].map(single)
+    assert frame["times_single"].tolist() == pytest.approx(ratios.tolist())
+    assert set(frame[frame["way"] == gapo_step.OURS]["probe"]) == {"last_layer", "all", "activations"}
+    assert (frame["step_rise_mib"] >= 0).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["gapo_step.csv"]
+
+
+def test_torchjds_step_is_the_step_of_mgda(monkeypatch):
+    """The peer is a peer: its update is ours, when ours aggregates as it does."""
+    monkeypatch.setattr(gapo_step, "adam", sgd(lr=1.0))
+    bench = gapo_step.Bench(prompts=8, hidden=16, layers=1, updates=1)
+    start = state(bench.policy())
+    moved = []
+    for make in (bench.step, lambda method: bench.torchjds(method, 1)):
+        method = bench.method(2, "all")
+        method.aggregator = MGDA()
+        make(method)()
+        moved.append(state(method.policy) - start)
+    assert moved[0].norm() > 1e-3
+    torch.testing.assert_close(moved[1], moved[0], rtol=1e-3, atol=1e-6)
