@@ -337,3 +337,21 @@ def test_one_loss_for_all_objectives_leaves_nothing_to_watch(tmp_path):
     assert watch.rows == []
     watch.write(tmp_path / "gradients.csv")
     assert list(pd.read_csv(tmp_path / "gradients.csv"))[:4] == ["step", "probe", "objective", "weight"]
+
+
+def test_losses_of_several_preferences_are_watched_as_their_mean():
+    """Losses (g, m): an objective's gradient is that of its mean over the groups, its weight what multiplies that."""
+    trained, made, batch = policy(), objective(2), prompts(8)
+    rollout = made.rollout(trained, batch, None, 0)
+    groups = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
+    watch = GradientWatch(trained, names(2), 1)
+    losses = made.losses(trained, rollout, groups)
+    assert losses.shape == (2, 2)
+    watch.look(losses, Linear()(losses, groups))
+    watch.after_step(watch.before_step())
+    _, whole = gradients_of(trained, made, batch, rollout=rollout)
+    rows = [row for row in watch.rows if row["probe"] == "all"]
+    assert [row["weight"] for row in rows] == pytest.approx([0.6, 0.4])
+    dots = [[row["dot_long"], row["dot_even"]] for row in rows]
+    np.testing.assert_allclose(dots, (whole @ whole.T).numpy(), rtol=1e-3)
+    assert [row["moved"] for row in rows] == [0.0, 0.0]
