@@ -16,6 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
 from lightning_moa.config import PPOStudyConfig
+from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.fronts import preferences_of
@@ -53,7 +54,8 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     claims = claims_frame(judge_claims(collected, tables))
-    modes = None if collected.exact is None else risky_modes(collected, world_of(config))
+    known = isinstance(config.data, SyntheticConfig)
+    modes = risky_modes(collected, world_of(config)) if known else None
     artefact.write(collected, tables, claims, {} if modes is None else {"modes.csv": modes})
 
     pictures = [artefact.folder / f"figure4.{suffix}" for suffix in ("png", "pdf")]

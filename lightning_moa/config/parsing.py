@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lightning_moa.config.options import SYNTHETIC, OptimiserConfig, StudyConfig
-from lightning_moa.data.configs import CONFIGS, check_config
+from lightning_moa.data.configs import CONFIGS, WorldConfig, check_config
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
 
@@ -51,10 +51,12 @@ def parse(
     config.data = OmegaConf.structured(CONFIGS[data])
     config.scale = scale
     if (layer.get("data") or {}).get("name") != data:
-        layer.pop("data", None)  # it speaks of another data set
+        # They speak of another data set.
+        layer.pop("data", None)
+        (layer.get("evaluation") or {}).pop("prompt_sets", None)
     config = _merge(config, layer, f"{scale}.yaml")
     text = folder / f"{scale}.text.yaml"
-    if data != SYNTHETIC and text.is_file():
+    if not issubclass(CONFIGS[data], WorldConfig) and text.is_file():
         config = _merge(config, _load_yaml(text), text.name)
     if methods is not None:
         for name in set(config.methods) - set(methods):

@@ -18,8 +18,8 @@ _FRAMES = ("points", "accuracies", "responses", "timings", "costs")
 @dataclass(frozen=True)
 class Exact:
     """The best policies: `grid` for the preferences that policies are measured at, `front` to be drawn. Columns
-    `lambda_*`, `gold_*`, `kl` in nats, `value` = lambda . gold - beta kl, and `risky_*`, the probability of each of
-    the world's modes on a risky prompt."""
+    `lambda_*`, `gold_*`, `kl` in nats, `value` = lambda . gold - beta kl, and the probability of each of the world's
+    modes on the kind of prompt that the objectives are at odds on, such as `risky_*`."""
 
     beta: float
     grid: pd.DataFrame

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig, StudyConfig
-from lightning_moa.data.configs import DataConfig
+from lightning_moa.config import MethodConfig, PPOStudyConfig, StudyConfig
+from lightning_moa.data.configs import DataConfig, SyntheticSummariesConfig, WorldConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.pareto import preference_grid
@@ -18,6 +18,7 @@ from lightning_moa.rewards import hub_model
 from lightning_moa.study.tasks import Task
 
 SYNTHETIC_OBJECTIVES = ("helpful", "harmless")
+SUMMARY_OBJECTIVES = ("faithful", "hallucination")
 REFERENCE = "sft"
 """The reference policy's name among the methods of a study."""
 
@@ -87,7 +88,11 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     """The study's objectives in order: those asked for, or the data set's own."""
     if config.objectives is not None:
         return tuple(config.objectives)
-    names = SYNTHETIC_OBJECTIVES if config.data.name == "synthetic" else tuple(config.data.labels)
+    if isinstance(config.data, WorldConfig):
+        return (
+            SUMMARY_OBJECTIVES if isinstance(config.data, SyntheticSummariesConfig) else SYNTHETIC_OBJECTIVES
+        )
+    names = tuple(config.data.labels)
     if len(names) < 2:
         raise UserError(
             f"data={config.data.name} has {len(names)} labelled objectives ({', '.join(names) or 'none'}): "
@@ -105,14 +110,15 @@ def beta_of(config: StudyConfig) -> float:
 def _settle_rewards(config: PPOStudyConfig, objectives: tuple[str, ...]) -> None:
     """Replace ppo.reward=auto by what it stands for, and have responses scored by what PPO maximises."""
     ppo = config.ppo
-    if ppo.ptx and ppo.ptx_path is None and config.data.name != SYNTHETIC:
+    world = isinstance(config.data, WorldConfig)
+    if ppo.ptx and ppo.ptx_path is None and not world:
         raise UserError(
             f"ppo.ptx={ppo.ptx:g}: ppo.ptx_path=<jsonl of prompt and response> is needed (Safe-RLHF takes Alpaca's), "
             f"since pairs hold worse responses too; ppo.ptx=0 leaves the term out"
         )
     if ppo.reward == "auto":
-        ppo.reward = "gold" if config.data.name == SYNTHETIC else "trained"
-    if ppo.reward == "gold" and config.data.name != SYNTHETIC:
+        ppo.reward = "gold" if world else "trained"
+    if ppo.reward == "gold" and not world:
         raise UserError(
             f"ppo.reward=gold: data={config.data.name} has no gold rewards; allowed are trained, hub"
         )
@@ -136,7 +142,7 @@ def _settle_rewards(config: PPOStudyConfig, objectives: tuple[str, ...]) -> None
 
 
 def _exact(config: StudyConfig, data: DataConfig, objectives: tuple[str, ...]) -> Task | None:
-    if data.name != SYNTHETIC:
+    if not isinstance(data, WorldConfig):
         return None
     spec = {
         "data": asdict(data),

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa.config import PPOStudyConfig, StudyConfig
+from lightning_moa.config import SYNTHETIC, PPOStudyConfig, StudyConfig
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame
 from lightning_moa.reporting.run_record import write_run_record
@@ -51,7 +51,7 @@ class Artefact:
     def scale(self) -> str:
         """The scale's name in files and folders; data other than the synthetic world's have a name of their own."""
         data = self.config.data.name
-        own = data == "synthetic" or self.config.scale in ("gpu", "paper")
+        own = data == SYNTHETIC or self.config.scale in ("gpu", "paper")
         return self.config.scale if own else f"{self.config.scale}-{data}"
 
     @property

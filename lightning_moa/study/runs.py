@@ -194,7 +194,6 @@ def exact(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
     import pandas as pd
 
     from lightning_moa.pareto import preference_grid
-    from lightning_moa.world.lexicon import MODES
 
     data = load_data(spec)
     m = len(data.objectives)
@@ -205,7 +204,9 @@ def exact(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
             raise UserError(f"data={spec['data']['name']}: its best policies are not known")
         columns = {f"lambda_{objective}": preferences[:, i] for i, objective in enumerate(data.objectives)}
         columns |= {f"gold_{objective}": front.rewards[:, i] for i, objective in enumerate(data.objectives)}
-        columns |= {f"risky_{mode}": front.risky_modes[:, i] for i, mode in enumerate(MODES)}
+        # The last kind of prompt is the one that the objectives are at odds on.
+        kind, shares = list(front.modes.items())[-1]
+        columns |= {f"{kind}_{mode}": shares[:, i] for i, mode in enumerate(front.mode_names)}
         frame = pd.DataFrame({**columns, "kl": front.kl, "value": front.values})
         frame.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
 

@@ -4,10 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import DPOStudyConfig, MethodConfig
-from lightning_moa.data.configs import BeaverTailsConfig, PairsConfig, SyntheticConfig
+from lightning_moa.config import DPOStudyConfig, MethodConfig, PPOStudyConfig
+from lightning_moa.data.configs import (
+    BeaverTailsConfig,
+    PairsConfig,
+    SyntheticConfig,
+    SyntheticSummariesConfig,
+)
 from lightning_moa.errors import UserError
-from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, PANACEA_TCHE_DPO, REWARDED_SOUPS_DPO
+from lightning_moa.methods.products import (
+    DPS_DPO,
+    LINEAR_PPO,
+    PANACEA_LS_DPO,
+    PANACEA_TCHE_DPO,
+    REWARDED_SOUPS_DPO,
+)
 from lightning_moa.study.planning import REFERENCE, plan_study
 from lightning_moa.study.tasks import in_order
 
@@ -139,3 +150,12 @@ def test_own_classes_are_part_of_a_policy_s_key(tmp_path, monkeypatch):
 def test_a_class_that_is_nowhere_is_named():
     with pytest.raises(UserError, match="no_such_module"):
         plan_study(config(), {"worst": replace(DPS_DPO, aggregation="no_such_module:Worst")})
+
+
+def test_the_world_of_summaries_has_objectives_gold_rewards_and_exact_optima_of_its_own():
+    made = PPOStudyConfig(data=SyntheticSummariesConfig(), seeds=[0])
+    plan = plan_study(made, {"linear": LINEAR_PPO})
+    assert plan.objectives == ("faithful", "hallucination")
+    assert made.ppo.reward == "gold"
+    assert plan.exact is not None
+    assert plan.exact.spec["data"]["name"] == "synthetic_summaries"
