@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,3 +90,18 @@ def test_python_example() -> None:
 def test_files_that_it_names_are_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (ROOT / target).exists(), target
+
+
+def test_the_aggregation_of_ones_own_in_the_page_on_gapo() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "gapo.md").read_text(), re.S)
+    names: dict[str, object] = {}
+    exec(example, names)
+    weights = names["Equal"]().solve(np.diag([4.0, 0.25]), np.array([0.5, 0.5]))  # type: ignore[operator]
+    np.testing.assert_allclose(weights, [0.5, 2.0])
+
+
+def test_files_that_the_page_on_gapo_names_are_there() -> None:
+    text = (ROOT / "docs" / "gapo.md").read_text()
+    scripts = re.findall(r"`(figure_\w+\.py)`", text)
+    assert scripts
+    assert all((ROOT / "experiments" / "gapo" / name).is_file() for name in scripts)
