@@ -12,8 +12,8 @@ from torch import Tensor
 from lightning_moa.errors import UserError
 
 
-def gradients(losses: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient of each loss with respect to each tensor; the graph stays for the backward pass to come.
+def gradients(losses: Tensor, tensors: Sequence[Tensor], *, keep: bool = True) -> list[Tensor]:
+    """The gradient of each loss with respect to each tensor.
 
     Where several processes train one policy, the gradients of parameters, which all of them share, are averaged: no
     hook does it for `torch.autograd.grad`. Those of activations belong to a process's own rows and stay as they are.
@@ -21,6 +21,7 @@ def gradients(losses: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     Args:
         losses: (m,).
         tensors: n of them, which the losses hang on.
+        keep: leave the graph in place for a backward pass to come.
 
     Returns:
         n tensors (m, size of the tensor), in the tensors' own types.
@@ -31,7 +32,7 @@ def gradients(losses: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     rows: list[list[Tensor]] = [[] for _ in tensors]
     reached = False
     for loss in losses:
-        found = torch.autograd.grad(loss, list(tensors), retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(loss, list(tensors), retain_graph=keep, allow_unused=True)
         for row, tensor, gradient in zip(rows, tensors, found, strict=True):
             reached |= gradient is not None
             row.append(torch.zeros_like(tensor).flatten() if gradient is None else gradient.flatten())
@@ -91,11 +92,14 @@ class GradientAggregator(ABC):
                 "of its own; with PPO, ppo.weigh=surrogates keeps them apart"
             )
         each = losses if losses.ndim == 1 else losses.mean(0)
-        found = gramian(gradients(each, parameters), parameters)
-        if not np.isfinite(found).all():
+        return self.weighted(losses, preference, gramian(gradients(each, parameters), parameters))
+
+    def weighted(self, losses: Tensor, preference: Tensor, gramian: np.ndarray) -> Tensor:
+        """The same of a Gramian (m, m) that is known already: of gradients that were taken of other forward passes."""
+        if not np.isfinite(gramian).all():
             raise UserError(f"{type(self).__name__}: a gradient is not finite")
-        weights = self.solve(found, preference.detach().double().cpu().numpy())
-        self._log(found, weights if weights.ndim == 1 else weights.mean(0))
+        weights = self.solve(gramian, preference.detach().double().cpu().numpy())
+        self._log(gramian, weights if weights.ndim == 1 else weights.mean(0))
         return (torch.from_numpy(weights).to(losses) * losses).sum(-1).mean()
 
     @abstractmethod

@@ -241,6 +241,12 @@ class StudyConfig:
         "hidden states",
         choices=("last_layer", "all", "activations"),
     )
+    probe_passes: str = option(
+        "shared",
+        "forward passes that those gradients are taken of: one shared by all objectives, or a fresh one for each (the "
+        "same update at a higher cost, for ZeRO-3)",
+        choices=("shared", "fresh"),
+    )
     evaluation: EvaluationConfig = option(EvaluationConfig, "the measurements")
     hardware: HardwareConfig = option(HardwareConfig, "what the runs train on")
     methods: dict[str, MethodConfig] = option({}, "what a method does differently, by its name")

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_moa.aggregation import Aggregator, GradientAggregator
+from lightning_moa.aggregation.gradients import gradients, gramian
+from lightning_moa.errors import UserError
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
@@ -38,6 +41,12 @@ class Alignment(L.LightningModule, ABC):
         orthogonality: weight of the policy's own orthogonality penalty; 0 leaves it out.
         probe: which tensors' gradients a gradient-based aggregator looks at, see `Probe`; None for other aggregators.
         watch: records all objectives' gradients now and then; None doesn't.
+        fresh_passes: take each probed gradient of a forward pass of its own, and make the update by one more. The same
+            update at a higher cost, for strategies under which a forward pass can be gone back through only once
+            (DeepSpeed's ZeRO-3).
+
+    Raises:
+        UserError: `watch` with `fresh_passes`: it goes back through the pass that the update is made by.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Alignment(L.LightningModule, ABC):
         orthogonality: float = 0.0,
         probe: str | None = None,
         watch: GradientWatch | None = None,
+        fresh_passes: bool = False,
     ) -> None:
         super().__init__()
         # Gradient-based aggregation looks at several gradients before an update, and PPO makes several updates.
@@ -71,6 +81,9 @@ class Alignment(L.LightningModule, ABC):
         self.orthogonality = orthogonality
         self.probe = None if probe is None else Probe(policy, probe)
         self.watch = watch
+        self.fresh_passes = fresh_passes
+        if watch is not None and fresh_passes:
+            raise UserError("watch with probe_passes=fresh: the update's forward pass can't be watched then")
         self._held: list[tuple[Tensor, list[Any]]] = []
 
     @abstractmethod
@@ -111,9 +124,7 @@ class Alignment(L.LightningModule, ABC):
 
     def _backward(self, part: Any, preference: Tensor) -> Tensor:
         """Add a batch's share to the gradients; its losses, without gradient."""
-        losses = self.objective.losses(self.policy, part, preference)
-        probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
-        total = self.aggregator(losses, preference, probed)
+        losses, total = self._aggregated(part, preference)
         if self.watch is not None and self.watch.due:
             self.watch.look(losses, total)
         shared = self.objective.shared_loss(self.policy, part, preference)
@@ -128,6 +139,25 @@ class Alignment(L.LightningModule, ABC):
             total = total + own
         self.manual_backward(total / self.accumulate)
         return losses.detach()
+
+    def _aggregated(self, part: Any, preference: Tensor) -> tuple[Tensor, Tensor]:
+        """The m losses, and what the aggregator makes of them."""
+        if self.fresh_passes and self.probe is not None and isinstance(self.aggregator, GradientAggregator):
+            known = self._gramian_of_fresh_passes(self.probe, part, preference)
+            losses = self.objective.losses(self.policy, part, preference)
+            return losses, self.aggregator.weighted(losses, preference, known)
+        losses = self.objective.losses(self.policy, part, preference)
+        probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
+        return losses, self.aggregator(losses, preference, probed)
+
+    def _gramian_of_fresh_passes(self, probe: Probe, part: Any, preference: Tensor) -> np.ndarray:
+        """(m, m), each loss's gradient taken of a forward pass of its own, which is freed before the next."""
+        rows = []
+        for i in range(self.m):
+            losses = self.objective.losses(self.policy, part, preference)
+            tensors = probe.tensors()
+            rows.append(gradients(losses.reshape(-1, self.m).mean(0)[i : i + 1], tensors, keep=False))
+        return gramian([torch.cat(each) for each in zip(*rows, strict=True)], tensors)
 
     def _update(self) -> None:
         optimisers, schedules = self.optimizers(), self.lr_schedulers()

@@ -85,6 +85,7 @@ def build_method(made: Ingredients) -> Alignment:
         grad_clip=settings["grad_clip"],
         orthogonality=spec["adapter"]["orthogonality"],
         probe=spec["probe"],
+        fresh_passes=spec["fresh_passes"],
         watch=GradientWatch(made.policy, made.data.objectives, spec["watch"]) if spec["watch"] else None,
         **(sampled if spec["at"] is None else {}),
         **spec["method_options"],

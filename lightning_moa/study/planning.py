@@ -204,6 +204,8 @@ class _Seed:
 
     def _policies(self, name: str, product: Product, needs: Mapping[str, Task]) -> list[Task]:
         own = self.config.methods.get(name, MethodConfig())
+        if own.watch and product.probe is not None and self.config.probe_passes == "fresh":
+            raise UserError(f"methods.{name}.watch={own.watch}: with probe_passes=fresh it must be 0")
         settings = asdict(getattr(self.config, product.objective))
         if product.weigh is not None:
             settings["weigh"] = product.weigh
@@ -221,6 +223,7 @@ class _Seed:
                     **answers,
                     "aggregation_options": dict(product.options),
                     "probe": self.config.probe if product.probe == "study" else product.probe,
+                    "fresh_passes": product.probe is not None and self.config.probe_passes == "fresh",
                     "method_options": self._method_options(product),
                     "watch": own.watch,
                     "at": at,
