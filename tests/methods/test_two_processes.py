@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import pytest
 import torch
 
 from tests.conftest import REPOSITORY
@@ -13,10 +12,8 @@ TIMEOUT = 300
 """Seconds; on an idle core it takes fifteen."""
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def of_a_pair(folder):
     """What each of two processes found, {case: [of the first, of the second]}; one start for all cases."""
-    folder = tmp_path_factory.mktemp("pair")
     command = [sys.executable, "-m", "tests.methods.two_processes", str(folder)]
     done = subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT, check=False
@@ -30,21 +27,30 @@ def pair(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_processes_make_the_updates_of_one(pair, case):
-    alone, start = fit(case, 1), values(build(case).double())
-    for found in pair[case]:
-        for name in ("policy", "critic"):
-            moved = (alone[name] - start[name]).norm()
-            assert moved > 1e-3
-            # In double precision; in single, the same comparison ends at some 5e-6.
-            assert (found[name] - alone[name]).norm() < 1e-9 * moved
-        torch.testing.assert_close(found["logs"], alone["logs"], rtol=1e-6, atol=0)
-        torch.testing.assert_close(found["watched"], alone["watched"], rtol=1e-9, atol=1e-12)
+def test_two_processes_make_the_updates_of_one(tmp_path):
+    """One test for all cases: split among workers, each would start a pair of its own."""
+    pair = of_a_pair(tmp_path)
+    for case in CASES:
+        alone, start = fit(case, 1), values(build(case).double())
+        for found in pair[case]:
+            check(case, found, alone, start)
+    check_what_is_compared(pair)
 
 
-def test_what_is_compared_is_what_it_is_meant_to_be(pair):
-    """A look at every update for each kind of probe; two multipliers that have moved."""
+def check(case, found, alone, start):
+    """A process's findings against those of one process alone."""
+    for name in ("policy", "critic"):
+        moved = (alone[name] - start[name]).norm()
+        assert moved > 1e-3, case
+        # In double precision; in single, the same comparison ends at some 5e-6.
+        assert (found[name] - alone[name]).norm() < 1e-9 * moved, (case, name)
+    for name in ("logs", "watched"):
+        assert found[name].shape == alone[name].shape, (case, name)
+        assert torch.allclose(found[name], alone[name], rtol=1e-6, atol=1e-12), (case, name)
+
+
+def check_what_is_compared(pair):
+    """A look at every update for each kind of probe; two multipliers that have moved; cases that differ."""
     assert {case: len(found[0]["watched"]) for case, found in pair.items()} == {
         case: {SAFE: 0}.get(case, 2 * 3 * 3) for case in CASES
     }
