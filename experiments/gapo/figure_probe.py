@@ -6,10 +6,12 @@ Trains MGDA and GAPO (p = 1 and 2) with weights from the last layer's gradients,
 of the last hidden states, whatever `probe` says. Each run of the first kind also records what the other two would have
 seen: how far their gradients' angles, their weights and their update directions differ at the same policy stands in
 probe.csv, where the policies end in ends.csv. Judges how far the last layer stands for all parameters; writes CSVs and
-the picture to results/gapo/figure_probe/.
+the picture to results/gapo/figure_probe/. What a step costs is drawn as benchmarks/gapo_step.py measured it, as ratios
+within one process: the seconds of whole trainings, side by side on one machine, tell little.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from rich.console import Console
 from lightning_moa.config import MethodConfig, PPOStudyConfig
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
-from lightning_moa.reporting.panels import draw_grouped_bars, draw_over_steps
+from lightning_moa.reporting.panels import draw_over_steps
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
@@ -40,6 +42,7 @@ PROBES = {
     WHOLE: Style("all parameters", "#E69F00", "s"),
     "activations": Style("activations", "#44AA99", "^"),
 }
+COSTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks" / "gapo_step.csv"
 LINES: dict[str, Any] = {"mgda": "-", "gapo_p1": "--", "gapo_p2": ":"}
 
 
@@ -193,7 +196,7 @@ def of(series: pd.Series) -> PerSeed:
 
 
 def draw(collected: Collected, tables: Tables, seen: pd.DataFrame) -> Figure:
-    """Ends beside angles, weights and directions by probe, and what each probe costs."""
+    """Ends beside angles, weights and directions by probe, and what a step costs with each."""
     gold = [f"gold_{name}" for name in collected.objectives]
     exact = None if collected.exact is None else collected.exact.front[gold].to_numpy()
     many = len(gold) > 2  # a matrix of projections needs more room than one front
@@ -213,7 +216,7 @@ def draw(collected: Collected, tables: Tables, seen: pd.DataFrame) -> Figure:
             "Cosine of the update with\nthat of all parameters' weights",
         )
         draw_weights(panels[1, 0], seen)
-        draw_seconds(panels[1, 1], collected)
+        draw_cost(panels[1, 1])
         looks = [Line2D([], [], color=style.colour, lw=3, label=style.label) for style in PROBES.values()]
         lines = [
             Line2D([], [], color="#444444", linestyle=LINES[name], label=style.label)
@@ -265,14 +268,17 @@ def draw_weights(ax: Axes, seen: pd.DataFrame) -> None:
     ax.set_ylabel("by the probe")
 
 
-def draw_seconds(ax: Axes, collected: Collected) -> None:
-    """A clock's readings, which differ from machine to machine."""
-    clock = collected.timings.set_index(["method", "seed"])["seconds"]
-    values = {
-        style.label: {probe: of(clock[named(method, probe)]) for probe in PROBES}
-        for method, style in styles_of(BASE).items()
-    }
-    draw_grouped_bars(ax, values, PROBES, title="Seconds of training, looks included")
+def draw_cost(ax: Axes) -> None:
+    """What a whole training step costs, over PPO on one objective, for the benchmark's largest model."""
+    costs = pd.read_csv(COSTS)
+    costs = costs[(costs["way"] == "GAPO") & (costs["hidden"] == costs["hidden"].max())]
+    for probe, look in PROBES.items():
+        mine = costs[costs["probe"] == probe]
+        ax.plot(mine["objectives"], mine["times_single"], color=look.colour, marker=look.marker)
+    ax.axhline(1, color="black", linewidth=1, zorder=1)
+    ax.set_xticks(sorted(set(costs["objectives"])))
+    ax.set_xlabel("objectives")
+    ax.set_title("Cost of a step,\nof that of PPO on one objective")
 
 
 if __name__ == "__main__":
