@@ -44,8 +44,10 @@ def generate(
     """Sample a response to each prompt.
 
     The noise of a row is a function of (seed, its key, the step): rows with equal keys share it, and a row
-    gets the same response (up to rounding of the logits) alone and in any batch. PAD is never sampled. The
-    model is in evaluation mode meanwhile; generation settings that came with it are left aside.
+    gets the same response (up to rounding of the logits) alone and in any batch. No token is left out, PAD neither:
+    log-probs count every token, and the probability of one that never came could grow unseen, which would let PPO
+    drive its KL term below 0. A response ends at its first EOS and nowhere else. The model is in evaluation mode
+    meanwhile; generation settings that came with it are left aside.
 
     Args:
         policy: any policy; inside `policy.reference()` its reference is sampled.
@@ -71,10 +73,8 @@ def generate(
         raise UserError(
             f"row_keys {tuple(keys.shape)} of {keys.dtype}: int64 of shape ({len(input_ids)},) is needed"
         )
-    # A PAD that is the EOS as well must stay possible.
-    banned = None if pad is None or pad in eos else pad
     width = input_ids.shape[1]
-    pick = _Pick(width, temperature, top_p, seed, keys.to(input_ids.device), banned)
+    pick = _Pick(width, temperature, top_p, seed, keys.to(input_ids.device))
     with torch.no_grad(), evaluating(policy), policy.steered(preference, len(input_ids)), policy.held():
         tokens = _decode(
             policy.model, input_ids, attention_mask, max_new_tokens, eos, fill, pick, synced_gpus
@@ -86,9 +86,7 @@ class _Pick:
     """A transformers logits processor whose arg max is a sample: log p + Gumbel noise (the Gumbel-max
     trick)."""
 
-    def __init__(
-        self, width: int, temperature: float, top_p: float, seed: int, keys: Tensor, banned: int | None
-    ) -> None:
+    def __init__(self, width: int, temperature: float, top_p: float, seed: int, keys: Tensor) -> None:
         from transformers import TopPLogitsWarper
 
         self.width = width
@@ -97,11 +95,8 @@ class _Pick:
         self.seed = seed
         # A grid of preferences asks for the noise of each prompt many times.
         self.keys, self.row = keys.unique(return_inverse=True)
-        self.banned = banned
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if self.banned is not None:
-            scores[:, self.banned] = -torch.inf
         if self.temperature == 0:
             return scores
         scores = scores / self.temperature
