@@ -16,7 +16,7 @@ from lightning_moa.policies.critic import Critic
 from lightning_moa.rewards import RuleRewards
 from tests.methods.fitting import adam, train
 from tests.objectives.rollouts import ppo, prompts
-from tests.policies.models import PAD, VOCABULARY, tiny
+from tests.policies.models import VOCABULARY, tiny
 
 HALF = torch.tensor([0.3, 0.7])
 
@@ -43,10 +43,9 @@ def regrets(policy, batch, grid, beta):
             logits = policy(batch.input_ids, batch.attention_mask, preference, last=1)[:, 0].double()
             with policy.reference():
                 reference = policy(batch.input_ids, batch.attention_mask, last=1)[:, 0].double()
-            logits[:, PAD] = reference[:, PAD] = -torch.inf
             logps, ref_logps = logits.log_softmax(-1), reference.log_softmax(-1)
             utility = rewards @ preference.double()
-            kl = torch.where(logps.isfinite(), logps.exp() * (logps - ref_logps), 0.0).sum(-1)
+            kl = (logps.exp() * (logps - ref_logps)).sum(-1)
             best = beta * (ref_logps + utility / beta).logsumexp(-1)
             out.append((best - (logps.exp() @ utility - beta * kl)).mean())
     return torch.stack(out)

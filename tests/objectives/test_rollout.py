@@ -72,12 +72,27 @@ def test_a_model_that_cannot_slice_its_logits_gives_the_same():
         torch.testing.assert_close(found, wanted)
 
 
-def test_responses_hold_no_padding_and_end_with_the_first_eos():
+def test_mass_on_padding_is_paid_for():
+    """A policy that moves to PAD spends KL like one that moves to any token; unsampled, it would seem to earn it."""
     policy = steered()
     with torch.no_grad():
-        policy.model.lm_head.base.weight[PAD] = 40 * policy.model.lm_head.base.weight[5]
+        for layer in policy.layers.values():
+            layer.lora_B.zero_()
+        head = policy.layers["lm_head"]
+        head.lora_B[PAD] = 3 * torch.randn(head.lora_B.shape[1], generator=torch.Generator().manual_seed(0))
+    preference = preferences(256, 2)
+    responses, ids, attention = sampled(policy, prompts(256), preference)
+    assert (responses.tokens[responses.mask] == PAD).any()
+    with torch.no_grad():
+        logps = response_token_logps(policy, ids, attention, responses.mask, preference)
+    ref_logps, _ = reference_pass(policy, ids, attention, responses.mask)
+    spent = (logps - ref_logps).sum(1)
+    assert spent.mean() > 3 * spent.std() / 256**0.5
+
+
+def test_responses_end_with_the_first_eos():
+    policy = steered()
     responses, _, _ = sampled(policy, prompts(64), preferences(64, 2))
-    assert (responses.tokens[responses.mask] != PAD).all()
     ended = responses.mask.sum(1) < SAMPLING.max_new_tokens
     assert ended.any()
     last = responses.tokens.gather(1, responses.mask.sum(1)[:, None] - 1)[:, 0]
