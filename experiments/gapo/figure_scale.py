@@ -63,7 +63,7 @@ class FigureScaleConfig(PPOStudyConfig):
     """A study, and what is multiplied in it by how much."""
 
     factors: list[float] = option(
-        [0.125, 0.5, 1.0, 2.0, 8.0], "what the reward is multiplied by in training, 1 among them"
+        [0.125, 1.0, 8.0], "what the reward is multiplied by in training, 1 among them"
     )
     scaled: str | None = option(None, "the objective whose reward is multiplied; empty: each study's last")
 
