@@ -203,9 +203,16 @@ def judge_claims(part: Part) -> list[Row]:
     claim = f"{len(part.objectives)} objectives: GAPO p = 1 moves"
     what = f"its movement ({part.space}) -"
     count = sum(mine[seed] < least[seed] for seed in mine)
+    # Safe RLHF weighs by thresholds: it lets go of an objective that is above its own, whatever its scale.
+    weighing = {
+        seed: min(each[seed] for name, each in others.items() if name != "safe_rlhf") for seed in mine
+    }
+    fewer = sum(mine[seed] < weighing[seed] for seed in mine)
+    few = "seeds in which it does, Safe RLHF left out"
     rows = [
         judge(f"{claim} least", OURS, f"{what} the least of all others'", paired(mine, least), "<", 0),
         judge_count(f"{claim} least in every seed", OURS, "seeds in which it does", count, ">=", len(mine)),
+        judge_count(f"{claim} least of those without thresholds", OURS, few, fewer, ">=", len(mine)),
     ]
     for name, style in styles_of(others).items():
         gap = paired(mine, others[name])
