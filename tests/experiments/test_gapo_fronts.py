@@ -210,7 +210,7 @@ def test_gains_are_over_the_sft_model_and_not_multiplied(scale):
 
 def test_the_movements_claims_follow_from_the_tables(scale):
     claims = pd.read_csv(scale / "claims.csv")
-    assert len(claims) == 2 * (2 + 2 + 4)
+    assert len(claims) == 2 * (3 + 2 + 4)
     for m, scaled in ((2, "harmless"), (3, "humorous")):
         wide = pd.read_csv(scale / f"m{m}" / "scale.csv").set_index(["method", "factor"])
         change = wide.xs(1, level="factor") - wide.xs(0.5, level="factor")[wide.filter(like="gain_").columns]
@@ -221,6 +221,8 @@ def test_the_movements_claims_follow_from_the_tables(scale):
         least = mine[mine["claim"].str.endswith("moves least")]["value"].iloc[0]
         assert least == pytest.approx(moved["gapo_p1"] - others.min())
         assert value_of(mine, "in every seed") == (moved["gapo_p1"] < others.min())
+        # Safe RLHF is not among these few.
+        assert value_of(mine, "without thresholds") == (moved["gapo_p1"] < others.min())
         assert value_of(mine, "than MGDA") == pytest.approx(moved["gapo_p1"] - moved["mgda"])
         own = gains.pop(f"gain_{scaled}")
         assert value_of(mine, f"MGDA loses in {scaled}") == pytest.approx(own["mgda"])
