@@ -7,11 +7,12 @@ numpy can read is accepted.
 from lightning_moa.pareto.dominance import coverage, dominates, is_non_dominated
 from lightning_moa.pareto.hypervolume import default_reference, hypervolume
 from lightning_moa.pareto.hypervolume_gradient import hypervolume_gradient
-from lightning_moa.pareto.measures import igd, igd_plus, inner_product, spacing, sparsity
+from lightning_moa.pareto.measures import additive_epsilon, igd, igd_plus, inner_product, spacing, sparsity
 from lightning_moa.pareto.min_norm import min_norm_weights
 from lightning_moa.pareto.preferences import check_preference, preference_grid, sample_preferences
 
 __all__ = [
+    "additive_epsilon",
     "check_preference",
     "coverage",
     "default_reference",

@@ -1,4 +1,4 @@
-"""Measures of a set of points: distance to a front, evenness, agreement with the preferences.
+"""Measures of a set of points: distance to a front, margin over another, evenness, agreement with the preferences.
 
 Spacing, sparsity and inner product are the measures of Panacea's later version (NeurIPS 2024). None of the
 evenness measures says how good a front is: a method that gives the same point for every preference has a
@@ -36,6 +36,32 @@ def igd_plus(points: ArrayLike, front: ArrayLike) -> float:
     """
     points, front = _points_and_front(points, front)
     return float(moocore.igd_plus(points, ref=front, maximise=True))
+
+
+def additive_epsilon(front_a: ArrayLike, front_b: ArrayLike) -> float:
+    """How far front a must be raised, in every objective at once, until it equals or dominates all of front b.
+
+    Zitzler et al.'s (2003) additive epsilon indicator, max over b of min over a of max_j (b_j - a_j): at most 0
+    exactly where every point of b is equalled or dominated by some point of a. Below 0 it is the margin by which a
+    can be lowered and still be so, and a then dominates b in the sense of `dominates`. Points that others of their
+    own front dominate change nothing. `additive_epsilon(a, b)` and `additive_epsilon(b, a)` are independent of
+    each other and may both be above 0.
+
+    Args:
+        front_a: (n, m), n >= 1, higher is better.
+        front_b: (k, m), k >= 1.
+
+    Returns:
+        A length in the objectives' units, which must be comparable; lower is better for a.
+
+    Raises:
+        UserError: no points in either, NaN, infinite values, or another shape.
+    """
+    winner = as_points(front_a, "front_a")
+    loser = as_points(front_b, "front_b", winner.shape[1] if len(winner) else None)
+    if not len(winner) or not len(loser):
+        raise UserError("additive epsilon: no points; allowed is at least one point in each front")
+    return float(moocore.epsilon_additive(winner, ref=loser, maximise=True))
 
 
 def spacing(points: ArrayLike) -> float:

@@ -2,9 +2,36 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lightning_moa.errors import UserError
-from lightning_moa.pareto import igd, igd_plus, inner_product, spacing, sparsity
+from lightning_moa.pareto import (
+    additive_epsilon,
+    coverage,
+    dominates,
+    igd,
+    igd_plus,
+    inner_product,
+    is_non_dominated,
+    spacing,
+    sparsity,
+)
+
+# Few distinct values, so that ties and duplicates are common; negative ones too.
+pairs = st.integers(1, 4).flatmap(
+    lambda m: st.tuples(
+        *[
+            arrays(
+                np.float64,
+                st.tuples(st.integers(1, 7), st.just(m)),
+                elements=st.sampled_from([-1, 0, 0.5, 2]),
+            )
+            for _ in range(2)
+        ]
+    )
+)
 
 
 def test_igd_is_the_mean_distance_from_the_front() -> None:
@@ -59,3 +86,45 @@ def test_inner_product_by_hand() -> None:
 def test_an_empty_set_has_no_distance() -> None:
     with pytest.raises(UserError, match="no points"):
         igd(np.empty((0, 2)), [[1, 1]])
+
+
+@given(pairs)
+@settings(max_examples=150, deadline=None)
+def test_additive_epsilon_is_its_definition_and_its_sign_is_coverage(pair) -> None:
+    a, b = pair
+    expected = max(min(max(y - x for x, y in zip(p, q, strict=True)) for p in a) for q in b)
+    assert additive_epsilon(a, b) == expected
+    assert (additive_epsilon(a, b) <= 0) == (coverage(a, b) == 1)
+    if additive_epsilon(a, b) < 0:
+        assert dominates(a, b)
+    if dominates(a, b):
+        assert additive_epsilon(a, b) <= 0
+
+
+@given(pairs, st.floats(-3, 3))
+@settings(max_examples=80, deadline=None)
+def test_additive_epsilon_is_the_least_lift_that_covers(pair, lift) -> None:
+    a, b = pair
+    epsilon = additive_epsilon(a, b)
+    assert coverage(a + epsilon, b) == 1
+    assert coverage(a + epsilon - 1e-6, b) < 1
+    # Lifting one front takes as much off the other's need.
+    assert additive_epsilon(a + lift, b) == pytest.approx(epsilon - lift)
+    assert additive_epsilon(a, b + lift) == pytest.approx(epsilon + lift)
+    assert additive_epsilon(a, a) == 0
+
+
+@given(pairs)
+@settings(max_examples=80, deadline=None)
+def test_dominated_points_do_not_change_additive_epsilon(pair) -> None:
+    a, b = pair
+    fronts = [points[is_non_dominated(points)] for points in pair]
+    assert additive_epsilon(*fronts) == additive_epsilon(a, b)
+
+
+def test_additive_epsilon_needs_points_of_one_dimension() -> None:
+    for empty in (([], [[1, 1]]), ([[1, 1]], [])):
+        with pytest.raises(UserError, match="no points"):
+            additive_epsilon(*empty)
+    with pytest.raises(UserError, match="front_b: 3 objectives, allowed is 2"):
+        additive_epsilon([[1, 1]], [[1, 1, 1]])
