@@ -54,6 +54,7 @@ KNOWN = {
     "morlhf": Style("MORLHF", "#56B4E9", "s"),
     "ham": Style("HaM", "#882255", "P"),
     "sca": Style("SCA", "#E69F00", "v"),
+    "scaheads": Style("SCA, heads", "#56B4E9", "<"),
     "ric": Style("RiC", "#117733", "X"),
     "modpo": Style("MODPO", "#AA4499", "d"),
     "gapo": Style("GAPO", "#332288", "o"),
