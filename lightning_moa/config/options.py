@@ -99,7 +99,25 @@ class DPOConfig(OptimiserConfig):
 
 
 @dataclass
-class PPOConfig(OptimiserConfig):
+class ScoredConfig(OptimiserConfig):
+    """An optimiser's settings, and what scores the responses that a policy learns from."""
+
+    reward: str = option(
+        "auto",
+        "what scores responses: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and trained "
+        "for objectives that it leaves out); auto: gold where there is one, else trained",
+        choices=("auto", "gold", "trained", "hub"),
+    )
+    hub_rewards: dict[str, str] = option(
+        {}, "objective: reward model, by its name in the table of hub models"
+    )
+    hub_paths: dict[str, str] = option(
+        {}, "objective: local folder with the files of its hub_rewards model, read instead of the hub"
+    )
+
+
+@dataclass
+class PPOConfig(ScoredConfig):
     """PPO, for every policy of the study; the optimiser's fields are the actor's."""
 
     kl_coeff: float = option(0.02, "weight of the KL from the reference in the reward (beta)", at_least=0)
@@ -127,12 +145,6 @@ class PPOConfig(OptimiserConfig):
     max_new_tokens: int = option(16, "longest sampled response in training", at_least=1)
     temperature: float = option(1.0, "sampling temperature in training", above=0)
     top_p: float = option(1.0, "nucleus of the sampling in training", above=0, at_most=1)
-    reward: str = option(
-        "auto",
-        "what is maximised: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and trained "
-        "for objectives that it leaves out); auto: gold where there is one, else trained",
-        choices=("auto", "gold", "trained", "hub"),
-    )
     ptx: float = option(
         0.0, "weight of the negative log-likelihood per token of given responses (PTX)", at_least=0
     )
@@ -140,16 +152,97 @@ class PPOConfig(OptimiserConfig):
         None, "file with columns prompt and response for PTX; empty: the data set's own responses"
     )
     reward_scale: dict[str, float] = option({}, "objective: factor on its score; 1 where none is given")
-    hub_rewards: dict[str, str] = option(
-        {}, "objective: reward model, by its name in the table of hub models"
-    )
-    hub_paths: dict[str, str] = option(
-        {}, "objective: local folder with the files of its hub_rewards model, read instead of the hub"
-    )
     preferences_per_batch: int = option(
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+
+
+@dataclass
+class LikelihoodConfig(ScoredConfig):
+    """Likelihood of scored responses: weighted by their rewards (HaM, SCA), or given them in the prompt (RiC)."""
+
+    rows: int = option(
+        5000, "responses of the offline phase, drawn at random from the training split", at_least=2
+    )
+    unit_map: str = option(
+        "minmax",
+        "what takes scores to rewards in [0, 1], fitted on the offline rows",
+        choices=("minmax", "sigmoid", "rank"),
+    )
+    power: float = option(1.0, "exponent of the rewards that weigh a likelihood", above=0)
+    weigh: str = option(
+        "per_objective",
+        "what weighs a likelihood: sum_j w_j r_j^power, so that objectives stay apart (the paper), or (w . r)^power, "
+        "scalarised first",
+        choices=("per_objective", "scalarise_first"),
+    )
+    z: float | None = option(
+        None, "z of max((L + z) / z, 0), nats; empty: z_factor times the reference's largest |L|", above=0
+    )
+    z_factor: float = option(
+        2.0, "z over the largest |L_j| of the reference policy on the offline rows", above=1
+    )
+
+
+@dataclass
+class HeadsConfig:
+    """HaM's policies: heads on one backbone."""
+
+    number: int = option(5, "K: heads, each a policy", at_least=1)
+    rank: int | None = option(
+        None, "rank of each head's update of the model's own head; empty: a full head", at_least=1
+    )
+    jitter: float = option(0.0, "standard deviation of noise on each head at the start", at_least=0)
+    warm_up: int = option(
+        0,
+        "updates, before the hypervolume's, in which head k maximises a scalarisation of its own",
+        at_least=0,
+    )
+    volume: str = option(
+        "exact", "how the hypervolume is computed", choices=("exact", "inclusion_exclusion", "random")
+    )
+    scalarisations: int = option(1024, "random directions of an update, where volume=random", at_least=1)
+    directions: int | None = option(
+        None,
+        "where likelihood.weigh=scalarise_first: preferences on an even grid, each an objective of the hypervolume; "
+        "empty: 2 m - 1",
+        at_least=1,
+    )
+    watch: int = option(
+        50,
+        "updates between two looks at the heads (alive, KL, likelihood), kept in the run; 0: none",
+        at_least=0,
+    )
+    watch_rows: int = option(512, "offline rows that such a look is taken on", at_least=1)
+
+
+@dataclass
+class OnlineConfig:
+    """The online phase: rounds of sampling, scoring, filtering and training on."""
+
+    rounds: int = option(0, "rounds; 0: offline only", at_least=0)
+    generated: int = option(5000, "responses sampled in a round, over all policies of a method", at_least=1)
+    kept: int = option(500, "of those that pass the filter, how many join the rows, at random", at_least=1)
+    quantile: float = option(
+        0.7, "MORS: a response passes where any score reaches this quantile of it", at_least=0, below=1
+    )
+    steps: int = option(400, "updates of a round", at_least=1)
+    lr: float = option(1e-5, "learning rate of a round", above=0)
+    schedule: str = option(
+        "constant", "learning-rate schedule of a round", choices=("cosine", "linear", "constant")
+    )
+    temperature: float = option(1.0, "sampling temperature of a round", above=0)
+    top_p: float = option(1.0, "nucleus of the sampling of a round", above=0, at_most=1)
+
+
+@dataclass
+class RiCConfig:
+    """Rewards in the prompt."""
+
+    marker: str = option("<r{i}>", "what stands before the reward of objective i, from 1")
+    decimals: int = option(1, "decimals of a reward in the prompt", at_least=0)
+    before: str = option("", "the prompt's ending that the rewards go in front of; empty: at its end")
 
 
 @dataclass
@@ -265,3 +358,20 @@ class PPOStudyConfig(StudyConfig):
 
     ppo: PPOConfig = option(PPOConfig, "proximal policy optimisation")
     lagrangian: LagrangianConfig = option(LagrangianConfig, "Safe RLHF's multipliers")
+
+
+@dataclass
+class LikelihoodStudyConfig(StudyConfig):
+    """A study whose policies are trained by likelihood on scored responses: HaM, SCA, RiC."""
+
+    likelihood: LikelihoodConfig = option(LikelihoodConfig, "likelihood of scored responses")
+    heads: HeadsConfig = option(HeadsConfig, "HaM's policies")
+    online: OnlineConfig = option(OnlineConfig, "the online phase")
+    ric: RiCConfig = option(RiCConfig, "rewards in the prompt")
+    large: ModelConfig = option(ModelConfig, "the larger model, for scripts that show two")
+    clusters: int = option(
+        5, "clusters of the held-out prompts; a point is one policy's mean rewards on one of them", at_least=1
+    )
+    exact_beta: float = option(
+        0.5, "weight of the KL in the exact front that pictures show; nothing is trained under it", above=0
+    )

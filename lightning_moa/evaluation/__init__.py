@@ -14,7 +14,7 @@ from lightning_moa.evaluation.judge import Judge, RewardJudge, WinRate, win_rate
 
 if TYPE_CHECKING:
     from lightning_moa.evaluation.accuracy import implicit_accuracies
-    from lightning_moa.evaluation.sampling import Decoding, mean_rows, sample_grid, score
+    from lightning_moa.evaluation.sampling import Decoding, mean_rows, sample_asked, sample_grid, score
 
 __all__ = [
     "Decoding",
@@ -25,6 +25,7 @@ __all__ = [
     "WinRate",
     "implicit_accuracies",
     "mean_rows",
+    "sample_asked",
     "sample_grid",
     "score",
     "win_rate",
@@ -34,6 +35,7 @@ _LATER = {
     "Decoding": "sampling",
     "implicit_accuracies": "accuracy",
     "mean_rows": "sampling",
+    "sample_asked": "sampling",
     "sample_grid": "sampling",
     "score": "sampling",
 }

@@ -48,8 +48,36 @@ def sample_grid(
     return frame.sort_values(["preference", "prompt_index"], kind="stable", ignore_index=True)
 
 
+@torch.no_grad()
+def sample_asked(
+    policy: Policy,
+    pairs: Iterable[tuple[PromptBatch, PromptBatch]],
+    preference: Tensor,
+    decoding: Decoding,
+    tokenizer: Any,
+) -> pd.DataFrame:
+    """One response to each prompt of a policy that is asked through the prompt.
+
+    Args:
+        policy: takes no preference but by its prompt.
+        pairs: prompts that ask, and the same ones as they are: what the reference policy is given, so that the KL
+            divergence is that of what users see.
+        preference: (1, m), what the prompts ask for; goes nowhere else.
+        decoding, tokenizer: as for `sample_grid`, and so is the frame that is returned.
+    """
+    frames = [
+        _sample_batch(policy, asking, preference, decoding, tokenizer, plain) for asking, plain in pairs
+    ]
+    return pd.concat(frames, ignore_index=True).sort_values("prompt_index", kind="stable", ignore_index=True)
+
+
 def _sample_batch(
-    policy: Policy, batch: PromptBatch, preferences: Tensor, decoding: Decoding, tokenizer: Any
+    policy: Policy,
+    batch: PromptBatch,
+    preferences: Tensor,
+    decoding: Decoding,
+    tokenizer: Any,
+    plain: PromptBatch | None = None,
 ) -> pd.DataFrame:
     n, rows = len(preferences), len(batch.prompts)
     ids, mask = batch.input_ids.repeat(n, 1), batch.attention_mask.repeat(n, 1)
@@ -65,7 +93,10 @@ def _sample_batch(
         seed=decoding.seed,
         row_keys=batch.index.repeat(n),
     )
-    ratios = _log_ratios(policy, ids, mask, sampled.tokens, sampled.mask, each)
+    own = _logps(policy, ids, mask, sampled.tokens, sampled.mask, each)
+    with policy.reference():
+        given = (ids, mask) if plain is None else (plain.input_ids, plain.attention_mask)
+        ratios = own - _logps(policy, *given, sampled.tokens, sampled.mask, each)
     kept = [tokens[present] for tokens, present in zip(sampled.tokens.cpu(), sampled.mask.cpu(), strict=True)]
     return pd.DataFrame(
         {
@@ -79,16 +110,14 @@ def _sample_batch(
     )
 
 
-def _log_ratios(
+def _logps(
     policy: Policy, ids: Tensor, mask: Tensor, tokens: Tensor, present: Tensor, each: Tensor
 ) -> Tensor:
-    """log pi - log pi_ref of the sampled tokens, (rows,)."""
+    """(rows,) log-probs of responses to prompts."""
     whole = torch.cat([ids, tokens], dim=1)
     attention = torch.cat([mask.bool(), present], dim=1)
     response = torch.cat([torch.zeros_like(mask, dtype=torch.bool), present], dim=1)
-    logps = response_logps(policy, whole, attention, response, each)
-    with policy.reference():
-        return logps - response_logps(policy, whole, attention, response, each)
+    return response_logps(policy, whole, attention, response, each)
 
 
 def score(frame: pd.DataFrame, sources: Mapping[str, Rewards]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,18 +23,20 @@ class Product:
     """The LightningModule."""
     policy: str
     """'steered': SVD-LoRA with the preference among its singular values; 'fixed': SVD-LoRA of rank k + 1; 'lora': LoRA
-    of rank k."""
+    of rank k; 'heads': LoRA of rank k on the backbone and `heads` output heads."""
     objective: str
-    """'dpo' or 'ppo': the name of its settings in a study's configuration, and of its builder."""
+    """The name of its builder: 'dpo', 'ppo', 'likelihood' (weighted by rewards), or 'in_context' (rewards in the
+    prompt)."""
     aggregation: str
     trained_on: str
-    """'sampled': one policy, preferences drawn; 'corners': one per objective; 'grid': one per grid point; 'interior':
+    """'sampled': one policy, preferences drawn, or none needed; 'corners': one per objective; 'grid': one per grid point; 'interior':
     one per grid point without a zero; 'centre': one, for equal weights; 'corner': one, for the objective `corner`;
     'given': one for each of `preferences`."""
     deployed_as: str
     """'steered': the policy takes the preference; 'soup': the policies' updates are interpolated; 'nearest':
     the policy trained for the preference is taken; 'alone': one policy, whatever the preference (or several, each
-    measured by itself)."""
+    measured by itself); 'heads': each head of each policy by itself; 'in_prompt': the prompt says each of
+    `preferences`."""
     fixed_scale: float | None = None
     """Keeps a steered policy's factor on the preference at this value; None leaves it as the study says (learned)."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -48,6 +50,12 @@ class Product:
     """The section of the study's configuration that holds the LightningModule's own arguments; None: it has none."""
     corner: int = 0
     preferences: tuple[tuple[float, ...], ...] = ()
+    heads: int | None = 1
+    """K, for 'heads'; None: as the study's `heads` says."""
+    method: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the LightningModule's class."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the aggregation's class that the study's configuration holds: argument -> section.key."""
 
     def training_preferences(self, m: int, step: float) -> list[list[float] | None]:
         """The preference that each of its policies is trained for; None is one policy for all."""
@@ -126,3 +134,78 @@ SAFE_RLHF_PPO = Product(
 def ppo_on_one(objective: int) -> Product:
     """PPO on one objective alone, by its place among them: PPO-H and PPO-S of GAPO's paper."""
     return Product(_DPS, "lora", "ppo", _LINEAR, "corner", "alone", corner=objective)
+
+
+_HYPERVOLUME = {"method": "heads.volume", "directions": "heads.scalarisations", "warm_up": "heads.warm_up"}
+FIVE = ((0.0, 1.0), (0.3, 0.7), (0.5, 0.5), (0.7, 0.3), (1.0, 0.0))
+"""HaM, section 4: the preferences of SCA and RiC for two objectives."""
+TEN = (
+    *((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+    *((0.1, 0.1, 0.8), (0.1, 0.8, 0.1), (0.8, 0.1, 0.1)),
+    *((0.2, 0.2, 0.6), (0.2, 0.6, 0.2), (0.6, 0.2, 0.2)),
+    (1 / 3, 1 / 3, 1 / 3),
+)
+"""HaM, section 4.4: those for three, whose last one the paper writes (.33, .33, .33)."""
+
+
+def ham(heads: int | None = None) -> Product:
+    """HaM with K heads; None: as the study says."""
+    return Product(
+        "lightning_moa.methods.ham:HaM",
+        "heads",
+        "likelihood",
+        "lightning_moa.aggregation.hypervolume:Hypervolume",
+        "sampled",
+        "heads",
+        heads=heads,
+        settings=_HYPERVOLUME,
+    )
+
+
+def sca(preferences: Sequence[Sequence[float]]) -> Product:
+    """Linear scalarisation (HaM, eq. 5): a model for each preference, with an output head of its own as HaM's have."""
+    return Product(
+        _DPS, "heads", "likelihood", _LINEAR, "given", "heads", preferences=_rows(preferences), heads=1
+    )
+
+
+def sca_heads(preferences: Sequence[Sequence[float]]) -> Product:
+    """SCA as heads on one backbone: head k is trained for preference k."""
+    rows = _rows(preferences)
+    return Product(
+        "lightning_moa.methods.sca:HeadwiseSCA",
+        "heads",
+        "likelihood",
+        _LINEAR,
+        "sampled",
+        "heads",
+        heads=len(rows),
+        method={"head_preferences": [list(row) for row in rows]},
+    )
+
+
+def ric(preferences: Sequence[Sequence[float]]) -> Product:
+    """Rewards in the prompt; asked for each of the preferences."""
+    return Product(
+        "lightning_moa.methods.ric:RiC",
+        "heads",
+        "in_context",
+        _LINEAR,
+        "sampled",
+        "in_prompt",
+        preferences=_rows(preferences),
+    )
+
+
+def scalarisations(m: int) -> tuple[tuple[float, ...], ...]:
+    """The preferences of SCA and RiC: the paper's for two and three objectives, else corners, their mixtures of
+    .6 with the rest evenly, and the centre (ours)."""
+    if m in (2, 3):
+        return FIVE if m == 2 else TEN
+    corners = np.eye(m)
+    mixed = 0.6 * corners + 0.4 * (1 - corners) / max(1, m - 1)
+    return _rows(np.concatenate([corners, mixed, np.full((1, m), 1 / m)]))
+
+
+def _rows(preferences: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(value) for value in row) for row in preferences)

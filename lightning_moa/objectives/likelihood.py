@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lightning_moa.batches import SequenceBatch
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, labelled_mean, per_example
-from lightning_moa.policies import Policy, response_logps
+from lightning_moa.policies import Heads, Policy, head_logps, response_logps
+from lightning_moa.policies.steering import check_preference
 
 
 class Likelihood(Objective):
@@ -22,17 +25,62 @@ class Likelihood(Objective):
 
 
 class RewardWeightedLikelihood(Objective):
-    """-E[r_j log p(y | x)] of each objective j (HaM, eq. 3 and 9).
+    """-E[w_j log p(y | x)] of each objective j (HaM, eq. 3 and 9), or its shifted and scaled form (eq. 4).
 
-    The batch's rewards must lie in [0, 1]; they are never clipped here.
+    The batch's rewards must lie in [0, 1]; they are never clipped here. Policies of several heads give a row for each.
+
+    Args:
+        z: above 0: losses are -max((L_j + z) / z, 0), in [-1, 0] (eq. 4); None: -L_j, at least 0 (eq. 3).
+        power: w_j = r_j^power; 1 in the paper.
+        directions: (D, m) preferences: objective d is then weighed by (direction_d . r)^power, scalarised first, so
+            that a response which is good in both ways counts for more than a mixture of ones that are good in one.
+            None: each reward weighs its own objective.
+
+    Raises:
+        UserError: z or power not above 0, or directions off the simplex.
     """
 
+    def __init__(
+        self,
+        z: float | None = None,
+        power: float = 1.0,
+        directions: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("z", z), ("power", power)):
+            if value is not None and not value > 0:
+                raise UserError(f"{name}={value}: must be above 0")
+        self.z = z
+        self.power = power
+        rows = None if directions is None else torch.tensor(directions, dtype=torch.float32)
+        self.register_buffer(
+            "directions", None if rows is None else check_preference(rows, *rows.shape[::-1])
+        )
+        self._clipped: float | Tensor = 0.0
+
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
-        """(m,) or (g, m), each at least 0.
+        """(m,) or (g, m) of a policy; (K, m) of `Heads`. With directions D stands for m.
 
         Raises:
             UserError: the batch has no rewards, or one is NaN or outside [0, 1].
         """
+        weights = self.weights(batch)
+        if isinstance(policy, Heads):
+            logps = head_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
+            weighted = logps @ weights / len(weights)
+        else:
+            rows = per_example(preference, len(batch.input_ids))
+            logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, rows)
+            values = weights * logps[:, None]
+            weighted = labelled_mean(values, torch.ones_like(values, dtype=torch.bool), preference)
+        if self.z is None:
+            return -weighted
+        above = (weighted + self.z) / self.z
+        self._clipped = (above.detach() < 0).float().mean()
+        return -torch.relu(above)
+
+    def weights(self, batch: SequenceBatch) -> Tensor:
+        """(batch, m) or (batch, D): what multiplies the log-likelihood of each response, in [0, 1]."""
         rewards = batch.rewards
         if rewards is None:
             raise UserError("reward-weighted likelihood needs a reward for each response; the data has none")
@@ -40,7 +88,9 @@ class RewardWeightedLikelihood(Objective):
         if not bool(inside.all()):
             worst = rewards[~inside].flatten()[0].item()
             raise UserError(f"reward {worst:g}: rewards that weigh a likelihood must lie in [0, 1]")
-        rows = per_example(preference, len(batch.input_ids))
-        logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, rows)
-        values = -rewards * logps[:, None]
-        return labelled_mean(values, torch.ones_like(inside), preference)
+        directions: Tensor | None = self.directions  # type: ignore[assignment]
+        return (rewards if directions is None else rewards @ directions.to(rewards).T).pow(self.power)
+
+    def logs(self) -> dict[str, float | Tensor]:
+        """`clipped`: share of the last batch's values that z cut off at 0, which pass no gradient."""
+        return {} if self.z is None else {"clipped": self._clipped}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Heads(LoRA):
     """K policies that share a backbone with LoRA; policy k has the output head theta_k (HaM, Section 3.5).
 
-    It is not a policy to sample from itself: `head(k)` is one, and `head_logps` gives the log-probs under all of them
+    With several heads it is not a policy to sample from itself: `head(k)` is one, and `head_logps` gives the log-probs under all of them
     from one pass. All start exactly as the reference, unless `jitter` is given. Heads that are equal tie
     in whatever compares them; a maximum then passes its gradient to one of them alone.
 
@@ -68,6 +68,8 @@ class Heads(LoRA):
         self.heads = heads
         self._options |= {"heads": heads, "head_rank": head_rank, "jitter": jitter}
         self.choice = Choice()
+        if heads == 1:
+            self.choice.head = 0
         self._place = place
         generator = None if seed is None else torch.Generator().manual_seed(seed)
 

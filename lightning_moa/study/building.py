@@ -9,20 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 
+from lightning_moa.aggregation.hypervolume import even_preferences
 from lightning_moa.batches import SequenceBatch
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.demonstrations import demonstrations
+from lightning_moa.data.encoding import EncodingRules
+from lightning_moa.data.scored import ScoredRows
 from lightning_moa.errors import UserError
 from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.head_watch import HeadWatch
 from lightning_moa.methods.watching import GradientWatch
-from lightning_moa.objectives import DPO, PPO, Objective, PPOSettings
+from lightning_moa.objectives import DPO, PPO, Likelihood, Objective, PPOSettings, RewardWeightedLikelihood
 from lightning_moa.objectives.ppo import GivenResponses
 from lightning_moa.objectives.rollout import Sampling
-from lightning_moa.policies import AdapterPolicy, LoRA, Policy, SVDLoRA
+from lightning_moa.policies import AdapterPolicy, Heads, LoRA, Policy, SVDLoRA
 from lightning_moa.policies.critic import Critic
-from lightning_moa.rewards import Rewards, RuleRewards
-from lightning_moa.study.loading import HubChoice, device_of, learned_rewards, moved
+from lightning_moa.study.loading import moved, reward_source
+from lightning_moa.study.scoring import goals_of, read_about
+from lightning_moa.study.tasks import HEADS
 from lightning_moa.study.training import optimiser_factory
 
 Spec = dict[str, Any]
@@ -46,24 +52,34 @@ class Ingredients:
         return settings
 
 
-VIEWS = {"dpo": "pairs", "ppo": "prompts"}
+VIEWS = {"dpo": "pairs", "ppo": "prompts", "likelihood": "sequences", "in_context": "sequences"}
 """What each objective is trained on."""
+SCORED = ("likelihood", "in_context")
+"""Objectives that learn from scored responses, and not from the data set's own rows."""
 
 
 def build_policy(spec: Spec, base: Policy, m: int) -> AdapterPolicy:
     """How the preference enters the network."""
     adapter = spec["adapter"]
     shared = {key: adapter[key] for key in ("scaling", "targets", "dropout")} | {"seed": spec["seed"]}
-    if spec["policy"] == "steered":
-        policy: AdapterPolicy = SVDLoRA(
-            base.model, k=adapter["rank"], m=m, fixed_scale=adapter["fixed_scale"], **shared
+    if spec["policy"] == "heads":
+        given = spec["heads"]
+        policy: AdapterPolicy = Heads(
+            base.model,
+            heads=given["number"],
+            rank=adapter["rank"],
+            head_rank=given["rank"],
+            jitter=given["jitter"],
+            **shared,
         )
+    elif spec["policy"] == "steered":
+        policy = SVDLoRA(base.model, k=adapter["rank"], m=m, fixed_scale=adapter["fixed_scale"], **shared)
     elif spec["policy"] == "lora":
         policy = LoRA(base.model, adapter["rank"], **shared)
     elif spec["policy"] == "fixed":
         policy = SVDLoRA(base.model, k=adapter["rank"] + 1, m=0, **shared)
     else:
-        raise UserError(f"policy={spec['policy']}: allowed are steered, fixed, lora")
+        raise UserError(f"policy={spec['policy']}: allowed are steered, fixed, lora, heads")
     if spec["model"]["gradient_checkpointing"]:
         policy.enable_gradient_checkpointing()
     return policy
@@ -72,7 +88,8 @@ def build_policy(spec: Spec, base: Policy, m: int) -> AdapterPolicy:
 def build_method(made: Ingredients) -> Alignment:
     """The LightningModule that the spec names, with its three answers."""
     spec, settings = made.spec, made.settings
-    sampled = {key: settings[key] for key in ("preferences_per_batch", "concentration")}
+    drawn = ("preferences_per_batch", "concentration") if spec["at"] is None else ()
+    sampled = {key: settings[key] for key in drawn if key in settings}
     method: Alignment = _load(spec["module"])(
         made.policy,
         OBJECTIVES[spec["objective"]](made),
@@ -87,7 +104,7 @@ def build_method(made: Ingredients) -> Alignment:
         probe=spec["probe"],
         fresh_passes=spec["fresh_passes"],
         watch=GradientWatch(made.policy, made.data.objectives, spec["watch"]) if spec["watch"] else None,
-        **(sampled if spec["at"] is None else {}),
+        **sampled,
         **spec["method_options"],
     )
     return method
@@ -98,6 +115,32 @@ def extra_inputs(made: Ingredients) -> dict[str, Any]:
     if made.spec["objective"] == "dpo":
         return {"ref_logps": np.load(made.inputs["reference"] / "train.npy", allow_pickle=False)}
     return {}
+
+
+def scored_rows(spec: Spec, inputs: dict[str, Path], data: PreferenceData, tokenizer: Any) -> ScoredRows:
+    """What is trained on where responses are scored; with their rewards in the prompts where the objective asks so."""
+    rules, rewrite = EncodingRules.of(data.config), None
+    if spec["objective"] == "in_context":
+        goals = goals_of(spec, data.objectives, inputs["rows"])
+        goals.check(tokenizer)
+        rewrite = goals.insert
+    return ScoredRows.read(inputs["rows"], data.objectives, rules, rewrite)
+
+
+def head_watch(made: Ingredients, method: Alignment, rows: ScoredRows | None, out: Path) -> list[Callback]:
+    """The look at the heads that the study asks for, where there are several."""
+    policy, objective = made.policy, method.objective
+    if rows is None or not isinstance(policy, Heads) or not isinstance(objective, RewardWeightedLikelihood):
+        return []
+    heads = made.spec["heads"]
+    if policy.heads == 1 or not heads["watch"]:
+        return []
+    size = made.settings["batch_size"]
+    batches = list(rows.batches(made.tokenizer, size, heads["watch_rows"]))
+    names: list[str] = list(made.data.objectives)
+    if objective.directions is not None:
+        names = [" ".join(f"{value:g}" for value in row) for row in objective.directions.tolist()]
+    return [HeadWatch(policy, objective, names, batches, heads["watch"], out / HEADS)]
 
 
 def build_dpo(made: Ingredients) -> Objective:
@@ -116,7 +159,12 @@ def build_ppo(made: Ingredients) -> Objective:
     own = optimiser_factory(critic_settings, made.steps * settings["update_iters"])
     fields = PPOSettings.__dataclass_fields__
     return PPO(
-        build_rewards(made),
+        reward_source(
+            made.spec,
+            made.inputs,
+            made.data,
+            max(1, settings["batch_size"] // settings["accumulate"] // made.spec["hardware"]["devices"]),
+        ),
         critic,
         own,
         made.tokenizer,
@@ -150,28 +198,40 @@ def given_responses(made: Ingredients) -> GivenResponses:
     return given
 
 
-def build_rewards(made: Ingredients) -> Rewards:
-    """What PPO maximises."""
-    kind, settings = made.settings["reward"], made.settings
-    if kind in ("trained", "hub"):
-        folder = made.inputs.get("rewards")
-        return learned_rewards(
-            None if folder is None else folder / "model",
-            HubChoice(settings["hub_rewards"], settings["hub_paths"], made.spec["model"]["dtype"]),
-            made.data.objectives,
-            max(1, settings["batch_size"] // settings["accumulate"] // made.spec["hardware"]["devices"]),
-            device_of(made.spec["hardware"]),
-        )
-    gold = made.data.gold_rewards() if kind == "gold" else None
-    if gold is None:
+def build_likelihood(made: Ingredients) -> Objective:
+    """Likelihood weighted by rewards, per objective or scalarised first."""
+    settings = made.settings
+    z = float(read_about(made.inputs["rows"])["z"])
+    if settings["weigh"] == "per_objective":
+        return RewardWeightedLikelihood(z, settings["power"])
+    return RewardWeightedLikelihood(z, settings["power"], directions_of(made.spec, len(made.data.objectives)))
+
+
+def directions_of(spec: Spec, m: int) -> list[list[float]]:
+    """Scalarise-first's directions: a policy's own preference, or those that its heads spread over."""
+    if spec["at"] is not None:
+        return [list(spec["at"])]
+    if "head_preferences" in spec["method_options"]:
         raise UserError(
-            f"ppo.reward={kind} with data={made.spec['data']['name']}: allowed are trained, hub, and gold where "
-            "the data has gold rewards"
+            "likelihood.weigh=scalarise_first: heads that each have a preference need per_objective; allowed are "
+            "SCA's models, and HaM"
         )
-    return RuleRewards(gold)
+    count = spec["heads"]["directions"] or 2 * m - 1
+    rows: list[list[float]] = even_preferences(count, m).tolist()
+    return rows
 
 
-OBJECTIVES = {"dpo": build_dpo, "ppo": build_ppo}
+def build_in_context(made: Ingredients) -> Objective:
+    """Likelihood, the rewards being in the prompt."""
+    return Likelihood()
+
+
+OBJECTIVES = {
+    "dpo": build_dpo,
+    "ppo": build_ppo,
+    "likelihood": build_likelihood,
+    "in_context": build_in_context,
+}
 
 
 def _load(path: str) -> Any:

@@ -58,7 +58,8 @@ def collect(plan: Plan, runs: Path) -> Collected:
     for seed, tasks in plan.seeds.items():
         for method, evaluation in tasks.evaluations.items():
             policies = tasks.policies.get(method, [])
-            trained = [record(runs, task.key) for task in policies]
+            # A policy that went on training in rounds has cost them all.
+            trained = [[record(runs, stage.key) for stage in _stages(task)] for task in policies]
             for name, into in frames.items():
                 path = runs / evaluation.key / f"{name}.csv"
                 if path.is_file():
@@ -123,19 +124,27 @@ def _exact(plan: Plan, runs: Path) -> Exact | None:
     return Exact(plan.exact.spec["beta"], grid, front)
 
 
-def _cost(trained: list[dict[str, Any]]) -> dict[str, int]:
+def _stages(task: Task) -> list[Task]:
+    """The rounds that a policy was trained in, the last one first."""
+    stages = [task]
+    while "start" in stages[-1].needs:
+        stages.append(stages[-1].needs["start"])
+    return stages
+
+
+def _cost(trained: list[list[dict[str, Any]]]) -> dict[str, int]:
     return {
         "trained_models": len(trained),
-        "trained_parameters": sum(entry["trained_parameters"] for entry in trained),
-        "training_steps": sum(entry["steps"] for entry in trained),
+        "trained_parameters": sum(stages[0]["trained_parameters"] for stages in trained),
+        "training_steps": sum(stages[0]["steps"] for stages in trained),
     }
 
 
-def _timing(trained: list[dict[str, Any]]) -> dict[str, float]:
+def _timing(trained: list[list[dict[str, Any]]]) -> dict[str, float]:
     return {
-        "seconds": sum(entry["seconds"] for entry in trained),
-        "peak_memory_mib": max(entry["peak_memory_mib"] for entry in trained),
-        "trained_parameters": sum(entry["trained_parameters"] for entry in trained),
+        "seconds": sum(stage["seconds"] for stages in trained for stage in stages),
+        "peak_memory_mib": max(stage["peak_memory_mib"] for stages in trained for stage in stages),
+        "trained_parameters": sum(stages[0]["trained_parameters"] for stages in trained),
     }
 
 

@@ -9,14 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from lightning_moa.data import DATASETS, build
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.policies import Policy, build_model, load_model
-from lightning_moa.rewards import Rewards, RewardSet, TrainedRewards
+from lightning_moa.errors import UserError
+from lightning_moa.policies import Policy, RewardPrompt, build_model, load_model
+from lightning_moa.rewards import Rewards, RewardSet, RuleRewards, TrainedRewards
 
 Spec = dict[str, Any]
 
@@ -40,11 +42,14 @@ def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedToken
     """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer."""
     from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 
-    model = spec["model"]
+    model, m = spec["model"], len(data.objectives)
     if model["path"] is not None:
         return _pretrained(model, spec["hardware"]), load_tokenizer(model["path"], model["revision"])
     own = getattr(data, "world_tokenizer", None)
     tokenizer = own() if own else train_bpe(data.fit_texts(), spec["tokenizer"]["vocab_size"])
+    if own and "ric" in spec:
+        # A world's words are all that its tokenizer knows.
+        tokenizer.add_tokens(reward_prompt(spec["ric"], data.objectives, np.zeros(m), np.ones(m)).tokens())
     network = build_model(
         model["family"],
         vocab_size=len(tokenizer),
@@ -70,6 +75,20 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
         return _pretrained(model, hardware), load_tokenizer(model["path"], model["revision"])
     policy = Policy(load_model(folder / "model", dtype=model["dtype"], device=device_of(hardware)))
     return policy.requires_grad_(False), load_tokenizer(folder / "model", None)
+
+
+def reward_prompt(
+    settings: Mapping[str, Any], objectives: Sequence[str], low: np.ndarray, high: np.ndarray
+) -> RewardPrompt:
+    """RiC's prompts, as a study's `ric` says; low and high (m,) are the rewards' range."""
+    return RewardPrompt(
+        objectives,
+        low,
+        high,
+        decimals=settings["decimals"],
+        marker=settings["marker"],
+        before=settings["before"],
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +136,31 @@ def learned_rewards(
         rest = [name for name in objectives if name not in hub.models]
         sources.append(RewardSet([TrainedRewards(folder, batch_size, str(device))], rest))
     return RewardSet(sources, objectives)
+
+
+def reward_source(spec: Spec, inputs: Mapping[str, Path], data: PreferenceData, batch_size: int) -> Rewards:
+    """What a run learns from: gold rewards, or models of the hub or trained here, as `spec["settings"]` says.
+
+    Raises:
+        UserError: gold rewards of data that have none.
+    """
+    settings = spec["settings"]
+    if settings["reward"] in ("trained", "hub"):
+        folder = inputs.get("rewards")
+        return learned_rewards(
+            None if folder is None else folder / "model",
+            HubChoice(settings["hub_rewards"], settings["hub_paths"], spec["model"]["dtype"]),
+            data.objectives,
+            batch_size,
+            device_of(spec["hardware"]),
+        )
+    gold = data.gold_rewards() if settings["reward"] == "gold" else None
+    if gold is None:
+        raise UserError(
+            f"reward={settings['reward']} with data={spec['data']['name']}: allowed are trained, hub, and gold where "
+            "the data has gold rewards"
+        )
+    return RuleRewards(gold)
 
 
 def device_of(hardware: dict[str, Any]) -> torch.device:

@@ -13,8 +13,17 @@ import torch
 
 from lightning_moa.batches import PairBatch, PromptBatch
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.evaluation import Decoding, implicit_accuracies, mean_rows, sample_grid, score
-from lightning_moa.policies import Policy
+from lightning_moa.data.encoding import EncodingRules
+from lightning_moa.data.scored import prompts_in_pairs
+from lightning_moa.evaluation import (
+    Decoding,
+    implicit_accuracies,
+    mean_rows,
+    sample_asked,
+    sample_grid,
+    score,
+)
+from lightning_moa.policies import Policy, RewardPrompt
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.study.loading import HubChoice, device_of, learned_rewards, load_base, load_data, moved
 
@@ -58,8 +67,19 @@ class Measure:
         self.accuracies: list[pd.DataFrame] = []
         self.responses: list[pd.DataFrame] = []
 
-    def add(self, name: str, policy: Policy, preferences: torch.Tensor | None, *, step: int) -> None:
-        """Measure a policy under each preference (n, m); None measures one that knows no preference."""
+    def add(
+        self,
+        name: str,
+        policy: Policy,
+        preferences: torch.Tensor | None,
+        *,
+        step: int,
+        goals: RewardPrompt | None = None,
+    ) -> None:
+        """Measure a policy under each preference (n, m); None measures one that knows no preference.
+
+        goals: puts the one preference that is asked for into the prompts.
+        """
         policy.eval()
         m = len(self.objectives)
         asked = torch.full((1, m), 1 / m, dtype=torch.float64) if preferences is None else preferences
@@ -69,9 +89,12 @@ class Measure:
             self.spec["top_p"],
             self.spec["sample_seed"],
         )
-        sampled = score(
-            sample_grid(policy, self._prompts(len(asked)), asked, decoding, self.tokenizer), self.sources
-        )
+        if goals is None:
+            frame = sample_grid(policy, self._prompts(len(asked)), asked, decoding, self.tokenizer)
+        else:
+            pairs = self._asked(goals, asked[0].numpy())
+            frame = sample_asked(policy, pairs, asked[:1], decoding, self.tokenizer)
+        sampled = score(frame, self.sources)
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
         weights = [f"lambda_{name}" for name in self.objectives]
@@ -105,6 +128,17 @@ class Measure:
     def _prompts(self, preferences: int) -> Iterator[PromptBatch]:
         rows = max(1, self.spec["batch_size"] // preferences)
         return self._batches(self.prompts, "prompts", rows, self.spec["prompts"])
+
+    def _asked(
+        self, goals: RewardPrompt, preference: np.ndarray
+    ) -> Iterator[tuple[PromptBatch, PromptBatch]]:
+        """The prompts with the rewards that a preference asks for, and as they are."""
+        prompts = self.prompts.prompt_list("eval")[: self.spec["prompts"]]
+        rewards = goals.asked(preference)
+        rewritten = [goals.insert(prompt, rewards) for prompt in prompts]
+        rules = EncodingRules.of(self.prompts.config)
+        for pair in prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"]):
+            yield moved(pair[0], self.device), moved(pair[1], self.device)
 
     def _batches(
         self, data: PreferenceData, view: str, rows: int, limit: int, **known: np.ndarray | None

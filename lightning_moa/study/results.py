@@ -12,12 +12,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa.config import SYNTHETIC, PPOStudyConfig, StudyConfig
+from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame
 from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.collect import Collected
+from lightning_moa.study.seeds import scored_section
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class Artefact:
 
 def _reward_sources(config: StudyConfig, collected: Collected) -> dict[str, str]:
     """What each group of reward columns comes from."""
-    hub = config.ppo.hub_rewards if isinstance(config, PPOStudyConfig) else {}
+    section = scored_section(config)
+    hub = {} if section is None else section[1].hub_rewards
     sources = {name: hub.get(name, "a model trained on the pairs") for name in collected.objectives}
     learned = [f"{name}: {source}" for name, source in sources.items()]
     return {

@@ -13,13 +13,42 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_moa.data.encoding import Encoded
 from lightning_moa.errors import UserError
-from lightning_moa.policies import RewardedSoup, load_policy, response_logps, save_model
-from lightning_moa.study.building import VIEWS, Ingredients, build_method, build_policy, extra_inputs
+from lightning_moa.policies import (
+    AdapterPolicy,
+    Policy,
+    RewardedSoup,
+    load_policy,
+    response_logps,
+    save_model,
+)
+from lightning_moa.study.building import (
+    SCORED,
+    VIEWS,
+    Ingredients,
+    build_method,
+    build_policy,
+    extra_inputs,
+    head_watch,
+    scored_rows,
+)
 from lightning_moa.study.execute import Progress
 from lightning_moa.study.loading import device_of, load_base, load_data, make_base, moved
+from lightning_moa.study.scoring import each_policy, goals_of, offline_rows, online_rows
 from lightning_moa.study.tasks import DONE, GRADIENTS
 from lightning_moa.study.training import Snapshots, fit, number_of_steps, optimiser_factory, prepare
+
+__all__ = [
+    "align",
+    "base",
+    "evaluate",
+    "exact",
+    "offline_rows",
+    "online_rows",
+    "reference",
+    "reward_model",
+]
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
@@ -48,6 +77,8 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
             grad_clip=settings["grad_clip"],
             accumulate=settings["accumulate"],
         )
+        if "ric" in spec:
+            _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
         save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")
     (out / "base.json").write_text(json.dumps({"model": spec["model"]}))
@@ -57,6 +88,20 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
         if spec["model"]["path"] is None
         else 0
     }
+
+
+@torch.no_grad()
+def _lengthen_unseen(model: torch.nn.Module, seen: Encoded) -> None:
+    """Give tokens that no text had the mean length of those that were trained, so that they can be told apart.
+
+    RiC's tokens are such ones. Their first values are noise far below the rest; directions stay as they are.
+    """
+    weight = model.get_input_embeddings().weight  # type: ignore[operator, union-attr]
+    known = torch.zeros(len(weight), dtype=torch.bool)
+    for part in (seen.prompts, *seen.responses):
+        known[torch.from_numpy(part.values).long()] = True
+    lengths = weight.norm(dim=1, keepdim=True)
+    weight[~known] *= lengths[known].mean() / lengths[~known].clamp(min=1e-12)
 
 
 @torch.no_grad()
@@ -126,23 +171,39 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     torch.manual_seed(spec["seed"])
     base_policy, tokenizer = load_base(inputs["base"], spec["hardware"])
     data = load_data(spec)
-    policy = build_policy(spec, base_policy, len(data.objectives))
-    settings, view = spec["settings"], VIEWS[spec["objective"]]
-    steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", view)))
-    rows, batches = _micro_batches(settings, steps)
+    settings, view, m = spec["settings"], VIEWS[spec["objective"]], len(data.objectives)
+    policy = build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(inputs, base_policy)
+    rows = scored_rows(spec, inputs, data, tokenizer) if spec["objective"] in SCORED else None
+    source = data if rows is None else rows
+    steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", view)))
+    size, batches = _micro_batches(settings, steps)
     made = Ingredients(spec, inputs, data, tokenizer, policy, steps)
-    data.use(tokenizer, view, batch_size=rows, steps=batches, seed=spec["seed"], **extra_inputs(made))
+    source.use(tokenizer, view, batch_size=size, steps=batches, seed=spec["seed"], **extra_inputs(made))
     # The last step's policy is saved as the result.
     taken = {max(1, round(share * steps)) for share in spec["snapshots"]} - {steps}
     snapshots = Snapshots(
         policy, out, data.objectives, {step * settings["accumulate"]: step for step in taken}
     )
     method = build_method(made)
-    fit(method, data, spec["hardware"], out, batches=batches, progress=progress, callbacks=[snapshots])
+    callbacks = [snapshots, *head_watch(made, method, rows, out)]
+    fit(method, source, spec["hardware"], out, batches=batches, progress=progress, callbacks=callbacks)
     policy.save(out / "policy", objectives=data.objectives)
     if method.watch is not None:
         method.watch.write(out / GRADIENTS)
-    return {"trained_parameters": sum(p.numel() for p in policy.trainable_parameters()), "steps": steps}
+    return {
+        "trained_parameters": sum(p.numel() for p in policy.trainable_parameters()),
+        "steps": steps + (_steps_of(inputs["start"]) if "start" in inputs else 0),
+    }
+
+
+def _taken_up(inputs: Inputs, base_policy: Policy) -> AdapterPolicy:
+    """The policy that an earlier round has left, to be trained on."""
+    return load_policy(base_policy.model, inputs["start"] / "policy")
+
+
+def _steps_of(folder: Path) -> int:
+    """Updates that a finished policy has had, earlier rounds' among them."""
+    return int(json.loads((folder / DONE).read_text())["steps"])
 
 
 def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
@@ -152,7 +213,7 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
     prepare(spec["hardware"])
     measure = Measure(spec, inputs)
     trained = [path for role, path in sorted(inputs.items()) if role.startswith("policy")]
-    steps = max((json.loads((path / DONE).read_text())["steps"] for path in trained), default=0)
+    steps = max(map(_steps_of, trained), default=0)
     grid = torch.tensor(spec["grid"], dtype=torch.float64)
     deployed_as = spec["deployed_as"]
     if deployed_as == "reference":
@@ -177,8 +238,25 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
             policy = load_policy(measure.base.model, path / "policy")
             measure.add("alone" if len(trained) == 1 else f"alone {i}", policy, None, step=steps)
             policy.unload()
+    elif deployed_as == "heads":
+        for path, at in zip(trained, spec["trained_at"], strict=True):
+            heads = load_policy(measure.base.model, path / "policy")
+            for name, head in each_policy(heads):
+                own = None if at is None else torch.tensor([at], dtype=torch.float64)
+                shown = name if at is None else " ".join(f"{value:g}" for value in at)
+                measure.add(shown, head, own, step=steps)
+            heads.unload()
+    elif deployed_as == "in_prompt":
+        heads = load_policy(measure.base.model, trained[0] / "policy")
+        goals = goals_of(spec, measure.objectives, inputs["rows"])
+        goals.check(measure.tokenizer)
+        for row in torch.tensor(spec["asked"], dtype=torch.float64):
+            name = " ".join(f"{value:.3g}" for value in row.tolist())
+            measure.add(name, next(each_policy(heads))[1], row[None], step=steps, goals=goals)
+        heads.unload()
     else:
-        raise UserError(f"deployed_as={deployed_as}: allowed are reference, steered, soup, nearest, alone")
+        allowed = "reference, steered, soup, nearest, alone, heads, in_prompt"
+        raise UserError(f"deployed_as={deployed_as}: allowed are {allowed}")
     measure.write(out)
     progress(1.0)
 

@@ -27,6 +27,9 @@ DONE = "task.json"
 GRADIENTS = "gradients.csv"
 """What `GradientWatch` saw, in the folder of the run that it watched."""
 
+HEADS = "heads.csv"
+"""What `HeadWatch` saw, in the same place."""
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
 # Reading results, drawing them and planning runs change no run: a plan's say is in the spec.
@@ -50,7 +53,9 @@ _NO_EFFECT = (
             "progress",
             "prompts",
             "results",
+            "scored_seeds",
             "script",
+            "seeds",
             "tasks",
         )
     ),

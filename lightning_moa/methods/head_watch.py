@@ -1,0 +1,110 @@
+"""A look at every head now and then: is it alive, how far is it from the reference, what are its likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from lightning_moa.batches import SequenceBatch
+from lightning_moa.objectives.likelihood import RewardWeightedLikelihood
+from lightning_moa.pareto import hypervolume_gradient
+from lightning_moa.policies import Heads
+
+
+class HeadWatch(Callback):
+    """Writes `heads.csv`: step, head, alive, kl, `loglik_<objective>` (weighted, nats per response, at most 0).
+
+    A head is alive where the hypervolume, of all given rows and not of a mini-batch, has a gradient in one of its
+    values: it isn't dominated by another head, nor clipped. `kl` is the mean over the rows' response tokens of
+    KL(pi_k(. | prefix) || pi_ref(. | prefix)), nats per token, on the rows' own prefixes.
+
+    Args:
+        policy: the heads.
+        objective: what they maximise; its z says what is clipped.
+        names: of the objectives (m,), or of the directions.
+        batches: the rows to look at, always the same.
+        every: batches between two looks; the start and the end are looked at too.
+        path: of the file, written at the end.
+    """
+
+    def __init__(
+        self,
+        policy: Heads,
+        objective: RewardWeightedLikelihood,
+        names: Sequence[str],
+        batches: Sequence[SequenceBatch],
+        every: int,
+        path: Path,
+    ) -> None:
+        self.policy = policy
+        self.objective = objective
+        self.names = list(names)
+        self.batches = list(batches)
+        self.every = every
+        self.path = path
+        self.rows: list[dict[str, object]] = []
+        self._batches_seen = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look(0, pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._batches_seen = batch_idx + 1
+        if self._batches_seen % self.every == 0:
+            self._look(self._batches_seen, pl_module.device)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.rows[-1]["step"] != self._batches_seen:
+            self._look(self._batches_seen, pl_module.device)
+        if trainer.is_global_zero:
+            pd.DataFrame(self.rows).to_csv(self.path, index=False, lineterminator="\n")
+
+    @torch.no_grad()
+    def _look(self, step: int, device: torch.device) -> None:
+        training = self.policy.training
+        self.policy.eval()
+        total = sum(len(batch.input_ids) for batch in self.batches)
+        values = np.zeros((self.policy.heads, len(self.names)))
+        for batch in self.batches:
+            on = _moved(batch, device)
+            losses = self.objective.losses(self.policy, on).double().cpu().numpy()
+            values -= losses * len(batch.input_ids) / total
+        _, gradient = hypervolume_gradient(values, np.zeros(len(self.names)))
+        alive = (gradient > 0).any(axis=1)
+        divergence = self._divergence(device)
+        self.policy.train(training)
+        z = self.objective.z
+        weighted = values if z is None else (values - 1) * z
+        for k in range(self.policy.heads):
+            logliks = {f"loglik_{name}": weighted[k, j] for j, name in enumerate(self.names)}
+            self.rows.append(
+                {"step": step, "head": k, "alive": bool(alive[k]), "kl": divergence[k], **logliks}
+            )
+
+    def _divergence(self, device: torch.device) -> list[float]:
+        """KL from the reference of each head, nats per token, on the first batch."""
+        batch = _moved(self.batches[0], device)
+        predicted = batch.response_mask[:, 1:]
+        inputs = (batch.input_ids, batch.attention_mask)
+        with self.policy.reference():
+            reference = self.policy(*inputs)[:, :-1][predicted].float().log_softmax(-1)
+        found = []
+        for k in range(self.policy.heads):
+            logits = self.policy.head(k)(*inputs)[:, :-1][predicted].float().log_softmax(-1)
+            found.append(float((logits.exp() * (logits - reference)).sum(-1).mean()))
+        return found
+
+
+def _moved(batch: SequenceBatch, device: torch.device) -> SequenceBatch:
+    rewards = None if batch.rewards is None else batch.rewards.to(device)
+    masks = (batch.attention_mask.to(device), batch.response_mask.to(device))
+    return SequenceBatch(batch.input_ids.to(device), *masks, rewards)

@@ -1,0 +1,32 @@
+"""SCA on one backbone: K linear scalarisations, a head each (ours; the paper's SCA has a model for each).
+
+Policy: heads on one backbone. Objective: reward-weighted likelihood. Aggregation: linear, a preference a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_moa.methods.base import Alignment
+from lightning_moa.pareto import check_preference
+
+
+class HeadwiseSCA(Alignment):
+    """Head k maximises sum_j w_kj Lbar_j(theta_k) (HaM, eq. 5).
+
+    Args:
+        head_preferences: w, (K, m).
+    """
+
+    def __init__(self, *args: Any, head_preferences: Sequence[Sequence[float]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = np.array([check_preference(row, self.m) for row in head_preferences])
+        self.head_preferences = torch.from_numpy(rows).float()
+
+    def preference(self, step: int) -> Tensor:
+        return self.head_preferences
