@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_moa.rewards.base import Rewards, RuleRewards, check_scores
 from lightning_moa.rewards.joined import Normalised, RewardSet
+from lightning_moa.rewards.selection import mors, select
 from lightning_moa.rewards.table import MODELS, HubModel, hub_model, models_of
+from lightning_moa.rewards.unit import UNIT_MAPS, UnitMap
 
 if TYPE_CHECKING:
     from lightning_moa.rewards.hub import HubRewards
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "UNIT_MAPS",
     "HubModel",
     "HubRewards",
     "Normalised",
@@ -26,9 +29,12 @@ __all__ = [
     "Rewards",
     "RuleRewards",
     "TrainedRewards",
+    "UnitMap",
     "check_scores",
     "hub_model",
     "models_of",
+    "mors",
+    "select",
 ]
 
 _LATER = {"HubRewards": "hub", "TrainedRewards": "trained"}
