@@ -3,7 +3,7 @@
 A policy is a transformers causal language model with low-rank updates, W0 + B diag(gate(preference)) A.
 `LoRA`'s gate is constant, `SVDLoRA`'s holds the preference among its singular values (Panacea),
 `RewardedSoup`'s interpolates the updates of several trained policies. `Heads` are several policies on one
-backbone (HaM).
+backbone (HaM). `RewardPrompt` needs no adapter: the preference is text in the prompt (RiC).
 """
 
 from lightning_moa.policies.adapter import AdapterPolicy
@@ -11,6 +11,7 @@ from lightning_moa.policies.base import Policy
 from lightning_moa.policies.generate import Responses, generate
 from lightning_moa.policies.head_logprobs import head_logps, head_token_logps
 from lightning_moa.policies.heads import HeadPolicy, Heads
+from lightning_moa.policies.in_prompt import RewardPrompt
 from lightning_moa.policies.io import export_policy, load_policy, read_sidecar, save_policy
 from lightning_moa.policies.logprobs import response_logps, token_logps
 from lightning_moa.policies.lora import LoRA
@@ -28,6 +29,7 @@ __all__ = [
     "Policy",
     "Probe",
     "Responses",
+    "RewardPrompt",
     "RewardedSoup",
     "SVDLoRA",
     "build_model",
