@@ -15,8 +15,8 @@ from lightning_moa.study.planning import plan_study
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXPERIMENTS = REPOSITORY / "experiments"
 FILES = sorted(EXPERIMENTS.glob("*/config/*/*.yaml"))
-SCRIPTS = sorted(EXPERIMENTS.glob("*/*.py"))
 CALL = re.compile(r'script\((\w+), main, __file__, family="(\w+)"[^)]*\)')
+SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
 
 
 def families() -> dict[Path, type]:

@@ -42,17 +42,19 @@ class Artefact:
     started: datetime
     part: str = ""
     """A folder below the artefact's, where it is made of several studies; their claims lie together above."""
+    home: str = SYNTHETIC
+    """The data set that the artefact is about at the small scales: its results bear no name of data."""
 
     @staticmethod
-    def begin(paper: str, name: str, config: StudyConfig, part: str = "") -> Artefact:
+    def begin(paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC) -> Artefact:
         """Note the time."""
-        return Artefact(paper, name, config, datetime.now(UTC), part)
+        return Artefact(paper, name, config, datetime.now(UTC), part, home)
 
     @property
     def scale(self) -> str:
-        """The scale's name in files and folders; data other than the synthetic world's have a name of their own."""
+        """The scale's name in files and folders; other data than `home` have a name of their own."""
         data = self.config.data.name
-        own = data == SYNTHETIC or self.config.scale in ("gpu", "paper")
+        own = data == self.home or self.config.scale in ("gpu", "paper")
         return self.config.scale if own else f"{self.config.scale}-{data}"
 
     @property

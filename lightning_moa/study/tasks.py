@@ -49,6 +49,7 @@ _NO_EFFECT = (
             "gradients",
             "judging",
             "modes",
+            "panels",
             "planning",
             "progress",
             "prompts",
