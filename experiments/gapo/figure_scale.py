@@ -1,6 +1,6 @@
 """Ours: which methods follow an objective whose reward is multiplied. The reason for GAPO, shown directly.
 
-    python experiments/gapo/figure_scale.py [scale=...] [factors=[...]] [scaled=OBJECTIVE] [key=value ...]
+    python experiments/gapo/figure_scale.py [scale=...] [multiplies=reward|objective] [factors=[...]] [key=value ...]
 
 The scale of a learned reward is arbitrary. Here one objective's reward is multiplied in training, by each of
 `factors`, and what comes out is measured in rewards that are not multiplied. Trains each method's policy for each
@@ -9,8 +9,10 @@ folder m<m>/x<factor> of results/gapo/figure_scale/<scale>/, those of all factor
 and the claims and the picture above.
 
 A method's movement is the largest Euclidean distance between its gains over the SFT model, one for each objective, at
-any two factors. Of what p = 1 leaves out, the KL term remains: it is not multiplied, so a factor above 1 also loosens
-the pull to the reference for that objective, in all methods alike. Safe RLHF's thresholds are not multiplied either.
+any two factors. With multiplies=reward the KL term of the objective remains as it is, so a factor above 1 also loosens
+the pull to the reference for that objective, and one below 1 leaves little else of it, in all methods alike. With
+multiplies=objective score and KL term are multiplied together: the gradient itself, by c, of which p = 1 is free. The
+results of the second lie in results/gapo/figure_scale_objective/. Safe RLHF's thresholds are multiplied in neither.
 """
 
 from collections.abc import Mapping
@@ -65,6 +67,9 @@ class FigureScaleConfig(PPOStudyConfig):
     factors: list[float] = option(
         [0.125, 1.0, 8.0], "what the reward is multiplied by in training, 1 among them"
     )
+    multiplies: str = option(
+        "reward", "what is multiplied: the score, or score and KL term alike", choices=("reward", "objective")
+    )
     scaled: str | None = option(None, "the objective whose reward is multiplied; empty: each study's last")
 
 
@@ -94,16 +99,21 @@ class Part:
 
 def main(config: FigureScaleConfig, console: Console) -> None:
     check_options(config)
-    artefact = Artefact.begin("gapo", "figure_scale", config)
+    artefact = Artefact.begin("gapo", name_of(config), config)
     parts = [conduct_part(config, names, console) for names in studies_of(config)]
     claims = claims_frame([row for part in parts for row in judge_claims(part)])
     CLAIMS.write(claims, artefact.folder / CLAIMS.file)
 
     pictures = [artefact.folder / f"figure_scale.{suffix}" for suffix in ("png", "pdf")]
-    save_figure(draw(parts), *pictures)
+    save_figure(draw(parts, config.multiplies), *pictures)
     for part in parts:
         console.print(summary(part))
     print_claims(console, claims, pictures)
+
+
+def name_of(config: FigureScaleConfig) -> str:
+    """Of the artefact."""
+    return "figure_scale" if config.multiplies == "reward" else "figure_scale_objective"
 
 
 def check_options(config: FigureScaleConfig) -> None:
@@ -130,7 +140,7 @@ def conduct_part(config: FigureScaleConfig, objectives: tuple[str, ...], console
     rows = []
     for factor in config.factors:
         own = settings_for(config, objectives, scaled, factor)
-        artefact = Artefact.begin("gapo", "figure_scale", own, part=f"m{len(objectives)}/x{factor:g}")
+        artefact = Artefact.begin("gapo", name_of(config), own, part=f"m{len(objectives)}/x{factor:g}")
         collected = conduct(own, METHODS, console)
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)
@@ -154,7 +164,8 @@ def settings_for(
     own = deepcopy(config)
     own.objectives = list(objectives)
     if factor != 1:
-        own.ppo.reward_scale[scaled] = factor * config.ppo.reward_scale.get(scaled, 1.0)
+        scales = own.ppo.reward_scale if config.multiplies == "reward" else own.ppo.objective_scale
+        scales[scaled] = factor * scales.get(scaled, 1.0)
         own.methods = {name: replace(each, watch=0) for name, each in own.methods.items()}
     return own
 
@@ -250,10 +261,11 @@ def mean_gain(rows: pd.DataFrame, objectives: list[str]) -> pd.Series:
     return rows[[f"gain_{name}" for name in objectives]].mean(axis=1)
 
 
-def draw(parts: list[Part]) -> Figure:
+def draw(parts: list[Part], multiplies: str) -> Figure:
     """A row a number of objectives: where the policies go, how far, and how the multiplied objective fares."""
     styles = styles_of(METHODS)
-    with canvas(12.5, 4.1 * len(parts) + 0.3, "GAPO: what multiplying one objective's reward does") as figure:
+    what = "one objective's reward" if multiplies == "reward" else "one objective, KL term and all,"
+    with canvas(12.5, 4.1 * len(parts) + 0.3, f"GAPO: what multiplying {what} does") as figure:
         for row, part in zip(figure.subplots(len(parts), 3, squeeze=False), parts, strict=True):
             draw_plane(row[0], part, styles)
             draw_bars(row[1], movements(part), styles, title="Movement (lower is steadier)")
@@ -289,7 +301,7 @@ def draw_following(ax: Axes, part: Part, styles: Mapping[str, Style]) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(part.factors, [f"{factor:g}" for factor in part.factors])
     ax.minorticks_off()
-    ax.set_xlabel(f"factor on the reward of {part.scaled} in training")
+    ax.set_xlabel(f"factor on {part.scaled} in training")
     ax.set_title(f"Gain in {part.scaled} over SFT")
 
 

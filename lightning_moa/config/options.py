@@ -104,8 +104,8 @@ class ScoredConfig(OptimiserConfig):
 
     reward: str = option(
         "auto",
-        "what scores responses: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and trained "
-        "for objectives that it leaves out); auto: gold where there is one, else trained",
+        "what scores responses: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and "
+        "trained for objectives that it leaves out); auto: gold where there is one, else trained",
         choices=("auto", "gold", "trained", "hub"),
     )
     hub_rewards: dict[str, str] = option(
@@ -152,6 +152,9 @@ class PPOConfig(ScoredConfig):
         None, "file with columns prompt and response for PTX; empty: the data set's own responses"
     )
     reward_scale: dict[str, float] = option({}, "objective: factor on its score; 1 where none is given")
+    objective_scale: dict[str, float] = option(
+        {}, "objective: factor on the whole of it, score and KL term alike; 1 where none is given"
+    )
     preferences_per_batch: int = option(
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )

@@ -29,9 +29,9 @@ class Product:
     prompt)."""
     aggregation: str
     trained_on: str
-    """'sampled': one policy, preferences drawn, or none needed; 'corners': one per objective; 'grid': one per grid point; 'interior':
-    one per grid point without a zero; 'centre': one, for equal weights; 'corner': one, for the objective `corner`;
-    'given': one for each of `preferences`."""
+    """'sampled': one policy, preferences drawn, or none needed; 'corners': one per objective; 'grid': one per grid
+    point; 'interior': one per grid point without a zero; 'centre': one, for equal weights; 'corner': one, for the
+    objective `corner`; 'given': one for each of `preferences`."""
     deployed_as: str
     """'steered': the policy takes the preference; 'soup': the policies' updates are interpolated; 'nearest':
     the policy trained for the preference is taken; 'alone': one policy, whatever the preference (or several, each

@@ -82,12 +82,15 @@ class PPO(Objective):
         sampling: how responses are sampled.
         settings: PPO's hyper-parameters.
         scale: (m,) factor on each objective's score (Panacea multiplies harmless by 5); recorded with the results.
+        objective_scale: (m,) factor on each objective as a whole, its KL term included: on its advantages, so that the
+            critic learns in the same units whatever the factor.
         ideal_point: (m,) z of 'tchebycheff_reward', in scaled units.
         seed: of the sampling; the responses of batch t depend on (seed, t) alone.
         given: the responses of PTX; needed where `settings.ptx` is not 0.
     """
 
     scale: Tensor
+    objective_scale: Tensor
     ideal_point: Tensor
 
     def __init__(
@@ -100,6 +103,7 @@ class PPO(Objective):
         settings: PPOSettings,
         *,
         scale: Sequence[float] | None = None,
+        objective_scale: Sequence[float] | None = None,
         ideal_point: Sequence[float] | None = None,
         seed: int = 0,
         given: GivenResponses | None = None,
@@ -119,6 +123,12 @@ class PPO(Objective):
         self.settings = settings
         m = len(rewards.objectives)
         self.register_buffer("scale", _vector("reward_scale", scale, m, 1.0), persistent=False)
+        whole = _vector("objective_scale", objective_scale, m, 1.0)
+        if settings.weigh.endswith("_reward") and bool((whole != 1).any()):
+            raise UserError(
+                f"ppo.objective_scale with ppo.weigh={settings.weigh}: its objectives are one already"
+            )
+        self.register_buffer("objective_scale", whole, persistent=False)
         self.register_buffer("ideal_point", _vector("ideal_point", ideal_point, m, 0.0), persistent=False)
         self.seed = seed
         self.given = given if settings.ptx else None
@@ -187,6 +197,8 @@ class PPO(Objective):
             policy, batch.input_ids, batch.attention_mask, batch.mask, batch.preference
         )
         advantages = batch.advantages
+        if not self.settings.weigh.endswith("_reward"):
+            advantages = advantages * self.objective_scale
         if self.settings.weigh == "advantages":
             advantages = (advantages * _rows(batch.preference, advantages)[:, None]).sum(-1, keepdim=True)
         values = actor_losses(logps, batch.logps, advantages, batch.mask, clip=self.settings.clip_ratio)

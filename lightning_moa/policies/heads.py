@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Heads(LoRA):
     """K policies that share a backbone with LoRA; policy k has the output head theta_k (HaM, Section 3.5).
 
-    With several heads it is not a policy to sample from itself: `head(k)` is one, and `head_logps` gives the log-probs under all of them
-    from one pass. All start exactly as the reference, unless `jitter` is given. Heads that are equal tie
-    in whatever compares them; a maximum then passes its gradient to one of them alone.
+    With several heads it is not a policy to sample from itself: `head(k)` is one, and `head_logps` gives the log-probs
+    under all of them from one pass. All start exactly as the reference, unless `jitter` is given. Heads that are equal
+    tie in whatever compares them; a maximum then passes its gradient to one of them alone.
 
     Args:
         model: a transformers causal language model, changed in place. Its token embedding stays as it is, where it

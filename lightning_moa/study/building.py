@@ -171,6 +171,7 @@ def build_ppo(made: Ingredients) -> Objective:
         Sampling(settings["max_new_tokens"], settings["temperature"], settings["top_p"]),
         PPOSettings(**{name: settings[name] for name in fields}),
         scale=[settings["reward_scale"].get(name, 1.0) for name in made.data.objectives],
+        objective_scale=[settings["objective_scale"].get(name, 1.0) for name in made.data.objectives],
         ideal_point=settings["ideal_point"],
         seed=made.spec["seed"],
         given=given_responses(made) if settings["ptx"] else None,

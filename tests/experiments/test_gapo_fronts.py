@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def start(name: str, root: Path, *words: str, methods: tuple[str, ...] = ()) -> 
         module.METHODS = {method: module.METHODS[method] for method in methods}
         config.methods = {}
     module.main(config, Console(file=io.StringIO(), width=200))
-    (folder,) = (root / "results" / "gapo" / name).iterdir()
+    (folder,) = (root / "results" / "gapo").glob("*/*")
     return folder
 
 
@@ -265,6 +266,8 @@ def test_factor_1_is_the_study_of_other_scripts(tmp_path):
     assert not set(keys[1.0][:5]) & set(keys[2.0][:5])
     doubled = module.settings_for(config, TWO, "harmless", 2.0)
     assert doubled.ppo.reward_scale == {"harmless": 10.0}
+    whole = module.settings_for(replace(config, multiplies="objective"), TWO, "harmless", 2.0)
+    assert (whole.ppo.reward_scale, whole.ppo.objective_scale) == ({"harmless": 5.0}, {"harmless": 2.0})
     assert {each.watch for each in doubled.methods.values()} == {0}
     assert config.ppo.reward_scale == {"harmless": 5.0}
     assert {each.watch for each in config.methods.values()} == {2}
@@ -281,6 +284,18 @@ def test_one_objective_is_added_where_the_world_has_one(tmp_path):
     assert studies("objectives=[helpful,harmless,concise]") == [three, (*three, "humorous")]
     assert len(studies("objectives=[helpful,harmless,concise,humorous]")) == 1
     assert studies("data=pku_saferlhf") == [TWO]
+
+
+def test_gapo_p1_ignores_the_scale_of_a_whole_objective(tmp_path):
+    words = ("data.eval_pairs=64", "factors=[1,8]", "multiplies=objective", "objectives=[helpful,concise]")
+    folder = start("figure_scale", tmp_path, *words, methods=FEW)
+    assert folder.parent.name == "figure_scale_objective"
+    # A run of three updates hardly moves a reward, but the KL shows whether the policies are the same.
+    spread = (
+        pd.read_csv(folder / "m2" / "scale.csv").groupby("method")["kl"].agg(lambda kl: kl.max() - kl.min())
+    )
+    # A power of two: nothing but rounding in the gradients' lengths is left.
+    assert spread["gapo_p1"] < 1e-7 < spread["linear"]
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,11 @@ def centred(m: int):
 def ppo(
     m: int = 2, *, tokens: int = 5, critic_m: int = 0, outputs: int | None = None, seed: int = 0, **options
 ):
-    """PPO on the first m rules; `options` are settings, `scale`, `ideal_point`, `rules` or `temperature`."""
+    """PPO on the first m rules; `options` are settings, `scale`, `objective_scale`, `ideal_point`, `rules` or `temperature`."""
     rules = options.pop("rules", dict(list(RULES.items())[:m]))
-    passed = {name: options.pop(name) for name in ("scale", "ideal_point") if name in options}
+    passed = {
+        name: options.pop(name) for name in ("scale", "objective_scale", "ideal_point") if name in options
+    }
     sampling = Sampling(tokens, options.pop("temperature", 1.0))
     settings = PPOSettings(**options)
     outputs = outputs or (1 if settings.weigh.endswith("_reward") else m)

@@ -176,6 +176,18 @@ def test_a_preference_is_needed_where_it_acts(weigh):
         objective.losses(policy, objective.rollout(policy, prompts(), None, step=0), None)
 
 
+def test_an_objective_is_multiplied_with_its_kl_term_and_the_critic_is_not():
+    policy = steered()
+    plain, scaled = ppo(weigh="surrogates"), ppo(weigh="surrogates", objective_scale=[1.0, 0.125])
+    scaled.critic.load_state_dict(plain.critic.state_dict())
+    rollout = plain.rollout(policy, prompts(), HALF, step=0)
+    again = scaled.rollout(policy, prompts(), HALF, step=0)
+    torch.testing.assert_close(again.returns, rollout.returns, rtol=0, atol=0)
+    expected = plain.losses(policy, rollout, HALF) * torch.tensor([1.0, 0.125])
+    # A power of two leaves no rounding.
+    assert torch.equal(scaled.losses(policy, again, HALF), expected)
+
+
 # What is refused, and when a run has diverged
 
 
@@ -186,6 +198,8 @@ def test_a_preference_is_needed_where_it_acts(weigh):
         ({"weigh": "tchebycheff_reward"}, "ideal_point"),
         ({"scale": [1.0]}, "reward_scale has 1 values for 2"),
         ({"ideal_point": [1.0, 2.0, 3.0]}, "ideal_point has 3 values for 2"),
+        ({"objective_scale": [2.0]}, "objective_scale has 1 values for 2"),
+        ({"objective_scale": [2.0, 1.0], "weigh": "linear_reward"}, "its objectives are one already"),
     ],
 )
 def test_refuses_settings_that_cannot_be(options, words):
