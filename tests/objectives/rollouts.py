@@ -60,7 +60,8 @@ def centred(m: int):
 def ppo(
     m: int = 2, *, tokens: int = 5, critic_m: int = 0, outputs: int | None = None, seed: int = 0, **options
 ):
-    """PPO on the first m rules; `options` are settings, `scale`, `objective_scale`, `ideal_point`, `rules` or `temperature`."""
+    """PPO on the first m rules; `options` are settings, or `scale`, `objective_scale`, `ideal_point`, `rules`,
+    `temperature`."""
     rules = options.pop("rules", dict(list(RULES.items())[:m]))
     passed = {
         name: options.pop(name) for name in ("scale", "objective_scale", "ideal_point") if name in options
