@@ -79,7 +79,7 @@ class HeadWatch(Callback):
             losses = self.objective.losses(self.policy, on).double().cpu().numpy()
             values -= losses * len(batch.input_ids) / total
         _, gradient = hypervolume_gradient(values, np.zeros(len(self.names)))
-        alive = (gradient > 0).any(axis=1)
+        alive = np.asarray(gradient > 0).any(axis=1).tolist()
         divergence = self._divergence(device)
         self.policy.train(training)
         z = self.objective.z
@@ -87,7 +87,7 @@ class HeadWatch(Callback):
         for k in range(self.policy.heads):
             logliks = {f"loglik_{name}": weighted[k, j] for j, name in enumerate(self.names)}
             self.rows.append(
-                {"step": step, "head": k, "alive": bool(alive[k]), "kl": divergence[k], **logliks}
+                {"step": step, "head": k, "alive": alive[k], "kl": divergence[k], **logliks}
             )
 
     def _divergence(self, device: torch.device) -> list[float]:

@@ -40,6 +40,8 @@ class RewardWeightedLikelihood(Objective):
         UserError: z or power not above 0, or directions off the simplex.
     """
 
+    directions: Tensor | None
+
     def __init__(
         self,
         z: float | None = None,
@@ -88,8 +90,9 @@ class RewardWeightedLikelihood(Objective):
         if not bool(inside.all()):
             worst = rewards[~inside].flatten()[0].item()
             raise UserError(f"reward {worst:g}: rewards that weigh a likelihood must lie in [0, 1]")
-        directions: Tensor | None = self.directions  # type: ignore[assignment]
-        return (rewards if directions is None else rewards @ directions.to(rewards).T).pow(self.power)
+        if self.directions is not None:
+            rewards = rewards @ self.directions.to(rewards).T
+        return rewards.pow(self.power)
 
     def logs(self) -> dict[str, float | Tensor]:
         """`clipped`: share of the last batch's values that z cut off at 0, which pass no gradient."""

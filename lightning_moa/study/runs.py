@@ -96,7 +96,7 @@ def _lengthen_unseen(model: torch.nn.Module, seen: Encoded) -> None:
 
     RiC's tokens are such ones. Their first values are noise far below the rest; directions stay as they are.
     """
-    weight = model.get_input_embeddings().weight  # type: ignore[operator, union-attr]
+    weight = model.get_input_embeddings().weight  # type: ignore[operator]
     known = torch.zeros(len(weight), dtype=torch.bool)
     for part in (seen.prompts, *seen.responses):
         known[torch.from_numpy(part.values).long()] = True
@@ -242,9 +242,9 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
         for path, at in zip(trained, spec["trained_at"], strict=True):
             heads = load_policy(measure.base.model, path / "policy")
             for name, head in each_policy(heads):
-                own = None if at is None else torch.tensor([at], dtype=torch.float64)
+                asked = None if at is None else torch.tensor([at], dtype=torch.float64)
                 shown = name if at is None else " ".join(f"{value:g}" for value in at)
-                measure.add(shown, head, own, step=steps)
+                measure.add(shown, head, asked, step=steps)
             heads.unload()
     elif deployed_as == "in_prompt":
         heads = load_policy(measure.base.model, trained[0] / "policy")
