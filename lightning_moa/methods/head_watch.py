@@ -13,25 +13,30 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_moa.batches import SequenceBatch
+from lightning_moa.errors import UserError
 from lightning_moa.objectives.likelihood import RewardWeightedLikelihood
 from lightning_moa.pareto import hypervolume_gradient
 from lightning_moa.policies import Heads
 
 
 class HeadWatch(Callback):
-    """Writes `heads.csv`: step, head, alive, kl, `loglik_<objective>` (weighted, nats per response, at most 0).
+    """Writes `heads.csv`: step (updates), head, alive, kl, and `loglik_<objective>`, weighted, nats per response.
 
     A head is alive where the hypervolume, of all given rows and not of a mini-batch, has a gradient in one of its
-    values: it isn't dominated by another head, nor clipped. `kl` is the mean over the rows' response tokens of
-    KL(pi_k(. | prefix) || pi_ref(. | prefix)), nats per token, on the rows' own prefixes.
+    values: it isn't dominated by another head, nor clipped. `kl` is the mean over the response tokens of the first of
+    the batches of KL(pi_k(. | prefix) || pi_ref(. | prefix)), nats per token, on the rows' own prefixes.
 
     Args:
         policy: the heads.
         objective: what they maximise; its z says what is clipped.
         names: of the objectives (m,), or of the directions.
         batches: the rows to look at, always the same.
-        every: batches between two looks; the start and the end are looked at too.
+        every: updates between two looks; the start and the end are looked at too.
         path: of the file, written at the end.
+        accumulate: batches of an update.
+
+    Raises:
+        UserError: the objective has no z.
     """
 
     def __init__(
@@ -42,15 +47,22 @@ class HeadWatch(Callback):
         batches: Sequence[SequenceBatch],
         every: int,
         path: Path,
+        accumulate: int = 1,
     ) -> None:
+        if objective.z is None:
+            raise UserError("HeadWatch: an objective with z is needed, which says what is clipped")
         self.policy = policy
-        self.objective = objective
+        self.z = objective.z
+        directions = None if objective.directions is None else objective.directions.tolist()
+        # What z cuts off of a batch would be lost in the mean over the batches.
+        self.weighted = RewardWeightedLikelihood(None, objective.power, directions)
         self.names = list(names)
         self.batches = list(batches)
         self.every = every
         self.path = path
+        self.accumulate = accumulate
         self.rows: list[dict[str, object]] = []
-        self._batches_seen = 0
+        self._updates = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._look(0, pl_module.device)
@@ -58,13 +70,13 @@ class HeadWatch(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._batches_seen = batch_idx + 1
-        if self._batches_seen % self.every == 0:
-            self._look(self._batches_seen, pl_module.device)
+        self._updates, partly = divmod(batch_idx + 1, self.accumulate)
+        if not partly and self._updates % self.every == 0:
+            self._look(self._updates, pl_module.device)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.rows[-1]["step"] != self._batches_seen:
-            self._look(self._batches_seen, pl_module.device)
+        if self.rows[-1]["step"] != self._updates:
+            self._look(self._updates, pl_module.device)
         if trainer.is_global_zero:
             pd.DataFrame(self.rows).to_csv(self.path, index=False, lineterminator="\n")
 
@@ -72,23 +84,25 @@ class HeadWatch(Callback):
     def _look(self, step: int, device: torch.device) -> None:
         training = self.policy.training
         self.policy.eval()
-        total = sum(len(batch.input_ids) for batch in self.batches)
-        values = np.zeros((self.policy.heads, len(self.names)))
-        for batch in self.batches:
-            on = _moved(batch, device)
-            losses = self.objective.losses(self.policy, on).double().cpu().numpy()
-            values -= losses * len(batch.input_ids) / total
+        logliks = self._logliks(device)
+        values = np.maximum((logliks + self.z) / self.z, 0)
         _, gradient = hypervolume_gradient(values, np.zeros(len(self.names)))
-        alive = np.asarray(gradient > 0).any(axis=1).tolist()
         divergence = self._divergence(device)
         self.policy.train(training)
-        z = self.objective.z
-        weighted = values if z is None else (values - 1) * z
         for k in range(self.policy.heads):
-            logliks = {f"loglik_{name}": weighted[k, j] for j, name in enumerate(self.names)}
+            own = {f"loglik_{name}": logliks[k, j] for j, name in enumerate(self.names)}
             self.rows.append(
-                {"step": step, "head": k, "alive": alive[k], "kl": divergence[k], **logliks}
+                {"step": step, "head": k, "alive": bool((gradient[k] > 0).any()), "kl": divergence[k], **own}
             )
+
+    def _logliks(self, device: torch.device) -> np.ndarray:
+        """(K, m) weighted log-likelihoods over all rows, nats per response."""
+        total = sum(len(batch.input_ids) for batch in self.batches)
+        sums = np.zeros((self.policy.heads, len(self.names)))
+        for batch in self.batches:
+            losses = self.weighted.losses(self.policy, _moved(batch, device))
+            sums -= losses.double().cpu().numpy() * len(batch.input_ids)
+        return sums / total
 
     def _divergence(self, device: torch.device) -> list[float]:
         """KL from the reference of each head, nats per token, on the first batch."""

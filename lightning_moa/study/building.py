@@ -135,12 +135,13 @@ def head_watch(made: Ingredients, method: Alignment, rows: ScoredRows | None, ou
     heads = made.spec["heads"]
     if policy.heads == 1 or not heads["watch"]:
         return []
-    size = made.settings["batch_size"]
+    accumulate = made.settings["accumulate"]
+    size = made.settings["batch_size"] // accumulate
     batches = list(rows.batches(made.tokenizer, size, heads["watch_rows"]))
     names: list[str] = list(made.data.objectives)
     if objective.directions is not None:
         names = [" ".join(f"{value:g}" for value in row) for row in objective.directions.tolist()]
-    return [HeadWatch(policy, objective, names, batches, heads["watch"], out / HEADS)]
+    return [HeadWatch(policy, objective, names, batches, heads["watch"], out / HEADS, accumulate)]
 
 
 def build_dpo(made: Ingredients) -> Objective:
@@ -212,11 +213,6 @@ def directions_of(spec: Spec, m: int) -> list[list[float]]:
     """Scalarise-first's directions: a policy's own preference, or those that its heads spread over."""
     if spec["at"] is not None:
         return [list(spec["at"])]
-    if "head_preferences" in spec["method_options"]:
-        raise UserError(
-            "likelihood.weigh=scalarise_first: heads that each have a preference need per_objective; allowed are "
-            "SCA's models, and HaM"
-        )
     count = spec["heads"]["directions"] or 2 * m - 1
     rows: list[list[float]] = even_preferences(count, m).tolist()
     return rows
