@@ -149,7 +149,9 @@ TEN = (
 
 
 def ham(heads: int | None = None) -> Product:
-    """HaM with K heads; None: as the study says."""
+    """HaM with K heads; None: as the study says. Raises `UserError` for K below 1."""
+    if heads is not None and heads < 1:
+        raise UserError(f"ham({heads}): K must be at least 1")
     return Product(
         "lightning_moa.methods.ham:HaM",
         "heads",

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_moa.errors import UserError
 from lightning_moa.methods.base import Alignment
 from lightning_moa.pareto import check_preference
+from lightning_moa.policies import Heads
 
 
 class HeadwiseSCA(Alignment):
@@ -21,11 +23,16 @@ class HeadwiseSCA(Alignment):
 
     Args:
         head_preferences: w, (K, m).
+
+    Raises:
+        UserError: not as many as the policy has heads.
     """
 
     def __init__(self, *args: Any, head_preferences: Sequence[Sequence[float]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = np.array([check_preference(row, self.m) for row in head_preferences])
+        if not isinstance(self.policy, Heads) or self.policy.heads != len(rows):
+            raise UserError(f"head_preferences: {len(rows)} given, one for each head of the policy is needed")
         self.head_preferences = torch.from_numpy(rows).float()
 
     def preference(self, step: int) -> Tensor:

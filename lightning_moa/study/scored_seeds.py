@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.study.seeds import REFERENCE, SeedPlan, SeedPlanner, own_code
 from lightning_moa.study.tasks import Task
@@ -25,6 +26,7 @@ class ScoredSeedPlanner(SeedPlanner):
         plan = SeedPlan()
         offline = self._offline_rows()
         for name, product in methods.items():
+            self._check(name, product)
             plan.policies[name] = self._trained(name, product, offline)
             needs = self.measures({"base": self.base(), "rows": offline}, self.rewards())
             plan.evaluations[name] = self.evaluation(
@@ -33,6 +35,15 @@ class ScoredSeedPlanner(SeedPlanner):
         needs = self.measures({"base": self.base()}, self.rewards())
         plan.evaluations[REFERENCE] = self.evaluation(REFERENCE, None, [], needs)
         return plan
+
+    def _check(self, name: str, product: Product) -> None:
+        if product.objective not in ("likelihood", "in_context"):
+            raise UserError(f"{name}: its objective, {product.objective}, is not this study's")
+        if self.config.likelihood.weigh == "scalarise_first" and "head_preferences" in product.method:
+            raise UserError(
+                f"likelihood.weigh=scalarise_first: {name}, whose heads each have a preference, needs per_objective; "
+                f"allowed are SCA's models, and HaM"
+            )
 
     def base(self) -> Task:
         spec = {"sft": asdict(self.config.sft), "ric": asdict(self.config.ric)}
@@ -70,12 +81,13 @@ class ScoredSeedPlanner(SeedPlanner):
                 argument: getattr(getattr(self.config, place.partition(".")[0]), place.partition(".")[2])
                 for argument, place in product.settings.items()
             }
-            if start and "warm_up" in options:
-                # Its policies have drawn apart.
-                options["warm_up"] = 0
+            if "warm_up" in options:
+                # Its aggregator counts batches. What is taken up has drawn apart already.
+                options["warm_up"] = 0 if start else options["warm_up"] * settings["accumulate"]
+            number = self.config.heads.number if product.heads is None else product.heads
             more = {
                 "aggregation_options": {**product.options, **options},
-                "heads": asdict(self.config.heads) | {"number": product.heads or self.config.heads.number},
+                "heads": asdict(self.config.heads) | {"number": number},
                 "ric": asdict(self.config.ric),
             }
             tasks.append(self.align(name, product, at, settings, needs, **more))
