@@ -172,7 +172,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     base_policy, tokenizer = load_base(inputs["base"], spec["hardware"])
     data = load_data(spec)
     settings, view, m = spec["settings"], VIEWS[spec["objective"]], len(data.objectives)
-    policy = build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(inputs, base_policy)
+    policy = build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(spec, inputs, base_policy)
     rows = scored_rows(spec, inputs, data, tokenizer) if spec["objective"] in SCORED else None
     source = data if rows is None else rows
     steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", view)))
@@ -196,9 +196,12 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     }
 
 
-def _taken_up(inputs: Inputs, base_policy: Policy) -> AdapterPolicy:
+def _taken_up(spec: Spec, inputs: Inputs, base_policy: Policy) -> AdapterPolicy:
     """The policy that an earlier round has left, to be trained on."""
-    return load_policy(base_policy.model, inputs["start"] / "policy")
+    policy = load_policy(base_policy.model, inputs["start"] / "policy")
+    if spec["model"]["gradient_checkpointing"]:
+        policy.enable_gradient_checkpointing()
+    return policy
 
 
 def _steps_of(folder: Path) -> int:

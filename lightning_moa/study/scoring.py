@@ -133,10 +133,13 @@ def _sample_round(
     if spec["in_prompt"]:
         goals = reward_prompt(spec["ric"], data.objectives, about["low"], about["high"])
     frames: list[pd.DataFrame] = []
-    for folder in folders:
+    for place, folder in enumerate(folders):
         trained = load_policy(base.model, folder / "policy")
-        for name, policy in each_policy(trained):
-            share = _share(settings["generated"], len(folders) * len(list(each_policy(trained))), len(frames))
+        policies = list(each_policy(trained))
+        parts = len(folders) * len(policies)
+        for name, policy in policies:
+            shown = name if len(folders) == 1 else f"policy {place}, {name}"
+            share = _share(settings["generated"], parts, len(frames))
             number = _number(spec["seed"], 9, spec["round"], len(frames))
             rng = np.random.default_rng(number)
             texts = [prompts[i] for i in rng.choice(len(prompts), size=share, replace=share > len(prompts))]
@@ -145,8 +148,8 @@ def _sample_round(
                 drawn = goals.draw_goals(len(texts), rng)
                 asked = [goals.insert(text, goal) for text, goal in zip(texts, drawn, strict=True)]
             sampling = _Sampling(spec, tokenizer, EncodingRules.of(data.config), number)
-            frames.append(sampling.frame(policy, texts, asked).assign(policy=name))
-            progress(0.8 * len(frames) / max(1, len(folders)))
+            frames.append(sampling.frame(policy, texts, asked).assign(policy=shown))
+            progress(0.8 * len(frames) / parts)
         trained.unload()
     return pd.concat(frames, ignore_index=True)
 
