@@ -77,7 +77,10 @@ class ScoredRows(L.LightningDataModule):
             responses = [(text,) for text in self.frame["response"]]
             made = encode(tokenizer, prompts, responses, self.rules)
             if not len(made):
-                raise UserError(f"no scored row fits data.max_length={self.rules.max_length} tokens")
+                raise UserError(
+                    f"no scored row fits data.max_response_length={self.rules.max_response_length} and "
+                    f"data.max_length={self.rules.max_length} tokens"
+                )
             self._encoded = (tokenizer, made)
         return self._encoded[1]
 
