@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import preference_grid
+from lightning_moa.study import optima
 from lightning_moa.world import SummaryWorld, World
-from tests.conftest import REPOSITORY
 
 PAIR = ("helpful", "harmless")
 GRID = preference_grid(2, 0.25)
 BETA = 0.5
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "experiments" / "ham" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-structure = load("structure")
 
 
 def unit(scores):
@@ -36,7 +22,7 @@ def unit(scores):
 
 
 def compute(world, objectives=PAIR, grid=GRID, powers=(1, 12), samples=150, seed=0):
-    return structure.computed_fronts(
+    return optima.computed_fronts(
         world, objectives, grid, powers, beta=BETA, unit=unit, samples=samples, seed=seed
     )
 
@@ -72,9 +58,9 @@ def test_a_row_for_each_curve_and_preference(frame, world):
 def test_corners_and_power_1_are_common_to_both_weightings(frame):
     values = frame.filter(regex="^(gold|risky|kl)").columns
     for power in (1, 12):
-        ends = [curve(frame, name, power)[values].iloc[[0, -1]] for name in structure.WEIGHTINGS]
+        ends = [curve(frame, name, power)[values].iloc[[0, -1]] for name in optima.WEIGHTINGS]
         np.testing.assert_allclose(*ends)
-    np.testing.assert_allclose(*(curve(frame, name, 1)[values] for name in structure.WEIGHTINGS))
+    np.testing.assert_allclose(*(curve(frame, name, 1)[values] for name in optima.WEIGHTINGS))
 
 
 def test_per_objective_no_preference_prefers_what_neither_corner_does(frame):
@@ -95,7 +81,7 @@ def test_no_estimate_is_better_than_the_best_policy(frame):
 
 def test_the_summary_is_relative_to_the_exact_front(frame, world):
     corner = world.reference_point(BETA, PAIR)
-    found = structure.summary(frame, corner, "risky_safe").set_index(["weighting", "power"])
+    found = optima.summary(frame, corner, "risky_safe").set_index(["weighting", "power"])
     assert found["hypervolume"].iloc[-1] == 1
     assert (
         found.loc[("scalarised", 12), "hypervolume"] > found.loc[("per_objective", 12), "hypervolume"] + 0.1
@@ -104,7 +90,7 @@ def test_the_summary_is_relative_to_the_exact_front(frame, world):
     assert middle["lambda_helpful"] == 0.5
     assert found.loc[("scalarised", 12), "risky_safe"] == middle["risky_safe"]
     with pytest.raises(UserError, match="nothing of the exact front"):
-        structure.summary(frame, [100.0, 100.0], "risky_safe")
+        optima.summary(frame, [100.0, 100.0], "risky_safe")
 
 
 def test_equal_seeds_give_equal_frames_and_errors_say_how_far_others_are(world):
@@ -123,14 +109,14 @@ def test_another_world_and_three_objectives():
     three = compute(World.build(), (*PAIR, "humorous"), preference_grid(3, 0.5), powers=(4,), samples=10)
     assert len(three) == 3 * 6
     ax = Figure().subplots()
-    structure.draw_computed(ax, three, "gold_helpful", "gold_humorous", title="three")
+    optima.draw_computed(ax, three, "gold_helpful", "gold_humorous", title="three")
     assert {line.get_linestyle() for line in ax.lines} == {"None"}
 
 
 def test_a_line_for_each_curve_with_the_frames_values(frame):
     ax = Figure().subplots()
     shuffled = frame.sample(frac=1, random_state=0)
-    structure.draw_computed(ax, shuffled, "lambda_helpful", "risky_safe", title="Safe")
+    optima.draw_computed(ax, shuffled, "lambda_helpful", "risky_safe", title="Safe")
     assert [line.get_label() for line in ax.lines] == [
         "exact optimum",
         "per objective, $r^{1}$",
