@@ -202,10 +202,10 @@ def ric(preferences: Sequence[Sequence[float]]) -> Product:
 def scalarisations(m: int) -> tuple[tuple[float, ...], ...]:
     """The preferences of SCA and RiC: the paper's for two and three objectives, else corners, their mixtures of
     .6 with the rest evenly, and the centre (ours)."""
-    if m in (2, 3):
-        return FIVE if m == 2 else TEN
+    if m <= 3:
+        return (((1.0,),), FIVE, TEN)[m - 1]
     corners = np.eye(m)
-    mixed = 0.6 * corners + 0.4 * (1 - corners) / max(1, m - 1)
+    mixed = 0.6 * corners + 0.4 * (1 - corners) / (m - 1)
     return _rows(np.concatenate([corners, mixed, np.full((1, m), 1 / m)]))
 
 
