@@ -50,6 +50,7 @@ _NO_EFFECT = (
             "gradients",
             "judging",
             "modes",
+            "offline_logps",
             "optima",
             "panels",
             "planning",

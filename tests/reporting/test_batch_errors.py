@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.pareto.estimation import batch_errors, chained_bound, hypervolume_bound, smallest_z
+from lightning_moa.reporting import batch_errors as bound
 from lightning_moa.reporting.plots import canvas, save_figure
-from tests.conftest import REPOSITORY
 
 BATCHES = [4, 16, 64, 256]
 DELTA = 0.1
 DRAWS = 300
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "experiments" / "ham" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bound = load("bound")
 
 
 def data(k=5, j=3, n=120):

@@ -1,0 +1,129 @@
+"""HaM's Theorem 1: how far the hypervolume of a mini-batch is from that of all rows, beside its bound.
+
+    python experiments/ham/theorem1.py [scale=...] [batches=[...]] [draws=...] [delta=...] [key=value ...]
+
+Trains K = 8 heads on harmless, helpful and humorous, as Figure 8c's are trained on two of them, and asks them for the
+log-probabilities of all offline rows. Draws mini-batches of each size B from the rows, with replacement, as the proof
+has it; their errors and bounds for the first K = 1, 2, 4, 8 heads and the first J = 2, 3 objectives lie in errors.csv
+of results/ham/theorem1/<scale>/, beside the claims, the picture and the usual CSVs.
+
+The theorem needs z >= max |log p|; training's z is of the size of mean log-probs, so the table takes the smallest z
+that the theorem allows. What weighs a likelihood is r_j^likelihood.power, which is in [0, 1] as rewards are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.fields import option
+from lightning_moa.methods.products import ham
+from lightning_moa.pareto.estimation import smallest_z
+from lightning_moa.reporting.batch_errors import draw_bound, errors_table
+from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.plots import canvas, save_figure
+from lightning_moa.reporting.statistics import PerSeed
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.offline_logps import offline_logps
+from lightning_moa.study.panels import settings_of
+from lightning_moa.study.planning import plan_study
+from lightning_moa.study.results import Artefact, print_summary
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("harmless", "helpful", "humorous")
+HEADS = 8
+METHODS = {"ham_k8": ham(HEADS)}
+WHERE = "Theorem 1"
+OURS = "ours"
+KEYS = ["batch", "policies", "objectives"]
+
+
+@dataclass
+class Theorem1Config(LikelihoodStudyConfig):
+    """A study, and the mini-batches."""
+
+    batches: list[int] = option([8, 32, 128, 512, 2048], "B: rows of a mini-batch")
+    draws: int = option(500, "mini-batches of each size", at_least=2)
+    delta: float = option(0.05, "share of mini-batches in which the bound may fail", above=0, below=1)
+
+
+def main(config: Theorem1Config, console: Console) -> None:
+    own = settings_of(config, OBJECTIVES)
+    artefact = Artefact.begin("ham", "theorem1", own)
+    collected = conduct(own, METHODS, console)
+    errors, zs = measured(own)
+    claims = claims_frame(judge_claims(errors, zs, config.delta))
+    tables = artefact.tables(collected)
+    artefact.write(collected, tables, claims, {"errors.csv": errors})
+    pictures = [artefact.folder / f"theorem1.{suffix}" for suffix in ("png", "pdf")]
+    save_figure(draw(errors, config), *pictures)
+    print_summary(console, artefact, collected, tables, claims, pictures)
+
+
+def measured(config: Theorem1Config) -> tuple[pd.DataFrame, PerSeed]:
+    """`seed` and the columns of `errors_table`; and of each seed training's z over the least that the theorem asks."""
+    plan = plan_study(config, METHODS)
+    runs = Path(str(config.runs_dir))
+    frames, ratios = [], {}
+    for seed, tasks in plan.seeds.items():
+        (policy,) = tasks.policies["ham_k8"]
+        logps, weights = offline_logps(policy, runs, config.evaluation.batch_size)
+        frame = errors_table(logps, weights, config.batches, config.draws, config.delta, seed)
+        frames.append(frame.assign(seed=seed)[["seed", *frame.columns]])
+        ratios[seed] = training_z(runs / policy.needs["rows"].key) / smallest_z(logps)
+    return pd.concat(frames, ignore_index=True), ratios
+
+
+def training_z(rows: Path) -> float:
+    """z of eq. 4 as training has it."""
+    from lightning_moa.study.scoring import read_about
+
+    return float(read_about(rows)["z"])
+
+
+def judge_claims(errors: pd.DataFrame, zs: PerSeed, delta: float) -> list[Row]:
+    """The theorem's, and beside them how much of it is needed."""
+    by_seed = {int(str(seed)): rows for seed, rows in errors.groupby("seed")}
+    least = {seed: float(rows["within"].min()) for seed, rows in by_seed.items()}
+    tight = {seed: float((rows["quantile"] / rows["bound"]).max()) for seed, rows in by_seed.items()}
+    what = "least share of mini-batches within the bound, over all B, K, J"
+    rows = [judge(f"with probability {1 - delta:g} the bound holds", WHERE, what, least, ">=", 1 - delta)]
+    fall = {seed: growth(rows, "batch") + 0.5 for seed, rows in by_seed.items()}
+    what = "slope of log mean error over log B, plus 1/2"
+    rows.append(judge("the error falls with the root of B", WHERE, what, fall, "within", 0.1))
+    for column, letter in (("policies", "K"), ("objectives", "J")):
+        rise = {seed: growth(each, column) for seed, each in by_seed.items()}
+        what = f"slope of log mean error over log {letter}"
+        rows.append(judge(f"the error grows at most linearly in {letter}", WHERE, what, rise, "<=", 1))
+    what = f"largest {1 - delta:g} quantile of the error over its bound"
+    rows.append(judge("the bound is ten times what is needed, or more", OURS, what, tight, "<=", 0.1))
+    what = "z of training / largest |log p|"
+    rows.append(judge("training's z is as large as the theorem asks", OURS, what, zs, ">=", 1))
+    return rows
+
+
+def growth(rows: pd.DataFrame, column: str) -> float:
+    """Slope of log mean error over the log of a column, by least squares, the other two held fixed: the mean over
+    the values of the other two. Where errors are 0 there is no slope, and they are left out."""
+    others = [name for name in KEYS if name != column]
+    slopes = []
+    for _, each in rows[rows["mean"] > 0].groupby(others):
+        if each[column].nunique() > 1:
+            slopes.append(np.polyfit(np.log(each[column]), np.log(each["mean"]), 1)[0])
+    return float(np.mean(slopes))
+
+
+def draw(errors: pd.DataFrame, config: Theorem1Config) -> Figure:
+    """Errors and bounds, means over seeds."""
+    shown = errors.drop(columns="seed").groupby(KEYS, as_index=False).mean()
+    with canvas(10.0, 5.2, rf"HaM: Theorem 1 on trained heads, $\delta$ = {config.delta:g}") as figure:
+        draw_bound(figure, shown)
+    return figure
+
+
+if __name__ == "__main__":
+    script(Theorem1Config, main, __file__, family="assistant", methods=METHODS)
