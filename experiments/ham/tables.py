@@ -1,0 +1,318 @@
+"""HaM's Tables 1 to 5: what two heads answer to the same prompts, and the hyper-parameters.
+
+    python experiments/ham/tables.py [scale=...] [shown=...] [responses=true|false] [key=value ...]
+
+Tables 1 to 4 use the HaM runs of Figures 3a, 4a and 5a of the first seed, or train them. Of the heads they show the two
+that are best for one objective each, by their mean rewards on all held-out prompts. Nobody picks the prompts: shown are
+the first distinct held-out ones, where the data have a kind of prompt that the objectives are at odds on, of that kind;
+`shown` of them in Tables 1 and 2, the first in Table 3 and the second in Table 4. An arrow points up where the response
+earns more of an objective than the mean response of all heads to this prompt, else down. The paper's notes on single
+responses are its authors' reading, and have no counterpart here.
+
+Table 5 needs no run (responses=false writes it alone): the paper's rows and what its section 4 adds, with what
+`config/*/paper.yaml` sets, what this start sets, and the keys. Where it takes no key, the paper's word is repeated.
+
+Keys are for the assistant's studies (Tables 1, 2); the summaries' (3, 4) have their scale, seeds and folders, and keys
+of their own as summary=[data.path=...,heads.number=...].
+
+Writes table1.csv to table5.csv and tables.md to results/ham/tables/<scale>/.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig, parse
+from lightning_moa.data.configs import SyntheticConfig, WorldConfig
+from lightning_moa.errors import UserError
+from lightning_moa.fields import option
+from lightning_moa.methods.products import ham
+from lightning_moa.reporting.cluster_fronts import policy_means
+from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.markdown import markdown_table, one_line
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.modes import world_of
+from lightning_moa.study.panels import settings_of
+from lightning_moa.study.results import Artefact
+from lightning_moa.study.script import script
+
+CONFIG = Path(__file__).resolve().parent / "config"
+METHODS = {"ham": ham()}
+UP, DOWN = "up", "down"
+ARROWS = {UP: "↑", DOWN: "↓"}
+STUDIES = {
+    "table1": ("harmless", "helpful"),
+    "table2": ("harmless", "humorous"),
+    "table3": ("faithful", "hallucination"),
+}
+"""Table -> objectives, in the order of the figures whose runs it uses; Table 4 is of Table 3's study."""
+Row = tuple[str, Any, str]
+"""The paper's name of a hyper-parameter, the value, where it comes from."""
+TITLES = {
+    "table1": "Table 1: harmless and helpful, two heads",
+    "table2": "Table 2: harmless and humorous, two heads",
+    "table3": "Table 3: faithful and free of hallucination, two heads",
+    "table4": "Table 4: faithful and free of hallucination, two heads, another prompt",
+    "table5": "Table 5: hyper-parameters",
+}
+
+
+@dataclass
+class TablesConfig(LikelihoodStudyConfig):
+    """The assistant's studies, and how much is shown."""
+
+    shown: int = option(4, "prompts in Tables 1 and 2", at_least=1)
+    responses: bool = option(
+        True, "make Tables 1 to 4, whose heads may have to be trained; false: Table 5 alone"
+    )
+    summary: list[str] = option([], "KEY=VALUE words for the summaries' studies")
+
+
+def main(config: TablesConfig, console: Console) -> None:
+    summary = summary_settings(config)
+    frames = response_tables(config, summary, console) if config.responses else {}
+    frames["table5"] = settings_table(config, summary)
+    folder = Artefact.begin("ham", "tables", config).folder
+    for name, frame in frames.items():
+        write_atomically(folder / f"{name}.csv", printable(frame).to_csv(index=False, lineterminator="\n"))
+    pages = [f"## {TITLES[name]}\n\n{markdown(frame)}" for name, frame in frames.items()]
+    write_atomically(folder / "tables.md", "\n".join(pages))
+    console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
+
+
+def summary_settings(config: TablesConfig) -> LikelihoodStudyConfig:
+    """Those of the summaries' studies at the same scale, in the same folders."""
+    own = parse(
+        LikelihoodStudyConfig, [f"scale={config.scale}", *config.summary], CONFIG / "summary", METHODS
+    )
+    for name in ("results_dir", "runs_dir", "workers", "fresh", "code_in_key", "seeds"):
+        setattr(own, name, getattr(config, name))
+    return own
+
+
+def response_tables(
+    config: TablesConfig, summary: LikelihoodStudyConfig, console: Console
+) -> dict[str, pd.DataFrame]:
+    """Tables 1 to 4."""
+    found = {name: answers(config, STUDIES[name], config.shown, console) for name in ("table1", "table2")}
+    both = answers(summary, STUDIES["table3"], 2, console)
+    return found | {name: both[both["number"] == number] for number, name in ((1, "table3"), (2, "table4"))}
+
+
+def answers(
+    config: LikelihoodStudyConfig, objectives: Sequence[str], shown: int, console: Console
+) -> pd.DataFrame:
+    """What the heads that are best for one objective each answer to the first prompts.
+
+    Returns:
+        A row for each prompt and head: `number` of the prompt from 1, `seed`, `prompt`, `head`, `best_for` (an
+        objective), `response`, its `mode` where that is known, and for each objective the response's reward
+        `<space>_<objective>`, the `mean_<objective>` of all heads' responses to the prompt, and `arrow_<objective>`.
+
+    Raises:
+        UserError: fewer heads than objectives, or fewer prompts than are to be shown.
+    """
+    own = settings_of(config, objectives)
+    own.seeds = config.seeds[:1]
+    collected = conduct(own, METHODS, console)
+    rows = collected.responses[collected.responses["method"] == "ham"].sort_values(
+        "prompt_index", kind="stable"
+    )
+    heads = best_heads(rows, collected)
+    found = []
+    for number, prompt in enumerate(prompts_shown(own, rows, shown), 1):
+        mine = rows[rows["prompt"] == prompt]
+        means = mine[reward_columns(collected)].mean()
+        first = mine.groupby("policy").first().T
+        for objective, head in heads.items():
+            row: dict[str, Any] = {"number": number, "seed": own.seeds[0], "prompt": prompt, "head": head}
+            row |= {"best_for": objective, "response": first[head]["response"]}
+            found.append(row | rewards_of(first[head], means, collected))
+    frame = pd.DataFrame(found)
+    if isinstance(own.data, SyntheticConfig):
+        frame.insert(6, "mode", world_of(own).modes(frame["response"].tolist()))
+    return frame
+
+
+def reward_columns(collected: Collected) -> list[str]:
+    return [f"{collected.space}_{name}" for name in collected.objectives]
+
+
+def best_heads(rows: pd.DataFrame, collected: Collected) -> dict[str, str]:
+    """Objective -> the head with the highest mean reward in it, of those that no objective before it has taken."""
+    means = policy_means(rows, collected.objectives, collected.space).set_index("policy")
+    if len(means) < len(collected.objectives):
+        raise UserError(
+            f"heads.number={len(means)}: a head for each of {', '.join(collected.objectives)} is needed"
+        )
+    found: dict[str, str] = {}
+    for objective, column in zip(collected.objectives, reward_columns(collected), strict=True):
+        found[objective] = str(means[column].drop(list(found.values())).idxmax())
+    return found
+
+
+def prompts_shown(config: LikelihoodStudyConfig, rows: pd.DataFrame, shown: int) -> list[str]:
+    """The first distinct prompts; in the synthetic world of requests the risky ones alone."""
+    known = list(dict.fromkeys(rows["prompt"]))
+    if isinstance(config.data, SyntheticConfig):
+        risky = world_of(config).is_risky(known)
+        known = [prompt for prompt, chosen in zip(known, risky, strict=True) if chosen]
+    if len(known) < shown:
+        raise UserError(
+            f"shown={shown}: the held-out prompts have {len(known)} to show; allowed are 1 to {len(known)}"
+        )
+    return known[:shown]
+
+
+def rewards_of(response: pd.Series, means: pd.Series, collected: Collected) -> dict[str, Any]:
+    """The columns of one response's rewards."""
+    row: dict[str, Any] = {}
+    for objective, column in zip(collected.objectives, reward_columns(collected), strict=True):
+        arrow = UP if response[column] > means[column] else DOWN
+        row |= {column: response[column], f"mean_{objective}": means[column], f"arrow_{objective}": arrow}
+    return row
+
+
+def settings_table(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> pd.DataFrame:
+    """Table 5 as text: `hyper_parameter`, `paper_scale` (as paper.yaml has it), `value` (of this start), `source`."""
+    ours = [
+        parse(LikelihoodStudyConfig, ["scale=paper"], CONFIG / family, METHODS)
+        for family in ("assistant", "summary")
+    ]
+    pairs = zip(settings_rows(*ours), settings_rows(config, summary), strict=True)
+    rows = [(name, text_of(paper), text_of(value), source) for (name, paper, source), (_, value, _) in pairs]
+    return pd.DataFrame(rows, columns=["hyper_parameter", "paper_scale", "value", "source"])
+
+
+def settings_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+    """The paper's rows in its order, those with two values as two; then what its section 4 adds."""
+    return [
+        *model_rows(config, summary),
+        *training_rows(config),
+        *data_rows(config, summary),
+        *more_rows(config),
+    ]
+
+
+def model_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+    """Basic information."""
+    adapter, settings = config.adapter, config.likelihood
+    models = [model.path or f"{model.family} from scratch" for model in (config.model, config.large)]
+    hardware = f"{config.hardware.accelerator} x {config.hardware.devices}"
+    adam = "Adam" if settings.weight_decay == 0 else "AdamW"
+    tokens = [each.evaluation.max_new_tokens for each in (config, summary)]
+    return [
+        ("Architecture", "Transformer", "by design: causal language models of transformers"),
+        ("Pre-training, small model", models[0], "model.path"),
+        ("Pre-training, large model", models[1], "large.path"),
+        ("Hardware", hardware, "hardware.accelerator, hardware.devices; the paper: NVIDIA Tesla V100 40 GB"),
+        ("Quantization for training", config.model.dtype, "model.dtype; the paper: 8 bit"),
+        ("Fine-tuning strategy", "LoRA", "by design: LoRA on the backbone, an output head for each policy"),
+        ("LoRA r", adapter.rank, "adapter.rank"),
+        ("LoRA alpha", adapter.scaling * adapter.rank, "adapter.scaling x adapter.rank"),
+        ("LoRA dropout", adapter.dropout, "adapter.dropout"),
+        ("Optimizer", adam, "likelihood.weight_decay: without any, AdamW is Adam"),
+        ("Batch size", settings.batch_size, "likelihood.batch_size"),
+        ("Inference tokens for evaluation, helpful assistant", tokens[0], "evaluation.max_new_tokens"),
+        (
+            "Inference tokens for evaluation, Reddit summary",
+            tokens[1],
+            "evaluation.max_new_tokens of config/summary",
+        ),
+    ]
+
+
+def training_rows(config: LikelihoodStudyConfig) -> list[Row]:
+    """RiC, HaM, and SCA."""
+    offline, online = config.likelihood, config.online
+    return [
+        ("Offline fine-tuning steps", offline.steps, "likelihood.steps"),
+        ("Initial learning rate, offline", offline.lr, "likelihood.lr"),
+        ("Initial learning rate, online", online.lr, "online.lr"),
+        ("Learning rate scheduler, offline", offline.schedule, "likelihood.schedule"),
+        ("Learning rate scheduler, online", online.schedule, "online.schedule"),
+        ("Threshold for MORS, quantile of each reward", online.quantile, "online.quantile"),
+        ("Online generation sample size per iteration", online.generated, "online.generated"),
+        ("Online fine-tuning steps per iteration", online.steps, "online.steps"),
+    ]
+
+
+def data_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+    """Datasets and reward models."""
+    rows: list[Row] = []
+    for task, family, own, rewards in (
+        (
+            "Helpful assistant",
+            "",
+            config,
+            {"Harmless": "harmless", "Helpful": "helpful", "Humor": "humorous"},
+        ),
+        (
+            "Reddit summary",
+            " of config/summary",
+            summary,
+            {"Faithful": "faithful", "Hallucination": "hallucination"},
+        ),
+    ):
+        rows += [
+            (f"{task}: prompt", own.data.template, f"data.template{family}"),
+            (f"{task}: dataset", own.data.name, f"data.name{family}"),
+        ]
+        for word, objective in rewards.items():
+            source = f"likelihood.hub_rewards.{objective}{family}"
+            rows.append((f"{task}: {word.lower()} reward", reward_of(own, objective), source))
+    return rows
+
+
+def reward_of(config: LikelihoodStudyConfig, objective: str) -> str:
+    """What scores an objective in training."""
+    if isinstance(config.data, WorldConfig) and config.likelihood.reward in ("auto", "gold"):
+        return "the world's own"
+    return config.likelihood.hub_rewards.get(objective, "trained on the pairs")
+
+
+def more_rows(config: LikelihoodStudyConfig) -> list[Row]:
+    """What section 4 says beside Table 5."""
+    return [
+        ("Section 4: policies K", config.heads.number, "heads.number"),
+        ("Section 4: offline prompts", config.likelihood.rows, "likelihood.rows"),
+        ("Section 4: online iterations", config.online.rounds, "online.rounds"),
+        ("Section 4: prompts added per iteration", config.online.kept, "online.kept"),
+        ("Section 4: evaluation prompts", config.evaluation.prompts, "evaluation.prompts"),
+    ]
+
+
+def text_of(value: Any) -> str:
+    """The value as the paper would print it."""
+    if value is None:
+        return "-"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def printable(frame: pd.DataFrame) -> pd.DataFrame:
+    """With texts of one line each."""
+    texts = frame.select_dtypes(exclude="number").columns
+    return frame.assign(**{name: frame[name].map(one_line) for name in texts})
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table to read: of settings as it is, of responses with arrows before the rewards."""
+    if "arrow" not in " ".join(frame.columns):
+        return markdown_table([name.replace("_", "-") for name in frame.columns], frame.to_numpy().tolist())
+    objectives = [name.removeprefix("mean_") for name in frame.columns if name.startswith("mean_")]
+    space = "gold" if f"gold_{objectives[0]}" in frame else "reward"
+    body = []
+    for row in frame.to_dict("records"):
+        shown = [f"{ARROWS[row[f'arrow_{name}']]} {row[f'{space}_{name}']:.2f}" for name in objectives]
+        said = f"{row['response'] or '(empty)'}" + (f" ({row['mode']})" if "mode" in row else "")
+        body.append([str(row["prompt"]), *shown, said, f"{row['head']}, best for {row['best_for']}"])
+    return markdown_table(["input", *objectives, "output", "whose"], body)
+
+
+if __name__ == "__main__":
+    script(TablesConfig, main, __file__, family="assistant", methods=METHODS)
