@@ -338,3 +338,31 @@ def test_recomputed_layers_give_the_same_gradients(of_the_view):
         gradients.append([p.grad for p in policy.trainable_parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head_rank", RANKS)
+def test_one_head_is_a_policy_itself(head_rank):
+    """What is asked of a policy of one head is answered by that head."""
+    policy = shake(Heads(base(), heads=1, rank=2, head_rank=head_rank, seed=0))
+    with torch.no_grad():
+        for name, parameter in policy.bank.heads.named_parameters():
+            if ".base." not in name:
+                parameter += 0.3
+    ids, mask = tokens()
+    response = torch.arange(ids.shape[1]).expand_as(ids) >= 4
+    with torch.no_grad():
+        assert torch.equal(policy(ids, mask), policy.head(0)(ids, mask))
+        logps = response_logps(policy, ids, mask, response)
+        torch.testing.assert_close(logps, head_logps(policy, ids, mask, response)[0])
+        sampled = [
+            generate(each, ids[:, :4], mask[:, :4], max_new_tokens=5, seed=2, row_keys=torch.arange(4)).tokens
+            for each in (policy, policy.head(0))
+        ]
+        assert torch.equal(*sampled)
+        assert not torch.allclose(policy(ids, mask), base()(input_ids=ids, attention_mask=mask).logits)
+
+
+def test_several_heads_are_not(tmp_path):
+    policy = Heads(base(), heads=2, rank=2, seed=0)
+    with pytest.raises(UserError, match="head"):
+        policy(*tokens())
