@@ -1,0 +1,50 @@
+"""HaM's Figure 3: fronts of HaM, RiC and SCA on harmless and helpful.
+
+    python experiments/ham/figure3.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+Panels: (a) a small model trained offline, (b) a larger one, (c) the small one trained on online. A point is the mean
+reward of one policy on one cluster of the held-out prompts, a method's front the best of its points, and a method
+dominates another where its front dominates every point of the other's. Writes the CSVs of each panel to the folder
+a, b or c of results/ham/figure3/<scale>/ (clusters.csv: the points; dominations.csv: who dominates whom; heads.csv: the
+last look at HaM's heads), and the claims and the picture above.
+
+Clusters multiply points, and a front of extremes over clusters may be wide where policies are all alike. So beside the
+paper's statements stand ours on the policies' means over all prompts (hollow markers; hypervolumes in metrics.csv).
+"""
+
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.study.front_figures import (
+    NONE_DOMINATES,
+    conduct_panels,
+    draw_fronts,
+    judge_panel,
+    publish,
+)
+from lightning_moa.study.panels import methods_of
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("harmless", "helpful")
+METHODS = methods_of(len(OBJECTIVES))
+DOMINATIONS = {
+    "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
+    "b": [("ham", "sca", True), ("ham", "ric", False)],
+    "c": NONE_DOMINATES,
+}
+"""Section 4.1: panel -> (winner, loser, whether it is said to dominate)."""
+HIGHEST = {panel: ["helpful"] for panel in "abc"}
+"""Panel -> objectives in which HaM is said to attain the highest level."""
+
+
+def main(config: LikelihoodStudyConfig, console: Console) -> None:
+    panels = conduct_panels(config, "figure3", OBJECTIVES, console)
+    for panel in panels:
+        panel.write()
+    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless and helpful")
+    publish(panels, claims, picture, console)
+
+
+if __name__ == "__main__":
+    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)

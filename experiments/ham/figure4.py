@@ -1,0 +1,32 @@
+"""HaM's Figure 4: fronts of HaM, RiC and SCA on harmless and humorous.
+
+    python experiments/ham/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+Panels, points and files are those of figure3.py; results lie in results/ham/figure4/<scale>/.
+"""
+
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.study.front_figures import conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.study.panels import methods_of
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("harmless", "humorous")
+METHODS = methods_of(len(OBJECTIVES))
+HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True), ("ric", "sca", False), ("sca", "ric", False)]
+DOMINATIONS = {panel: HAM_DOMINATES for panel in "abc"}
+"""Section 4.2: panel -> (winner, loser, whether it is said to dominate)."""
+
+
+def main(config: LikelihoodStudyConfig, console: Console) -> None:
+    panels = conduct_panels(config, "figure4", OBJECTIVES, console)
+    for panel in panels:
+        panel.write()
+    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, highest={})]
+    picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless and humorous")
+    publish(panels, claims, picture, console)
+
+
+if __name__ == "__main__":
+    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)

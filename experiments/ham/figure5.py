@@ -1,0 +1,35 @@
+"""HaM's Figure 5: fronts of HaM, RiC and SCA on summaries, faithful and free of hallucination.
+
+    python experiments/ham/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+Panels, points and files are those of figure3.py; results lie in results/ham/figure5/<scale>/. Both rewards are higher
+for better summaries: `hallucination` is high where little is invented.
+"""
+
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.study.front_figures import conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.study.panels import methods_of
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("faithful", "hallucination")
+METHODS = methods_of(len(OBJECTIVES))
+RIC_DOMINATED = [("ham", "ric", True), ("sca", "ric", True)]
+DOMINATIONS = {"a": RIC_DOMINATED, "b": RIC_DOMINATED, "c": [("ham", "sca", True)]}
+"""Section 4.3: panel -> (winner, loser, whether it is said to dominate)."""
+HIGHEST = {"a": ["hallucination"], "b": ["hallucination", "faithful"], "c": ["faithful"]}
+"""Panel -> objectives in which HaM is said to attain the highest level."""
+
+
+def main(config: LikelihoodStudyConfig, console: Console) -> None:
+    panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
+    for panel in panels:
+        panel.write()
+    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    picture = draw_fronts(panels, "HaM: fronts over clusters of sources, faithful and free of hallucination")
+    publish(panels, claims, picture, console)
+
+
+if __name__ == "__main__":
+    script(LikelihoodStudyConfig, main, __file__, family="summary", methods=METHODS)

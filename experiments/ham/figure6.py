@@ -1,0 +1,39 @@
+"""HaM's Figure 6: fronts of HaM, RiC and SCA on three objectives, harmless, helpful and humorous.
+
+    python experiments/ham/figure6.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+Panels, points and files are those of figure3.py, with surfaces for fronts and the paper's ten preferences for RiC and
+SCA; results lie in results/ham/figure6/<scale>/.
+"""
+
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.study.front_figures import (
+    NONE_DOMINATES,
+    conduct_panels,
+    draw_fronts,
+    judge_panel,
+    publish,
+)
+from lightning_moa.study.panels import methods_of
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("harmless", "helpful", "humorous")
+METHODS = methods_of(len(OBJECTIVES))
+HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True)]
+DOMINATIONS = {"a": HAM_DOMINATES, "b": NONE_DOMINATES, "c": HAM_DOMINATES}
+"""Section 4.4: panel -> (winner, loser, whether it is said to dominate); in (b) all fronts intersect."""
+
+
+def main(config: LikelihoodStudyConfig, console: Console) -> None:
+    panels = conduct_panels(config, "figure6", OBJECTIVES, console)
+    for panel in panels:
+        panel.write()
+    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, highest={})]
+    picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless, helpful and humorous")
+    publish(panels, claims, picture, console)
+
+
+if __name__ == "__main__":
+    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)

@@ -1,0 +1,104 @@
+"""HaM's Figure 7: the mean rewards of HaM's, RiC's and SCA's front points as radar charts.
+
+    python experiments/ham/figure7.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+
+From the very studies of figure6.py, whose runs are reused. Writes the CSVs of each panel to the folder a, b or c of
+results/ham/figure7/<scale>/ (front_means.csv: the means, and the units that they are compared in), and the claims and
+the picture above.
+
+The paper compares by eye. Here the statistic is the mean over objectives of HaM's mean minus the other's, each
+objective in standard deviations of the reference policy's responses, so that no objective counts for more because its
+reward model's numbers are larger. "Slightly better or comparable" is judged as not worse by more than MARGIN: noise
+cannot show it, since the whole interval has to lie above.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.errors import UserError
+from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.cluster_fronts import front_means
+from lightning_moa.reporting.front_panels import draw_radar, legend_entries
+from lightning_moa.reporting.plots import canvas
+from lightning_moa.reporting.statistics import PerSeed
+from lightning_moa.reporting.styles import styles_of
+from lightning_moa.study.front_figures import Panel, conduct_panels, per_seed, publish
+from lightning_moa.study.panels import methods_of
+from lightning_moa.study.planning import REFERENCE
+from lightning_moa.study.script import script
+
+OBJECTIVES = ("harmless", "helpful", "humorous")
+METHODS = methods_of(len(OBJECTIVES))
+MARGIN = 0.1
+"""Standard deviations that count as comparable."""
+
+
+def main(config: LikelihoodStudyConfig, console: Console) -> None:
+    if config.objectives is not None and len(config.objectives) < 3:
+        raise UserError(f"objectives={config.objectives}: a radar chart needs three or more")
+    panels = conduct_panels(config, "figure7", OBJECTIVES, console)
+    means = [in_units(panel) for panel in panels]
+    for panel, each in zip(panels, means, strict=True):
+        panel.write({"front_means.csv": each})
+    claims = [row for panel, each in zip(panels, means, strict=True) for row in judge_claims(panel, each)]
+    publish(panels, claims, draw(panels, means), console)
+
+
+def in_units(panel: Panel) -> pd.DataFrame:
+    """`front_means`, with the reference policy's standard deviation of each objective as `unit_*`."""
+    means = front_means(panel.points, panel.objectives, panel.space)
+    responses = panel.collected.responses
+    reference = responses[responses["method"] == REFERENCE].groupby("seed")
+    units = reference[[f"{panel.space}_{name}" for name in panel.objectives]].std()
+    units.columns = pd.Index([f"unit_{name}" for name in panel.objectives])
+    return means.join(units, on="seed")
+
+
+def judge_claims(panel: Panel, means: pd.DataFrame) -> list[Row]:
+    """HaM is above RiC, and above SCA or level with it."""
+    what = (
+        "mean over objectives of the front's mean, in standard deviations of the reference policy's responses"
+    )
+    head, where = panel.words, panel.where
+    above, level = (gap(panel, means, other) for other in ("ric", "sca"))
+    return [
+        judge(f"{head}: HaM's mean reward is above RiC's", where, f"{what}, HaM's - RiC's", above, ">", 0),
+        judge(
+            f"{head}: HaM's mean reward is comparable to SCA's or better",
+            where,
+            f"{what}, HaM's - SCA's",
+            level,
+            ">=",
+            -MARGIN,
+        ),
+        judge(f"{head}: HaM's mean reward is above SCA's", "ours", f"{what}, HaM's - SCA's", level, ">", 0),
+    ]
+
+
+def gap(panel: Panel, means: pd.DataFrame, other: str) -> PerSeed:
+    """HaM's means minus another method's, in the objectives' units, averaged over objectives."""
+    columns = [f"{panel.space}_{name}" for name in panel.objectives]
+    ham, theirs = (means[means["method"] == name].set_index("seed") for name in ("ham", other))
+    units = ham[[f"unit_{name}" for name in panel.objectives]].to_numpy()
+    return per_seed(((ham[columns] - theirs[columns]) / units).mean(axis=1))
+
+
+def draw(panels: list[Panel], means: list[pd.DataFrame]) -> Figure:
+    """A radar chart a panel, of means over seeds."""
+    with canvas(4.6 * len(panels), 5.2, "HaM: mean rewards of the front's points") as figure:
+        grid = figure.subplots(1, len(panels), squeeze=False, subplot_kw={"projection": "polar"})[0]
+        for ax, panel, each in zip(grid, panels, means, strict=True):
+            columns = [f"{panel.space}_{name}" for name in panel.objectives]
+            values = each.groupby("method", sort=False)[columns].mean()
+            styles = styles_of(values.index)
+            rows = {str(method): row.to_numpy() for method, row in values.iterrows()}
+            draw_radar(ax, rows, panel.objectives, styles, title=panel.title)
+        handles = legend_entries(styles, "radar")
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5)
+    return figure
+
+
+if __name__ == "__main__":
+    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)
