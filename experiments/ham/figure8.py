@@ -1,0 +1,374 @@
+"""HaM's Figure 8: the fronts of single heads, and joint fronts as the number of heads K grows.
+
+    python experiments/ham/figure8.py [scale=...] [numbers=[...]] [more=[...]] [task=...] [key=value ...]
+
+Panels: (a) each head of a small model, (b) each head of a larger one, (c) all heads of the small one together, for each
+K in `numbers`, and beyond the paper in `more`. A point is the mean reward of one head on one cluster of the held-out
+prompts; heads are named by their place in the first objective, so that they correspond between seeds. The paper does
+not say which task it shows; here it is `task`. With the paper's K, (a) uses Figure 3a's runs and (b) Figure 3b's.
+
+Writes the CSVs of each panel to the folder a, b or c of results/ham/figure8/<scale>/ (clusters.csv: the points;
+growth.csv in c: what comes of K, `any_four` being the mean hypervolume of four of its heads, for more heads are also
+more points), and the claims and the picture above. Hypervolumes are above the worst point of their panel.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from lightning_moa import pareto
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.errors import UserError
+from lightning_moa.evaluation.clusters import cluster_prompts
+from lightning_moa.fields import option
+from lightning_moa.methods.products import Product, ham
+from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
+from lightning_moa.reporting.front_panels import draw_cluster_fronts, legend_entries
+from lightning_moa.reporting.panels import shades
+from lightning_moa.reporting.plots import canvas, save_figure
+from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.statistics import PerSeed, paired
+from lightning_moa.reporting.styles import Style
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.front_figures import OURS, last_looks
+from lightning_moa.study.panels import settings_of
+from lightning_moa.study.planning import REFERENCE
+from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.script import script
+
+TASKS = {"harmless-helpful": ("harmless", "helpful"), "harmless-humorous": ("harmless", "humorous")}
+PAPER = (1, 2, 4, 5, 8)
+MORE = {"tiny": (16, 32, 64)}
+"""Scale -> K beyond the paper's; elsewhere none."""
+METHODS = {f"ham_k{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
+FOUR, EIGHT = 4, 8
+"""Those that the paper compares."""
+DRAWS = 70
+"""Of four heads: as many as eight have."""
+
+
+@dataclass
+class Figure8Config(LikelihoodStudyConfig):
+    """A study, and the numbers of heads."""
+
+    numbers: list[int] = option(list(PAPER), "K: numbers of heads of panel c")
+    more: list[int] | None = option(
+        None, "K beyond those, ours; empty: 16, 32 and 64 at scale=tiny, else none"
+    )
+    task: str = option("harmless-helpful", "which objectives", choices=tuple(TASKS))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A study, and the points of its policies on clusters of prompts."""
+
+    letter: str
+    title: str
+    artefact: Artefact
+    collected: Collected
+    responses: pd.DataFrame
+    """HaM's, with their `cluster`."""
+    points: pd.DataFrame
+    """Of `cluster_points`; as `method` one head each (a, b), or one K each (c)."""
+
+    @property
+    def asked(self) -> tuple[tuple[str, ...], str]:
+        """Objectives and space."""
+        return self.collected.objectives, self.collected.space
+
+    @property
+    def columns(self) -> list[str]:
+        objectives, space = self.asked
+        return [f"{space}_{name}" for name in objectives]
+
+    def volume(self, points: pd.DataFrame) -> float:
+        """Hypervolume above the worst of all points of the panel."""
+        return pareto.hypervolume(points[self.columns], self.points[self.columns].min())
+
+
+def main(config: Figure8Config, console: Console) -> None:
+    numbers = numbers_of(config)
+    heads = [config.heads.number]
+    panels = [
+        head_panel(conduct_panel(config, "a", "(a) each head, small model", heads, console)),
+        head_panel(conduct_panel(config, "b", "(b) each head, large model", heads, console)),
+        conduct_panel(config, "c", "(c) all heads, small model", numbers, console),
+    ]
+    growth = growth_of(panels[2], numbers)
+    for panel in panels:
+        more = {"growth.csv": growth} if panel.letter == "c" else {}
+        tables = panel.artefact.tables(panel.collected)
+        panel.artefact.write(panel.collected, tables, None, {"clusters.csv": panel.points, **more})
+    rows = [row for panel in panels[:2] for row in judge_heads(panel)] + judge_growth(panels[2], growth)
+    claims = claims_frame(rows)
+    folder = panels[0].artefact.folder.parent
+    CLAIMS.write(claims, folder / CLAIMS.file)
+    pictures = [folder / f"figure8.{suffix}" for suffix in ("png", "pdf")]
+    save_figure(draw(panels, growth), *pictures)
+    console.print(summary(growth, panels[2].collected))
+    print_claims(console, claims, pictures)
+
+
+def numbers_of(config: Figure8Config) -> list[int]:
+    """K of panel c, ascending.
+
+    Raises:
+        UserError: fewer than two, or one below 1.
+    """
+    more = MORE.get(config.scale, ()) if config.more is None else config.more
+    numbers = sorted({*config.numbers, *more})
+    if len(numbers) < 2 or numbers[0] < 1:
+        raise UserError(f"numbers={config.numbers}, more={list(more)}: two or more K from 1 are needed")
+    return numbers
+
+
+def label_of(k: int) -> str:
+    return f"K = {k}"
+
+
+def conduct_panel(
+    config: Figure8Config, letter: str, title: str, numbers: Sequence[int], console: Console
+) -> Panel:
+    """HaM with each of these numbers of heads; a `method` of the points is a K."""
+    own = settings_of(config, TASKS[config.task], large=letter == "b")
+    if len(own.objectives or ()) != 2:
+        raise UserError(f"objectives={own.objectives}: the figure shows two")
+    methods: Mapping[str, Product] = {f"ham_k{k}": ham(k) for k in numbers}
+    own.methods = {name: each for name, each in config.methods.items() if name in methods}
+    artefact = Artefact.begin("ham", "figure8", own, part=letter)
+    collected = conduct(own, methods, console)
+    names = {f"ham_k{k}": label_of(k) for k in numbers}
+    clusters = clusters_of(collected, config.clusters)
+    responses = collected.responses[collected.responses["method"].isin(list(methods))]
+    responses = responses.assign(
+        method=responses["method"].map(names), cluster=responses["prompt"].map(clusters)
+    )
+    points = cluster_points(responses, collected.objectives, collected.space)
+    return Panel(letter, title, artefact, collected, responses, points)
+
+
+def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
+    """Prompt -> cluster. The held-out prompts are clustered as they are, and not as often as policies answer them:
+    k-means rounds, so that its clusters might differ between panels of few and of many policies."""
+    asked = collected.responses[collected.responses["method"] == REFERENCE]
+    prompts = asked[asked["seed"] == asked["seed"].min()]["prompt"].tolist()
+    return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
+
+
+def head_panel(panel: Panel) -> Panel:
+    """The same, each head by itself."""
+    means = policy_means(panel.responses, *panel.asked)
+    ranks = means.groupby("seed")[panel.columns[0]].rank(method="first").astype(int)
+    places = {
+        (seed, policy): f"head {rank}"
+        for seed, policy, rank in zip(means["seed"], means["policy"], ranks, strict=True)
+    }
+    mine = [places[key] for key in zip(panel.responses["seed"], panel.responses["policy"], strict=True)]
+    responses = panel.responses.assign(method=mine)
+    return replace(panel, points=cluster_points(responses, *panel.asked))
+
+
+def growth_of(panel: Panel, numbers: Sequence[int]) -> pd.DataFrame:
+    """A row for each K and seed: `k`, `seed`, `hypervolume` and `front`, the number of points on the front, `any_four`
+    (see above; empty for fewer heads), `alive`, the share of heads in which the hypervolume has a gradient at the
+    end (empty where nobody looked), and `trained_parameters`."""
+    costs = panel.collected.costs.set_index(["method", "seed"])["trained_parameters"]
+    rows = []
+    for k in numbers:
+        alive = alive_shares(panel.collected, k)
+        for seed, points in panel.points[panel.points["method"] == label_of(k)].groupby("seed"):
+            row = {"k": k, "seed": seed, "hypervolume": panel.volume(points), "front": points["front"].sum()}
+            shares = {"any_four": any_four(panel, points), "alive": alive.get(int(str(seed)), np.nan)}
+            rows.append({**row, **shares, "trained_parameters": costs[f"ham_k{k}", seed]})
+    return pd.DataFrame(rows)
+
+
+def any_four(panel: Panel, points: pd.DataFrame) -> float:
+    """Mean hypervolume of four of the heads: of all choices, or of DRAWS drawn ones; NaN for fewer heads."""
+    heads = [rows for _, rows in points.groupby("policy", sort=False)]
+    if len(heads) < FOUR:
+        return np.nan
+    choices = list(islice(combinations(range(len(heads)), FOUR), DRAWS + 1))
+    if len(choices) > DRAWS:
+        rng = np.random.default_rng(0)
+        choices = [tuple(rng.choice(len(heads), FOUR, replace=False).tolist()) for _ in range(DRAWS)]
+    return fmean(panel.volume(pd.concat([heads[i] for i in each])) for each in choices)
+
+
+def alive_shares(collected: Collected, k: int) -> PerSeed:
+    """seed -> share of K heads that are alive at the end; a single head is."""
+    mine = {
+        ("ham", seed): path for (method, seed), path in collected.policies.items() if method == f"ham_k{k}"
+    }
+    if k == 1:
+        return {seed: 1.0 for _, seed in mine}
+    looks = last_looks(replace(collected, policies=mine))
+    return {} if looks.empty else per_seed(looks.groupby("seed")["alive"].mean())
+
+
+def per_seed(values: pd.Series) -> PerSeed:
+    """A series whose index are seeds."""
+    return {int(str(seed)): float(value) for seed, value in values.items()}
+
+
+def judge_heads(panel: Panel) -> list[Row]:
+    """What the paper says of single heads, and by how much they are better together."""
+    whole = cluster_points(panel.points.assign(method="all"), *panel.asked)
+    words = panel.title[4:]
+    # Heads that answer alike share their points, which then count for one of them.
+    front = whole[whole["front"]].drop_duplicates(["seed", *panel.columns])
+    used = per_seed(front.groupby("seed")["policy"].nunique())
+    together = {int(str(seed)): panel.volume(rows) for seed, rows in whole.groupby("seed")}
+    single = panel.points.groupby(["seed", "method"])[panel.columns].apply(panel.volume)
+    gap = paired(together, per_seed(single.groupby("seed").max()), relative=True)
+    what = "hypervolume of all heads over that of the best one, less 1"
+    place = f"Figure 8{panel.letter}"
+    return [
+        judge(
+            f"{words}: heads cover different trade-offs",
+            place,
+            "heads with a point of their own on the joint front",
+            used,
+            ">",
+            1,
+        ),
+        judge(f"{words}: heads span more together than the best one", OURS, what, gap, ">", 0),
+    ]
+
+
+def judge_growth(panel: Panel, growth: pd.DataFrame) -> list[Row]:
+    """What the paper says of K, and ours beside it."""
+    volumes = growth.pivot(index="seed", columns="k", values="hypervolume")
+    order = per_seed(volumes.apply(rank_correlation, axis=1))
+    what = f"Spearman correlation of hypervolume and K = {', '.join(map(str, volumes.columns))}"
+    rows = [judge("more heads give better fronts", "section 4.5", what, order, ">", 0)]
+    if {FOUR, EIGHT} <= set(volumes.columns):
+        rows += judge_eight(panel, growth)
+    most = growth[growth["k"] == volumes.columns.max()]
+    alive = dict(zip(most["seed"], most["alive"], strict=True))
+    if most["alive"].notna().all():
+        claim = f"{label_of(int(most['k'].iloc[0]))}: most heads are alive at the end"
+        rows.append(judge(claim, OURS, "share of alive heads", alive, ">", 0.5))
+    return rows
+
+
+def rank_correlation(volumes: pd.Series) -> float:
+    """Spearman's, of hypervolumes and the K that are their index; 0 where all are equal."""
+    return 0.0 if np.ptp(volumes) == 0 else float(spearmanr(volumes.index, volumes).statistic)
+
+
+def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
+    """K = 8 against K = 4."""
+    pair = panel.points[panel.points["method"].isin([label_of(FOUR), label_of(EIGHT)])]
+    found = dominations(pair, *panel.asked)
+    mine = found[found["winner"] == label_of(EIGHT)]
+    epsilon = dict(zip(mine["seed"], mine["epsilon"], strict=True))
+    four, eight = (growth[growth["k"] == k].set_index("seed") for k in (FOUR, EIGHT))
+    base = per_seed(four["hypervolume"])
+    gap = paired(per_seed(eight["hypervolume"]), base)
+    equal = paired(per_seed(eight["any_four"]), base)
+    what = "additive epsilon of K = 8's front over K = 4's"
+    return [
+        judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0),
+        judge("K = 8 spans more than K = 4", OURS, "hypervolume of K = 8's front - K = 4's", gap, ">", 0),
+        judge(
+            "four of K = 8's heads span more than K = 4's, on average",
+            OURS,
+            "mean hypervolume of four of K = 8's heads - that of K = 4's",
+            equal,
+            ">",
+            0,
+        ),
+    ]
+
+
+def draw(panels: Sequence[Panel], growth: pd.DataFrame) -> Figure:
+    """Fronts above; below what comes of K, and what the colours mean."""
+    with canvas(13.2, 8.6, "HaM: fronts of single heads, and as the number of heads grows") as figure:
+        axes = figure.subplots(2, 3)
+        for ax, panel in zip(axes[0], panels, strict=True):
+            draw_plane(ax, panel)
+        objective = panels[0].collected.objectives[0]
+        legend = legend_entries(looks_of(panels[0]), "plane", seeds=growth["seed"].nunique())
+        title = f"(a), (b): heads from the least to the most {objective}"
+        axes[1][0].legend(handles=legend, loc="upper left", ncols=1, fontsize=8.5, title=title)
+        axes[1][0].set_axis_off()
+        draw_growth(axes[1][1], growth)
+        draw_alive(axes[1][2], growth)
+        handles = legend_entries(looks_of(panels[2]), "radar")
+        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=8.5)
+    return figure
+
+
+def looks_of(panel: Panel) -> dict[str, Style]:
+    """A shade for each head, or each K, in order."""
+    names = sorted(panel.points["method"].unique(), key=lambda name: int(name.rpartition(" ")[2]))
+    return shades(names)
+
+
+def draw_plane(ax: Axes, panel: Panel) -> None:
+    objectives, space = panel.asked
+    exact = panel.collected.exact
+    if exact is not None:
+        ax.plot(*exact.front[panel.columns].to_numpy().T, color="black", linewidth=1.3, zorder=1)
+    draw_cluster_fronts(ax, panel.points, objectives, space, looks_of(panel), title=panel.title)
+    if exact is not None:
+        label = rf"exact front on all prompts, $\beta$ = {exact.beta:g}"
+        ax.legend(handles=[Line2D([], [], color="black", linewidth=1.3, label=label)], fontsize=7.5)
+
+
+def draw_growth(ax: Axes, growth: pd.DataFrame) -> None:
+    """Hypervolumes over K."""
+    draw_over_k(ax, growth, "hypervolume", color="#882255", marker="P", label="all heads")
+    draw_over_k(ax, growth, "any_four", color="#777777", marker="o", label="any four of them, on average")
+    ax.set_title("Hypervolume of (c) (higher is better)")
+    ax.legend(fontsize=8.5)
+
+
+def draw_alive(ax: Axes, growth: pd.DataFrame) -> None:
+    draw_over_k(ax, growth, "alive", color="#882255", marker="P", label="alive")
+    ax.set_ylim(-0.04, 1.04)
+    ax.set_title("Share of heads alive at the end of (c)")
+
+
+def draw_over_k(ax: Axes, growth: pd.DataFrame, column: str, **look: Any) -> None:
+    """The mean over seeds as a line, single seeds as dots."""
+    known = growth[growth[column].notna()]
+    ax.plot(known["k"], known[column], ".", color=look["color"], alpha=0.5, zorder=2)
+    mean = known.groupby("k")[column].mean()
+    ax.plot(mean.index, mean, markeredgecolor="white", zorder=3, **look)
+    ax.set_xscale("log", base=2)
+    ticks = sorted(growth["k"].unique())
+    ax.set_xticks(ticks, [str(k) for k in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("number of heads K")
+
+
+def summary(growth: pd.DataFrame, collected: Collected) -> Table:
+    """What comes of K, means over seeds, and how long its training took."""
+    table = Table(title="ham figure8: what comes of K, mean over seeds", title_justify="left")
+    for name in ("K", "hypervolume", "any four heads", "alive", "parameters", "seconds"):
+        table.add_column(name, justify="right")
+    seconds = collected.timings.groupby("method")["seconds"].mean()
+    for k, row in growth.groupby("k").mean().iterrows():
+        shown = ["" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in ("any_four", "alive")]
+        spent = [f"{int(row['trained_parameters']):,}", f"{seconds[f'ham_k{k}']:.0f}"]
+        table.add_row(str(k), f"{row['hypervolume']:.3f}", *shown, *spent)
+    return table
+
+
+if __name__ == "__main__":
+    script(Figure8Config, main, __file__, family="assistant", methods=METHODS)

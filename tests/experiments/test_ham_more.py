@@ -1,0 +1,232 @@
+"""HaM's Figure 8 and Theorem 1 from end to end at their smallest scale."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from lightning_moa import pareto
+from lightning_moa.config import parse
+from lightning_moa.errors import UserError
+from lightning_moa.pareto.estimation import batch_errors, hypervolume_bound, smallest_z
+from lightning_moa.reporting.schema import CLAIMS, POINTS
+from lightning_moa.study.offline_logps import offline_logps
+from lightning_moa.study.panels import methods_of, settings_of
+from lightning_moa.study.planning import plan_study
+from tests.conftest import REPOSITORY
+
+SCRIPTS = REPOSITORY / "experiments" / "ham"
+GOLD = ["gold_harmless", "gold_helpful"]
+TABLES = {"points.csv", "metrics.csv", "timings.csv", "exact_front.csv", "run.yaml"}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"ham_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+FIGURE, THEOREM = load("figure8"), load("theorem1")
+SCHEMAS = {FIGURE: FIGURE.Figure8Config, THEOREM: THEOREM.Theorem1Config}
+
+
+def configure(module, root: Path, *words: str):
+    folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
+    words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *words]
+    return parse(SCHEMAS[module], words, SCRIPTS / "config" / "assistant", module.METHODS)
+
+
+def start(module, root: Path, *words: str) -> tuple[Path, str]:
+    """The folder that a start leaves, and what it showed."""
+    shown = io.StringIO()
+    module.main(configure(module, root, *words), Console(file=shown, width=200))
+    return root / "results" / "ham" / Path(module.__file__).stem / "smoke", shown.getvalue()
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("ham")
+
+
+@pytest.fixture(scope="module")
+def figure(root):
+    return start(FIGURE, root, "numbers=[1,4,8]", "more=[5]", "heads.warm_up=3", "likelihood.lr=0.05")
+
+
+@pytest.fixture(scope="module")
+def theorem(root):
+    return start(THEOREM, root, "batches=[8,64]", "draws=60", "delta=0.1")
+
+
+def claims_of(folder):
+    return CLAIMS.read(folder / "claims.csv").set_index("claim")
+
+
+def points_of(folder, part):
+    return pd.read_csv(folder / part / "clusters.csv")
+
+
+def test_figure8_leaves_every_file(figure):
+    folder, shown = figure
+    assert names(folder) == {"a", "b", "c", "claims.csv", "figure8.png", "figure8.pdf"}
+    for part in "ab":
+        assert names(folder / part) == TABLES | {"clusters.csv"}
+    assert names(folder / "c") == TABLES | {"clusters.csv", "growth.csv"}
+    assert "what comes of K" in shown
+    policies = POINTS.read(folder / "c" / "points.csv").groupby("method")["policy"].nunique()
+    assert policies.to_dict() == {"ham_k1": 1, "ham_k4": 4, "ham_k5": 5, "ham_k8": 8, "sft": 1}
+
+
+def test_five_heads_are_figure_3s(root):
+    """Equal settings are equal runs, whatever a method is called."""
+    config = configure(FIGURE, root)
+    for large in (False, True):
+        own = settings_of(config, ["harmless", "helpful"], large=large)
+        ours = plan_study(own, {"ham_k5": FIGURE.METHODS["ham_k5"]}).seeds[0]
+        theirs = plan_study(own, methods_of(2)).seeds[0]
+        assert ours.evaluations["ham_k5"].key == theirs.evaluations["ham"].key
+
+
+def test_panel_a_is_the_five_heads_of_panel_c_one_by_one(figure):
+    folder, _ = figure
+    single, joint = points_of(folder, "a"), points_of(folder, "c")
+    joint = joint[joint["method"] == "K = 5"]
+    key = ["policy", "cluster"]
+    assert set(single["method"]) == {f"head {place}" for place in range(1, 6)}
+    pd.testing.assert_frame_equal(
+        single.sort_values(key)[[*key, *GOLD, "n"]].reset_index(drop=True),
+        joint.sort_values(key)[[*key, *GOLD, "n"]].reset_index(drop=True),
+    )
+    sums = (
+        single.assign(harmless=single["gold_harmless"] * single["n"])
+        .groupby("method")[["harmless", "n"]]
+        .sum()
+    )
+    assert (sums["harmless"] / sums["n"]).sort_index().is_monotonic_increasing, "by their place in harmless"
+
+
+def test_growth_and_claims_can_be_recomputed(figure):
+    folder, _ = figure
+    points, growth = points_of(folder, "c"), pd.read_csv(folder / "c" / "growth.csv").set_index("k")
+    corner = points[GOLD].min().to_numpy()
+    values = {k: points[points["method"] == f"K = {k}"] for k in (1, 4, 5, 8)}
+    for k, rows in values.items():
+        assert growth["hypervolume"][k] == pytest.approx(pareto.hypervolume(rows[GOLD], corner))
+        assert (
+            growth["front"][k] == pareto.is_non_dominated(rows[GOLD].to_numpy()).sum() == rows["front"].sum()
+        )
+    assert growth["alive"][1] == 1
+    assert growth["alive"].between(0, 1, inclusive="right").all()
+    assert growth["any_four"].isna().tolist() == [True, False, False, False]
+    assert growth["any_four"][4] == pytest.approx(growth["hypervolume"][4])
+    heads = [rows[GOLD] for _, rows in values[8].groupby("policy")]
+    fours = [pareto.hypervolume(pd.concat(each), corner) for each in combinations(heads, 4)]
+    assert growth["any_four"][8] == pytest.approx(np.mean(fours))
+
+    claims = claims_of(folder)["value"]
+    fronts = {k: rows[rows["front"]][GOLD].to_numpy() for k, rows in values.items()}
+    assert claims["K = 8 dominates K = 4"] == pytest.approx(pareto.additive_epsilon(fronts[8], fronts[4]))
+    gap = growth["hypervolume"][8] - growth["hypervolume"][4]
+    assert claims["K = 8 spans more than K = 4"] == pytest.approx(gap)
+    assert claims["K = 8: most heads are alive at the end"] == growth["alive"][8]
+    heads = points_of(folder, "a")
+    own = heads[pareto.is_non_dominated(heads[GOLD].to_numpy())].drop_duplicates(GOLD)
+    assert claims["each head, small model: heads cover different trade-offs"] == own["policy"].nunique()
+    assert len(claims) == 2 * 2 + 3 + 2
+
+
+@pytest.mark.parametrize("words", [["numbers=[4]", "more=[]"], ["numbers=[0,4]"]])
+def test_numbers_that_make_no_figure_are_a_user_error(root, words):
+    with pytest.raises(UserError, match=r"two or more K from 1 are needed"):
+        start(FIGURE, root, *words)
+
+
+def test_three_objectives_are_a_user_error(root):
+    with pytest.raises(UserError, match="the figure shows two"):
+        start(FIGURE, root, "objectives=[harmless,helpful,humorous]")
+
+
+def test_more_heads_come_at_tiny_alone(root):
+    config = configure(FIGURE, root)
+    assert FIGURE.numbers_of(config) == [1, 2, 4, 5, 8]
+    config.scale = "tiny"
+    assert FIGURE.numbers_of(config) == [1, 2, 4, 5, 8, 16, 32, 64]
+
+
+def test_the_theorem_leaves_its_table(theorem):
+    folder, shown = theorem
+    assert names(folder) == TABLES | {"errors.csv", "claims.csv", "theorem1.png", "theorem1.pdf"}
+    errors = pd.read_csv(folder / "errors.csv")
+    assert len(errors) == 2 * 4 * 2
+    assert set(errors["policies"]) == {1, 2, 4, 8}
+    assert set(errors["objectives"]) == {2, 3}
+    assert "ham theorem1" in shown
+
+
+def test_errors_are_those_of_the_heads_on_their_rows(theorem, root):
+    folder, _ = theorem
+    config = settings_of(configure(THEOREM, root), THEOREM.OBJECTIVES)
+    (task,) = plan_study(config, THEOREM.METHODS).seeds[0].policies["ham_k8"]
+    logps, weights = offline_logps(task, root / "runs", 64)
+    rows = pd.read_parquet(root / "runs" / task.needs["rows"].key / "rows.parquet")
+    assert logps.shape == (8, len(rows))
+    assert (logps < 0).all()
+    rewards = rows[[f"reward_{name}" for name in THEOREM.OBJECTIVES]].to_numpy()
+    np.testing.assert_allclose(weights, rewards**config.likelihood.power, rtol=1e-5, atol=1e-7)
+    again, _ = offline_logps(task, root / "runs", 17)
+    np.testing.assert_allclose(again, logps, rtol=1e-4)
+
+    errors = pd.read_csv(folder / "errors.csv").set_index(["batch", "policies", "objectives"])
+    each = batch_errors(logps, weights, smallest_z(logps), 64, 60, np.random.default_rng([0, 64]))
+    assert errors.loc[(64, 8, 3), "mean"] == pytest.approx(each.mean(), rel=1e-4)
+    assert errors.loc[(64, 8, 3), "bound"] == hypervolume_bound(8, 3, 64, 0.1)
+
+
+def test_the_theorems_claims_can_be_recomputed(theorem):
+    folder, _ = theorem
+    claims, errors = claims_of(folder)["value"], pd.read_csv(folder / "errors.csv")
+    assert claims["with probability 0.9 the bound holds"] == errors["within"].min()
+    largest = (errors["quantile"] / errors["bound"]).max()
+    assert claims["the bound is ten times what is needed, or more"] == pytest.approx(largest)
+    means = errors.pivot(index=["policies", "objectives"], columns="batch", values="mean")
+    slopes = np.log(means[64] / means[8]) / np.log(8)
+    assert claims["the error falls with the root of B"] == pytest.approx(slopes.mean() + 0.5)
+    assert len(claims) == 6
+
+
+def test_slopes_are_those_of_a_power_law():
+    grid = [(b, k, j) for b in (8, 32, 128) for k in (1, 2, 8) for j in (2, 3)]
+    rows = pd.DataFrame(grid, columns=["batch", "policies", "objectives"]).astype(float)
+    rows["mean"] = 0.3 * rows["batch"] ** -0.5 * rows["policies"] ** 0.25 * rows["objectives"]
+    found = [THEOREM.growth(rows, column) for column in ("batch", "policies", "objectives")]
+    assert found == pytest.approx([-0.5, 0.25, 1.0])
+
+
+def test_fronts_that_do_not_change_have_no_order():
+    assert FIGURE.rank_correlation(pd.Series([0.5, 0.5], index=[1, 2])) == 0
+    assert FIGURE.rank_correlation(pd.Series([0.5, 0.4, 0.7], index=[1, 2, 64])) == pytest.approx(0.5)
+
+
+def test_heads_that_answer_alike_count_for_one(root):
+    config = configure(FIGURE, root, "likelihood.lr=1e-9", "heads.number=2")
+    console = Console(file=io.StringIO())
+    panel = FIGURE.head_panel(FIGURE.conduct_panel(config, "a", "(a) alike", [2], console))
+    claims = {row["claim"]: row["value"] for row in FIGURE.judge_heads(panel)}
+    assert claims == {
+        "alike: heads cover different trade-offs": 1,
+        "alike: heads span more together than the best one": 0,
+    }
