@@ -17,7 +17,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.evaluation import Decoding, sample_asked
 from lightning_moa.policies import RewardPrompt, load_policy
 from lightning_moa.study.loading import load_base, load_data
-from lightning_moa.study.runs import align, evaluate
+from lightning_moa.study.runs import _taken_up, align, evaluate
 from lightning_moa.study.tasks import record
 from tests.study.likelihood import METHODS, PREFERENCES, changed, conduct, rounds_of, settings
 
@@ -173,3 +173,33 @@ def test_rics_base_must_have_its_words(study, runs, tmp_path):
     )
     with pytest.raises(UserError, match="can't spell '<goal1>'"):
         evaluate(other.spec, inputs, tmp_path, lambda share: None)
+
+
+def test_scalarised_first_on_halves_of_batches(tmp_path):
+    """Directions stand for objectives, and steps stay updates where a batch is gone through in two halves."""
+    methods = {name: METHODS[name] for name in ("ham", "sca")}
+    words = (
+        "likelihood.weigh=scalarise_first",
+        "likelihood.accumulate=2",
+        "heads.directions=4",
+        "online.rounds=1",
+    )
+    config = settings(*words, "model.gradient_checkpointing=true", methods=methods)
+    plan, collected = conduct(config, tmp_path, methods)
+    for stage in rounds_of(plan.seeds[0].policies["ham"][0]):
+        frame = pd.read_csv(tmp_path / stage.key / "heads.csv")
+        columns = ["1 0", "0.666667 0.333333", "0.333333 0.666667", "0 1"]
+        assert sorted(frame.filter(like="loglik_")) == sorted(f"loglik_{name}" for name in columns)
+        assert frame["step"].unique().tolist() == [0, 2] + [3] * ("start" not in stage.needs)
+    costs = collected.costs.set_index("method")["training_steps"]
+    assert costs.to_dict() == {"ham": 3 + 2, "sca": 3 * (3 + 2)}
+
+
+def test_what_is_taken_up_keeps_its_checkpointing(study, runs):
+    task = study[0].seeds[0].policies["ham"][0]
+    inputs = {role: runs / need.key for role, need in task.needs.items()}
+    for wanted in (False, True):
+        spec = {**task.spec, "model": {**task.spec["model"], "gradient_checkpointing": wanted}}
+        base, _ = load_base(inputs["base"], spec["hardware"])
+        modules = _taken_up(spec, inputs, base).model.modules()
+        assert any(getattr(module, "gradient_checkpointing", False) for module in modules) == wanted
