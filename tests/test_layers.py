@@ -42,6 +42,7 @@ LIGHT = [
     "study.ends",
     "config",
     "study.planning",
+    "study.front_figures",
     "study.panels",
     "study.seeds",
     "study.scored_seeds",

@@ -30,7 +30,6 @@ from scipy.stats import spearmanr
 from lightning_moa import pareto
 from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
-from lightning_moa.evaluation.clusters import cluster_prompts
 from lightning_moa.fields import option
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import Row, claims_frame, judge
@@ -44,8 +43,7 @@ from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.front_figures import OURS, last_looks
-from lightning_moa.study.panels import settings_of
-from lightning_moa.study.planning import REFERENCE
+from lightning_moa.study.panels import clusters_of, settings_of
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
 
@@ -158,14 +156,6 @@ def conduct_panel(
     )
     points = cluster_points(responses, collected.objectives, collected.space)
     return Panel(letter, title, artefact, collected, responses, points)
-
-
-def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
-    """Prompt -> cluster. The held-out prompts are clustered as they are, and not as often as policies answer them:
-    k-means rounds, so that its clusters might differ between panels of few and of many policies."""
-    asked = collected.responses[collected.responses["method"] == REFERENCE]
-    prompts = asked[asked["seed"] == asked["seed"].min()]["prompt"].tolist()
-    return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
 
 
 def head_panel(panel: Panel) -> Panel:

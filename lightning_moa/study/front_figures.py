@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC, LikelihoodStudyConfig
-from lightning_moa.evaluation.clusters import cluster_prompts
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
@@ -25,7 +24,7 @@ from lightning_moa.reporting.statistics import PerSeed, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.panels import methods_of, settings_of
+from lightning_moa.study.panels import clusters_of, methods_of, settings_of
 from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
 from lightning_moa.study.tasks import HEADS
 
@@ -115,10 +114,8 @@ def _conduct(
     methods = methods_of(len(objectives))
     artefact = Artefact.begin("ham", name, own, part=letter, home=home)
     collected = conduct(own, methods, console)
-    # All responses' prompts: each weighs as often as it is asked, and methods and seeds have their clusters in common.
-    labels = cluster_prompts(collected.responses["prompt"].tolist(), config.clusters, seed=0)
-    responses = collected.responses.assign(cluster=labels)
-    responses = responses[responses["method"].isin(list(methods))]
+    responses = collected.responses[collected.responses["method"].isin(list(methods))]
+    responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
     asked = (collected.objectives, collected.space)
     points = cluster_points(responses, *asked)
     return Panel(

@@ -7,7 +7,10 @@ from copy import deepcopy
 from typing import TypeVar
 
 from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.evaluation.clusters import cluster_prompts
 from lightning_moa.methods.products import Product, ham, ric, sca, scalarisations
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.seeds import REFERENCE
 
 S = TypeVar("S", bound=LikelihoodStudyConfig)
 
@@ -40,3 +43,11 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     if not online:
         own.online.rounds = 0
     return own
+
+
+def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
+    """Prompt -> cluster. The held-out prompts are clustered as they are, and not as often as policies answer them:
+    k-means rounds, so that its clusters might differ between panels of few and of many policies."""
+    asked = collected.responses[collected.responses["method"] == REFERENCE]
+    prompts = asked[asked["seed"] == asked["seed"].min()]["prompt"].tolist()
+    return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))

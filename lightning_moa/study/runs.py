@@ -172,7 +172,9 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     base_policy, tokenizer = load_base(inputs["base"], spec["hardware"])
     data = load_data(spec)
     settings, view, m = spec["settings"], VIEWS[spec["objective"]], len(data.objectives)
-    policy = build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(spec, inputs, base_policy)
+    policy = (
+        build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(spec, inputs, base_policy)
+    )
     rows = scored_rows(spec, inputs, data, tokenizer) if spec["objective"] in SCORED else None
     source = data if rows is None else rows
     steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", view)))

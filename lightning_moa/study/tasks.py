@@ -36,6 +36,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy
 _NO_EFFECT = (
     "reporting/",
     "cli.py",
+    "evaluation/clusters.py",
     "config/",
     "help.py",
     "methods/products.py",
