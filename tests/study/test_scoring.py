@@ -231,6 +231,9 @@ def test_what_is_cut_off_by_the_map_is_told(plan, runs, tmp_path, monkeypatch):
 
 
 def test_ric_samples_to_goals_and_keeps_the_prompts_as_they_were(plan, runs, tmp_path, monkeypatch):
+    task = plan.seeds[0].policies["ric"][0]
+    for need in (task, task.needs["rows"], plan.seeds[0].policies["ham"][0].needs["rows"]):
+        inputs_of(need, runs)  # here, since training writes rewards into prompts too
     asked = []
     real = RewardPrompt.insert
 
@@ -239,8 +242,18 @@ def test_ric_samples_to_goals_and_keeps_the_prompts_as_they_were(plan, runs, tmp
         return real(self, prompt, rewards)
 
     monkeypatch.setattr(RewardPrompt, "insert", insert)
+    given, sample = [], scoring.generate
+    monkeypatch.setattr(
+        scoring,
+        "generate",
+        lambda policy, ids, *args, **options: given.append(ids) or sample(policy, ids, *args, **options),
+    )
     frame = round_of(plan, runs, "ric", tmp_path, quantile=0.0, kept=1000)[1]
     assert [prompt for prompt, _ in asked] == frame["prompt"].tolist()[60:]
+    tokenizer = load_base(inputs_of(task, runs)["base"], CPU)[1]
+    texts = [text for ids in given for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    for text, (prompt, (first, second)) in zip(texts, asked[: len(texts)], strict=True):
+        assert text.startswith(f"{prompt} <r1> {first:.1f} <r2> {second:.1f}")
     goals = np.array([rewards for _, rewards in asked])
     assert (goals.max(1) == 1).all(), "near the front: all but one at the top"
     assert len(np.unique(goals, axis=0)) == len(goals)
