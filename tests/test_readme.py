@@ -100,8 +100,9 @@ def test_the_aggregation_of_ones_own_in_the_page_on_gapo() -> None:
     np.testing.assert_allclose(weights, [0.5, 2.0])
 
 
-def test_files_that_the_page_on_gapo_names_are_there() -> None:
-    text = (ROOT / "docs" / "gapo.md").read_text()
-    scripts = re.findall(r"`(figure_\w+\.py)`", text)
+@pytest.mark.parametrize("paper", ["gapo", "ham"])
+def test_files_that_the_pages_on_papers_name_are_there(paper: str) -> None:
+    text = (ROOT / "docs" / f"{paper}.md").read_text()
+    scripts = re.findall(r"`(\w+\.py)`", text)
     assert scripts
-    assert all((ROOT / "experiments" / "gapo" / name).is_file() for name in scripts)
+    assert all((ROOT / "experiments" / paper / name).is_file() for name in scripts)
