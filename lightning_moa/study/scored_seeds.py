@@ -62,17 +62,24 @@ class ScoredSeedPlanner(SeedPlanner):
     def _trained(self, name: str, product: Product, rows: Task) -> list[Task]:
         """The policies after the last round."""
         settings = self.with_own(name, asdict(self.config.likelihood))
-        policies = self._stage(name, product, settings, rows, [])
+        policies = self._stage(name, product, settings, rows, [], 0)
         online = asdict(self.config.online)
         for number in range(1, online["rounds"] + 1):
             rows = self._online_rows(name, product, rows, policies, number)
             round_settings = settings | {key: online[key] for key in ("steps", "lr", "schedule")}
-            policies = self._stage(name, product, round_settings, rows, policies)
+            policies = self._stage(name, product, round_settings, rows, policies, number)
         return policies
 
     def _stage(
-        self, name: str, product: Product, settings: dict[str, Any], rows: Task, start: list[Task]
+        self,
+        name: str,
+        product: Product,
+        settings: dict[str, Any],
+        rows: Task,
+        start: list[Task],
+        stage: int,
     ) -> list[Task]:
+        """The policies of the offline phase, 0, or of a round, which take up those of `start`."""
         preferences = self.trained_at(product)
         tasks = []
         for i, at in enumerate(preferences):
@@ -84,6 +91,9 @@ class ScoredSeedPlanner(SeedPlanner):
             if "warm_up" in options:
                 # Its aggregator counts batches. What is taken up has drawn apart already.
                 options["warm_up"] = 0 if start else options["warm_up"] * settings["accumulate"]
+            if options.get("method") == "random":
+                # Directions of its own for every seed and every round.
+                options["seed"] = 1000 * self.seed + stage
             number = self.config.heads.number if product.heads is None else product.heads
             more = {
                 "aggregation_options": {**product.options, **options},

@@ -89,7 +89,18 @@ def test_heads_are_as_many_as_the_product_says_or_else_the_study():
 def test_the_hypervolume_is_computed_as_the_study_says():
     words = ("online.rounds=0", "heads.volume=random", "heads.scalarisations=50")
     task = planned(*words).seeds[0].policies["ham"][0]
-    assert task.spec["aggregation_options"] == {"method": "random", "directions": 50, "warm_up": 1}
+    expected = {"method": "random", "directions": 50, "warm_up": 1}
+    assert task.spec["aggregation_options"] == {**expected, "seed": 0}
+    plan = planned("online.rounds=1", "heads.volume=random", "seeds=[0,1]")
+    stages = [
+        each
+        for seed in plan.seeds.values()
+        for (last,) in [seed.policies["ham"]]
+        for each in (last, last.needs["start"])
+    ]
+    assert len({each.spec["aggregation_options"]["seed"] for each in stages}) == 4, (
+        "directions of its own for each"
+    )
 
 
 def test_what_determines_the_rows_is_in_their_key_and_nothing_else():
