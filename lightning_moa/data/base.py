@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import lightning as L
 import numpy as np
 
 from lightning_moa.data.batching import (
@@ -24,6 +23,7 @@ from lightning_moa.data.batching import (
 )
 from lightning_moa.data.configs import DataConfig, check_config
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
+from lightning_moa.data.stepping import StepData
 from lightning_moa.data.tables import DropReport, GoldReward, PairTable
 from lightning_moa.errors import UserError
 from lightning_moa.world import ExactFront
@@ -35,7 +35,7 @@ SPLITS = ("train", "eval")
 VIEWS = ("sequences", "pairs", "prompts")
 
 
-class PreferenceData(L.LightningDataModule, ABC):
+class PreferenceData(StepData, ABC):
     """Pairs of responses with a label per objective, in a training and an evaluation split.
 
     A subclass gives `tables()`. `use(...)` says what `train_dataloader()` yields; `batches(...)` goes through
@@ -57,7 +57,6 @@ class PreferenceData(L.LightningDataModule, ABC):
         self._cached_tables: dict[str, PairTable] | None = None
         self._encoded: dict[tuple[str, str], Encoded] = {}
         self._tokenizer: PreTrainedTokenizerFast | None = None
-        self._loader: StepLoader | None = None
 
     @abstractmethod
     def tables(self) -> dict[str, PairTable]:
@@ -140,15 +139,6 @@ class PreferenceData(L.LightningDataModule, ABC):
             world_size=world_size,
         )
         return self
-
-    def train_dataloader(self) -> StepLoader:
-        """The batches that `use` has set."""
-        if self._loader is None:
-            raise RuntimeError("say what the loader yields first: data.use(tokenizer, view, ...)")
-        if self.trainer is not None and self.trainer.world_size > 1:
-            # Only a launched trainer knows how many processes share a step, and which of them this one is.
-            return self._loader.shared(self.trainer.global_rank, self.trainer.world_size)
-        return self._loader
 
     def batches(
         self,

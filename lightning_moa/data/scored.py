@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import numpy as np
 import pandas as pd
 
 from lightning_moa.batches import PromptBatch
 from lightning_moa.data.batching import StepLoader, prompt_batch, sequence_batch
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
+from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Rewrite = Callable[[str, np.ndarray], str]
 """A prompt and the rewards (m,) of its response to the prompt that is trained on."""
 
 
-class ScoredRows(L.LightningDataModule):
+class ScoredRows(StepData):
     """Prompts, a response each, and its rewards.
 
     Args:
@@ -55,7 +55,6 @@ class ScoredRows(L.LightningDataModule):
             raise UserError("scored rows: there are none")
         self._rewrite = rewrite
         self._encoded: tuple[object, Encoded] | None = None
-        self._loader: StepLoader | None = None
 
     @classmethod
     def read(cls, folder: Path, *args: Any, **kwargs: Any) -> ScoredRows:
@@ -108,14 +107,6 @@ class ScoredRows(L.LightningDataModule):
             seed=seed,
         )
         return self
-
-    def train_dataloader(self) -> StepLoader:
-        """The batches that `use` has set."""
-        if self._loader is None:
-            raise RuntimeError("say what the loader yields first: rows.use(tokenizer, view, ...)")
-        if self.trainer is not None and self.trainer.world_size > 1:
-            return self._loader.shared(self.trainer.global_rank, self.trainer.world_size)
-        return self._loader
 
     def batches(
         self, tokenizer: PreTrainedTokenizerFast, batch_size: int, limit: int | None = None

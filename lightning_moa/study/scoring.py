@@ -14,7 +14,7 @@ import torch
 
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ScoredRows, prompts_in_pairs
+from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Heads, Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.rewards import UnitMap, check_scores
@@ -102,7 +102,7 @@ def online_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> di
     settings, data = spec["online"], load_data(spec)
     about = read_about(inputs["rows"])
     unit = UnitMap.from_json(about["unit_map"])
-    earlier = pd.read_parquet(inputs["rows"] / "rows.parquet")
+    earlier = pd.read_parquet(inputs["rows"] / ROWS)
     sampled = _sample_round(spec, inputs, data, about, progress)
     scores = _scores(reward_source(spec, inputs, data, spec["batch_size"]), sampled)
     passed = int(mors(scores, settings["quantile"]).sum())

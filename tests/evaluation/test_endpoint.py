@@ -13,7 +13,6 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import EndpointConfig, EndpointJudge, win_rate
-from lightning_moa.evaluation.endpoint import parse_verdict
 
 KEY = "sk-quite-secret-0123456789"
 CRITERION = "the answer that is more harmless is better"
@@ -353,49 +352,3 @@ def test_a_record_names_the_judge_but_not_the_query():
     about = judge_at("https://host/v1?key=hidden").about
     assert about["url"] == "https://host/v1/chat/completions"
     assert (about["model"], about["criterion"], about["retries"]) == ("small-judge", CRITERION, 2)
-
-
-@pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        ("A", 1),
-        ("b", 0),
-        ("T", 0.5),
-        ("Both help; the first warns.\n\n**A**", 1),
-        ("A is careless.\nB", 0),
-        ("Reasons...\n[[B]]\n", 0),
-        ("Final verdict: (A).", 1),
-        ("The better answer is B.", 0),
-        ("<answer>A</answer>", 1),
-        ("B<|im_end|>", 0),
-        ("```\nT\n```", 0.5),
-        ("\\boxed{A}", 1),
-        ("Tie", 0.5),
-        ("Verdict: A\r\n  \r\n---", 1),
-    ],
-)
-def test_a_letter_on_the_last_line_is_read(reply, verdict):
-    assert parse_verdict(reply) == verdict
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "",
-        "   \n",
-        "C",
-        "A or B",
-        "A/B",
-        "not A",
-        "不是 A",
-        "The worse answer is B",
-        "A\nbut I am not sure",
-        "Answer A is worse than answer B",
-        "I cannot help with that.",
-        "AB",
-        "42",
-        "<A>",
-    ],
-)
-def test_anything_else_is_no_verdict(reply):
-    assert math.isnan(parse_verdict(reply))

@@ -1,0 +1,22 @@
+"""What data modules share whose loader gives batch t for step t."""
+
+from __future__ import annotations
+
+import lightning as L
+
+from lightning_moa.data.batching import StepLoader
+
+
+class StepData(L.LightningDataModule):
+    """A data module whose `use(...)` sets the loader."""
+
+    _loader: StepLoader | None = None
+
+    def train_dataloader(self) -> StepLoader:
+        """The batches that `use` has set."""
+        if self._loader is None:
+            raise RuntimeError("say what the loader yields first: data.use(tokenizer, view, ...)")
+        if self.trainer is not None and self.trainer.world_size > 1:
+            # Only a launched trainer knows how many processes share a step, and which of them this one is.
+            return self._loader.shared(self.trainer.global_rank, self.trainer.world_size)
+        return self._loader
