@@ -82,9 +82,8 @@ def test_panaceas_paper_scale_is_the_papers_table_2():
     assert config.adapter.scaling == 512 / 8
     assert config.data.max_length == 512
     assert config.data.name == "pku_saferlhf"
-    assert config.model.dtype == "bfloat16"
     assert config.model.gradient_checkpointing is True
-    assert config.hardware.precision == "bf16-true"
+    assert config.hardware.precision == "bf16"
     assert config.hardware.tf32 is True
     assert config.hardware.devices == 8
     assert config.evaluation.grid_step == 0.1

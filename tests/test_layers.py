@@ -26,9 +26,10 @@ ROOMS = {
     "methods": {"pareto", "aggregation", "policies", "objectives", "rewards", "data"},
     "evaluation": {"pareto", "policies", "rewards"},
     "reporting": {"pareto"},
-    # The light settings of a data set are part of a study's.
-    "config": {"data"},
-    "help": {"config", "data"},
+    "strategies": set(),
+    # The light settings of a data set are part of a study's; the names of strategies too.
+    "config": {"data", "strategies"},
+    "help": {"config", "data", "strategies"},
 }
 ALL_ROOMS = {*ROOMS, "study"}
 # What runs and answers may use everything below it.
@@ -52,6 +53,7 @@ LIGHT = [
     "world",
     "cli",
     "methods.products",
+    "strategies.choices",
 ]
 LIGHT += [
     f"reporting.{path.stem}"

@@ -211,7 +211,7 @@ def model_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) ->
         ("Pre-training, small model", models[0], "model.path"),
         ("Pre-training, large model", models[1], "large.path"),
         ("Hardware", hardware, "hardware.accelerator, hardware.devices; the paper: NVIDIA Tesla V100 40 GB"),
-        ("Quantization for training", config.model.dtype, "model.dtype; the paper: 8 bit"),
+        ("Quantization for training", config.hardware.precision, "hardware.precision; the paper: 8 bit"),
         ("Fine-tuning strategy", "LoRA", "by design: LoRA on the backbone, an output head for each policy"),
         ("LoRA r", adapter.rank, "adapter.rank"),
         ("LoRA alpha", adapter.scaling * adapter.rank, "adapter.scaling x adapter.rank"),

@@ -108,8 +108,8 @@ def shared_rows(config: StudyConfig) -> list[Row]:
     adapter, precision = config.adapter, config.hardware.precision
     return [
         ("seed", config.seeds[0] if len(config.seeds) == 1 else config.seeds, "seeds"),
-        ("fp16", "16" in config.model.dtype and config.model.dtype != "bfloat16", "model.dtype"),
-        ("bf16", precision.startswith("bf16") and config.model.dtype == "bfloat16", "hardware.precision"),
+        ("fp16", False, "hardware.precision has no fp16"),
+        ("bf16", precision == "bf16", "hardware.precision"),
         ("tf32", config.hardware.tf32, "hardware.tf32"),
         ("lora_dim", adapter.rank, "adapter.rank"),
         ("lora_scaling", adapter.scaling * adapter.rank, "adapter.scaling x adapter.rank"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.fields import option
+from lightning_moa.strategies.choices import OPTIMISERS, PRECISIONS, STRATEGIES
 
 SYNTHETIC = "synthetic"
 
@@ -24,7 +25,6 @@ class ModelConfig:
     layers: int = option(2, "number of layers, from scratch", at_least=1)
     heads: int = option(4, "attention heads, from scratch", at_least=1)
     intermediate_size: int = option(128, "width of the feed-forward layers, from scratch", at_least=1)
-    dtype: str = option("float32", "the weights' type", choices=("float32", "bfloat16", "float16"))
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass")
 
 
@@ -304,11 +304,19 @@ class HardwareConfig:
     """What the runs train on."""
 
     accelerator: str = option("cpu", "cpu or gpu", choices=("cpu", "gpu"))
-    devices: int = option(1, "devices that one run trains on", at_least=1)
-    precision: str = option(
-        "32-true", "Lightning's precision", choices=("32-true", "bf16-true", "bf16-mixed")
+    devices: int = option(1, "devices of a machine that one run trains on", at_least=1)
+    nodes: int = option(1, "machines that one run trains on", at_least=1)
+    strategy: str | None = option(
+        None, "how they share the work; empty: single on one device, ddp on several", choices=STRATEGIES
     )
+    precision: str = option(
+        "fp32", "the base model's weights; what is trained stays in fp32", choices=PRECISIONS
+    )
+    optimiser: str = option("adamw", "AdamW with its state in 32 or in 8 bits", choices=OPTIMISERS)
     tf32: bool = option(False, "let the GPU multiply float32 matrices in TF32")
+    checkpoint_every: int = option(
+        0, "updates between two checkpoints of a policy in training; 0: only when told to stop", at_least=0
+    )
 
 
 @dataclass
@@ -337,10 +345,10 @@ class StudyConfig:
         "hidden states",
         choices=("last_layer", "all", "activations"),
     )
-    probe_passes: str = option(
-        "shared",
+    probe_passes: str | None = option(
+        None,
         "forward passes that those gradients are taken of: one shared by all objectives, or a fresh one for each (the "
-        "same update at a higher cost, for ZeRO-3)",
+        "same update at a higher cost); empty: shared, but fresh under ZeRO-3, which goes back through a pass but once",
         choices=("shared", "fresh"),
     )
     evaluation: EvaluationConfig = option(EvaluationConfig, "the measurements")

@@ -12,8 +12,9 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
+from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.collect import Collected, collect
-from lightning_moa.study.execute import execute, is_main_process
+from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 
 

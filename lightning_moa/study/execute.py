@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from lightning_moa.errors import UserError
+from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
 from lightning_moa.study.progress import Display
 from lightning_moa.study.tasks import Task
@@ -268,14 +269,6 @@ def perform(order: _Order) -> None:
     else:
         shutil.rmtree(folder)
     _wait_for_all()
-
-
-def is_main_process() -> bool:
-    """False in the further processes of a run on several devices: they train along and publish nothing.
-
-    Lightning starts them as this same script, with their rank in the environment; so do torchrun and SLURM.
-    """
-    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 def _wait_for_all() -> None:

@@ -19,6 +19,8 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, RewardPrompt, build_model, load_model
 from lightning_moa.rewards import Rewards, RewardSet, RuleRewards, TrainedRewards
+from lightning_moa.strategies.launching import local_rank
+from lightning_moa.strategies.quantisation import base_dtype, quantization_config
 
 Spec = dict[str, Any]
 
@@ -40,11 +42,11 @@ def _load_data(text: str) -> PreferenceData:
 
 def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedTokenizerFast]:
     """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer."""
-    from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
+    from lightning_moa.data.tokenizer import train_bpe
 
     model, m = spec["model"], len(data.objectives)
     if model["path"] is not None:
-        return _pretrained(model, spec["hardware"]), load_tokenizer(model["path"], model["revision"])
+        return pretrained(model, spec["hardware"])
     own = getattr(data, "world_tokenizer", None)
     tokenizer = own() if own else train_bpe(data.fit_texts(), spec["tokenizer"]["vocab_size"])
     if own and "ric" in spec:
@@ -72,9 +74,8 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
 
     model = json.loads((folder / "base.json").read_text())["model"]
     if model["path"] is not None:
-        return _pretrained(model, hardware), load_tokenizer(model["path"], model["revision"])
-    policy = Policy(load_model(folder / "model", dtype=model["dtype"], device=device_of(hardware)))
-    return policy.requires_grad_(False), load_tokenizer(folder / "model", None)
+        return pretrained(model, hardware)
+    return _frozen(folder / "model", None, hardware), load_tokenizer(folder / "model", None)
 
 
 def reward_prompt(
@@ -149,7 +150,9 @@ def reward_source(spec: Spec, inputs: Mapping[str, Path], data: PreferenceData, 
         folder = inputs.get("rewards")
         return learned_rewards(
             None if folder is None else folder / "model",
-            HubChoice(settings["hub_rewards"], settings["hub_paths"], spec["model"]["dtype"]),
+            HubChoice(
+                settings["hub_rewards"], settings["hub_paths"], base_dtype(spec["hardware"]["precision"])
+            ),
             data.objectives,
             batch_size,
             device_of(spec["hardware"]),
@@ -165,12 +168,28 @@ def reward_source(spec: Spec, inputs: Mapping[str, Path], data: PreferenceData, 
 
 def device_of(hardware: dict[str, Any]) -> torch.device:
     """Where a task computes that is not trained by Lightning."""
-    return torch.device("cuda" if hardware["accelerator"] == "gpu" else "cpu")
+    if hardware["accelerator"] == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank())
 
 
-def _pretrained(model: dict[str, Any], hardware: dict[str, Any]) -> Policy:
+def pretrained(model: dict[str, Any], hardware: dict[str, Any]) -> tuple[Policy, PreTrainedTokenizerFast]:
+    """A pretrained model of the hub or of a local folder, frozen, and its tokenizer."""
+    from lightning_moa.data.tokenizer import load_tokenizer
+
+    path, revision = model["path"], model["revision"]
+    return _frozen(path, revision, hardware), load_tokenizer(path, revision)
+
+
+def _frozen(path: str | Path, revision: str | None, hardware: dict[str, Any]) -> Policy:
+    """A base model in the run's precision, on the run's device."""
+    precision = hardware["precision"]
     network = load_model(
-        model["path"], revision=model["revision"], dtype=model["dtype"], device=device_of(hardware)
+        path,
+        revision=revision,
+        dtype=base_dtype(precision),
+        device=device_of(hardware),
+        quantization_config=quantization_config(precision),
     )
     return Policy(network).requires_grad_(False)
 

@@ -25,6 +25,7 @@ from lightning_moa.evaluation import (
 )
 from lightning_moa.policies import Policy, RewardPrompt
 from lightning_moa.rewards import Rewards, RuleRewards
+from lightning_moa.strategies.quantisation import base_dtype
 from lightning_moa.study.loading import HubChoice, device_of, learned_rewards, load_base, load_data, moved
 
 Spec = dict[str, Any]
@@ -51,7 +52,10 @@ class Measure:
             np.load(inputs["reference"] / "eval.npy", allow_pickle=False) if "reference" in inputs else None
         )
         self.sources: dict[str, Rewards] = {}
-        hub, folder = HubChoice(**spec["hub"], dtype=spec["model"]["dtype"]), inputs.get("rewards")
+        hub, folder = (
+            HubChoice(**spec["hub"], dtype=base_dtype(self.hardware["precision"])),
+            inputs.get("rewards"),
+        )
         if folder is not None or hub.models:
             self.sources["reward"] = learned_rewards(
                 None if folder is None else folder / "model",

@@ -1,0 +1,1 @@
+"""How a run of any size fits the machines it is given: strategies, precisions, checkpoints, plans."""

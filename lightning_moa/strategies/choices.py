@@ -1,0 +1,82 @@
+"""The named strategies and precisions, and which of them go together. Light: nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_moa.errors import UserError
+
+STRATEGIES = ("single", "ddp", "deepspeed_2", "deepspeed_3", "deepspeed_3_offload")
+"""One process; replicas that average gradients; ZeRO-2 (optimiser states and gradients are shared out); ZeRO-3 (weights
+too); ZeRO-3 with weights and optimiser states in the machine's own memory."""
+PRECISIONS = ("fp32", "bf16", "int8", "nf4")
+"""Of the base model's weights. What is trained stays in float32 (under DeepSpeed with bf16: its master copy does)."""
+OPTIMISERS = ("adamw", "adamw_8bit")
+
+QUANTISED = ("int8", "nf4")
+PARTITIONED = ("deepspeed_3", "deepspeed_3_offload")
+"""Strategies under which a process holds but its share of every weight."""
+
+
+def strategy_of(hardware: Mapping[str, Any]) -> str:
+    """The strategy's name, where the settings leave it empty too."""
+    chosen = hardware["strategy"]
+    if chosen is not None:
+        return str(chosen)
+    return "single" if processes_of(hardware) == 1 else "ddp"
+
+
+def processes_of(hardware: Mapping[str, Any]) -> int:
+    """Processes that train one policy: one for each device."""
+    return int(hardware["devices"]) * int(hardware["nodes"])
+
+
+def check_hardware(hardware: Mapping[str, Any]) -> list[str]:
+    """Refuse settings that are known to go wrong; return a line for each that is known to be pointless.
+
+    Args:
+        hardware: accelerator, devices, nodes, strategy, precision, optimiser, as in a study's configuration.
+
+    Raises:
+        UserError: says what does not go together, and why.
+    """
+    strategy, processes = strategy_of(hardware), processes_of(hardware)
+    precision, accelerator = hardware["precision"], hardware["accelerator"]
+    if strategy == "single" and processes > 1:
+        raise UserError(
+            f"hardware.strategy=single: it has one process, not {processes}; allowed are {', '.join(STRATEGIES[1:])}"
+        )
+    if strategy in PARTITIONED and precision in QUANTISED:
+        raise UserError(
+            f"hardware.strategy={strategy} with hardware.precision={precision}: bitsandbytes' weights come out wrong "
+            "where ZeRO-3 shares them out (bitsandbytes issue 1451); allowed are bf16 and fp32, or ddp, since a "
+            "quantised base fits on each GPU"
+        )
+    if strategy == "deepspeed_3_offload" and accelerator == "cpu":
+        raise UserError(
+            "hardware.strategy=deepspeed_3_offload with hardware.accelerator=cpu: there is nothing to offload from; "
+            "deepspeed_3 is the same there"
+        )
+    if strategy == "deepspeed_3_offload" and hardware["optimiser"] == "adamw_8bit":
+        raise UserError(
+            "hardware.strategy=deepspeed_3_offload with hardware.optimiser=adamw_8bit: its 8-bit states live on the "
+            "GPU, which is what offloading takes them off; allowed is adamw"
+        )
+    return _pointless(strategy, processes, hardware)
+
+
+def _pointless(strategy: str, processes: int, hardware: Mapping[str, Any]) -> list[str]:
+    found = []
+    if strategy == "deepspeed_2":
+        found.append(
+            "hardware.strategy=deepspeed_2 saves almost nothing here: the frozen base stays whole on each device, and "
+            "an adapter's optimiser states are small; ddp is simpler, deepspeed_3 shares out the base"
+        )
+    if strategy != "single" and strategy != "deepspeed_3_offload" and processes == 1:
+        found.append(f"hardware.strategy={strategy} on one device shares nothing out; single does the same")
+    if strategy.startswith("deepspeed") and hardware["optimiser"] == "adamw_8bit":
+        found.append(
+            f"hardware.optimiser=adamw_8bit with hardware.strategy={strategy}: the states are shared out already"
+        )
+    return found

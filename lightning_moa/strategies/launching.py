@@ -1,0 +1,41 @@
+"""Which process of a run this one is, from what its launcher has put into the environment. Light: no torch.
+
+A run on several devices is started once and starts the others itself (Lightning's way), or all at once by torchrun or
+SLURM's srun.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def is_main_process() -> bool:
+    """False in the further processes of a run on several devices: they train along and publish nothing."""
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"]) == 0
+    if under_srun():
+        return int(os.environ["SLURM_PROCID"]) == 0
+    # Lightning starts its processes as this same script, with these two alone.
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def local_rank() -> int:
+    """Place of this process among those of its machine: the index of its GPU."""
+    if under_srun() and "LOCAL_RANK" not in os.environ:
+        return int(os.environ["SLURM_LOCALID"])
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def started_processes() -> int:
+    """Processes that torchrun or srun has started for this run; 1 where Lightning is to start the others."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return int(os.environ["SLURM_NTASKS"]) if under_srun() else 1
+
+
+def under_srun() -> bool:
+    """Whether srun has started this process as a task of a job (and not a user a shell in one)."""
+    name = os.environ.get("SLURM_JOB_NAME", "")
+    return (
+        "SLURM_PROCID" in os.environ and "SLURM_NTASKS" in os.environ and name not in ("bash", "interactive")
+    )
