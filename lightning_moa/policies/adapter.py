@@ -22,6 +22,7 @@ from lightning_moa.policies.layers import (
     inject,
     resolve_targets,
 )
+from lightning_moa.policies.quantised import is_quantised
 from lightning_moa.policies.steering import Steering, check_preference
 
 if TYPE_CHECKING:
@@ -156,11 +157,14 @@ class AdapterPolicy(Policy, ABC):
         Raises:
             UserError: as for `fixed`, or a base in 8 or 4 bits.
         """
+        if is_quantised(self.model):
+            raise UserError(
+                "merge: the base is quantised, and a weight rounded again would not be this policy (a 4-bit one that "
+                "has been evaluated on a CPU merges wrong altogether); load the policy onto the base unquantised"
+            )
         with torch.no_grad(), self.fixed(preference):
             model = copy.deepcopy(self.model)
             for name, layer in adapted_layers(model).items():
-                if not layer.base.weight.is_floating_point():
-                    raise UserError(f"merge: {name} is quantised; load the base unquantised to merge into it")
                 merged = layer.base.weight.float() + layer.delta()
                 # A new parameter, since an output head may share its weight with the token embedding.
                 layer.base.weight = nn.Parameter(merged.to(layer.base.weight.dtype))

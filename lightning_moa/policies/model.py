@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
+from lightning_moa.policies.quantised import is_quantised, steady
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -109,11 +110,12 @@ def load_model(
         revision: the hub's revision; None is its main branch.
         dtype: float32, bfloat16 or float16.
         device: where to put it; None leaves that to transformers.
-        quantization_config: transformers' own, for 8-bit or 4-bit weights.
+        quantization_config: transformers' own, for 8-bit or 4-bit weights (all linear layers but the output head). Such
+            layers compute alike in training and in evaluation mode; see `lightning_moa.policies.quantised`.
 
     Raises:
         UserError: there is no such folder, the hub cannot be reached or has no such model, or it holds no
-            safetensors weights, or it needs code of its own.
+            safetensors weights, or weights that are quantised already, or it needs code of its own.
     """
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -126,21 +128,49 @@ def load_model(
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(name, **where)
+        _check_floating(name, config)
         for attribute in _DROPOUTS:
             if hasattr(config, attribute):
                 setattr(config, attribute, 0.0)
-        extra = {} if quantization_config is None else {"quantization_config": quantization_config}
+        extra = {} if quantization_config is None else _quantised_on(device, quantization_config)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name, config=config, dtype=kind, use_safetensors=True, **where, **extra
         )
+    except UserError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"model {name}: cannot be loaded: {reason}") from error
+    if quantization_config is not None:
+        steady(model)
+        return model
     return model if device is None else model.to(device)  # type: ignore[arg-type]
 
 
+def _check_floating(name: str, config: PretrainedConfig) -> None:
+    found = getattr(config, "quantization_config", None)
+    if found is not None:
+        method = found.get("quant_method") if isinstance(found, dict) else type(found).__name__
+        raise UserError(
+            f"model {name}: its weights are quantised already ({method or 'by no known method'}); allowed are weights "
+            "in floating point, which are quantised here as they are loaded"
+        )
+
+
+def _quantised_on(device: str | torch.device | None, quantization_config: Any) -> dict[str, Any]:
+    """Weights are quantised where they are to stay: what quantisation adds to them doesn't follow a later `.to`."""
+    extra = {"quantization_config": quantization_config}
+    return extra if device is None else extra | {"device_map": {"": torch.device(device)}}
+
+
 def save_model(model: PreTrainedModel, folder: str | Path) -> None:
-    """Write a whole model as transformers loads it (config and safetensors), each file renamed into place."""
+    """Write a whole model as transformers loads it (config and safetensors), each file renamed into place.
+
+    Raises:
+        UserError: its weights are quantised, so that what is written could not be loaded at another precision.
+    """
+    if is_quantised(model):
+        raise UserError("save_model: this model is quantised; load it in floating point to save it")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".model.{os.getpid()}.tmp"
