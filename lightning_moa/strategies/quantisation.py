@@ -23,7 +23,13 @@ def base_dtype(precision: str) -> str:
 
 
 def quantization_config(precision: str) -> Any:
-    """transformers' `BitsAndBytesConfig` for int8 and nf4; None for the others."""
+    """transformers' `BitsAndBytesConfig` for int8 and nf4; None for the others.
+
+    bitsandbytes quantises activations to 8 bits, too, where int8 runs on a GPU, by way of float16, and leaves columns
+    with values above 6 in float16: which those are hangs on the whole batch, so that a row's logits can differ a little
+    from those that it has alone. On a CPU, weights alone are in 8 bits.
+    """
+    base_dtype(precision)
     if precision not in QUANTISED:
         return None
     import torch
@@ -44,7 +50,14 @@ def adamw(
     betas: tuple[float, float],
     weight_decay: float,
 ) -> Optimizer:
-    """AdamW over the parameters: torch's, or bitsandbytes' with states in 8 bits."""
+    """AdamW over the parameters: torch's, or bitsandbytes' with its two states in 8 bits (and a float32 scale for 256).
+
+    bitsandbytes keeps the states of tensors with fewer than 4096 entries in 32 bits: of singular values, biases, and
+    the factors of narrow layers.
+
+    Raises:
+        UserError: an unknown kind.
+    """
     if kind not in OPTIMISERS:
         raise UserError(f"optimiser={kind}: allowed are {', '.join(OPTIMISERS)}")
     if kind == "adamw":

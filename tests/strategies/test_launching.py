@@ -1,0 +1,76 @@
+"""Which process of a run this one is, under each way of starting it."""
+
+from __future__ import annotations
+
+import pytest
+
+from lightning_moa.strategies.launching import is_main_process, local_rank, started_processes, under_srun
+
+NAMES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NTASKS",
+    "SLURM_JOB_NAME",
+)
+SRUN = {"SLURM_JOB_NAME": "panacea", "SLURM_NTASKS": "8"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "main", "local", "started"),
+    [
+        pytest.param({}, True, 0, 1, id="alone"),
+        pytest.param({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True, 0, 1, id="Lightning's first"),
+        pytest.param({"LOCAL_RANK": "1"}, False, 1, 1, id="Lightning's second"),
+        pytest.param({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False, 0, 1, id="Lightning's second machine"),
+        pytest.param({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4"}, True, 0, 4, id="torchrun's first"),
+        pytest.param({"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}, False, 1, 4, id="torchrun's last"),
+        pytest.param(
+            {"RANK": "2", "LOCAL_RANK": "0", "WORLD_SIZE": "4"},
+            False,
+            0,
+            4,
+            id="torchrun's first on its second machine",
+        ),
+        pytest.param(SRUN | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, True, 0, 8, id="srun's first"),
+        pytest.param(SRUN | {"SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, False, 1, 8, id="srun's sixth"),
+        pytest.param(
+            {"SLURM_JOB_NAME": "panacea", "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_NTASKS": "2"}
+            | {"RANK": "4", "LOCAL_RANK": "0", "WORLD_SIZE": "8"},
+            False,
+            0,
+            8,
+            id="torchrun under srun",
+        ),
+        pytest.param(
+            {"SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "4"},
+            True,
+            0,
+            1,
+            id="a shell in a job",
+        ),
+        pytest.param(
+            {"SLURM_JOB_NAME": "panacea", "SLURM_NTASKS": "4"}, True, 0, 1, id="sbatch without srun"
+        ),
+    ],
+)
+def test_which_process_this_is(environment, main, local, started, monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (is_main_process(), local_rank(), started_processes()) == (main, local, started)
+
+
+def test_an_interactive_jobs_shell_is_no_task_of_srun(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**SRUN, "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert under_srun()
+    for shell in ("bash", "interactive"):
+        monkeypatch.setenv("SLURM_JOB_NAME", shell)
+        assert not under_srun()
