@@ -48,7 +48,7 @@ def folders(tmp_path_factory):
     return made
 
 
-def train(policy, steps=4, lr=3e-3):
+def train(policy, steps=3, lr=3e-3):
     """The loss of each step."""
     optimiser = torch.optim.AdamW(policy.trainable_parameters(), lr=lr)
     losses = []
@@ -84,12 +84,12 @@ def test_trains_samples_saves_and_loads(precision, family, kind, folders, tmp_pa
 
     ids, mask = tokens()
     for view in views(policy):
-        sampled = [
-            generate(view, ids, mask, max_new_tokens=4, preference=preferences(4, 2), seed=3)
-            for _ in range(2)
-        ]
-        assert torch.equal(sampled[0].tokens, sampled[1].tokens)
-        assert sampled[0].mask.any(1).all()
+        sampled = generate(view, ids, mask, max_new_tokens=3, preference=preferences(4, 2), temperature=0)
+        with torch.no_grad():
+            likely = view(ids, mask, preferences(4, 2), last=1)[:, 0]
+        # The cache's passes are shaped otherwise, so that the likeliest of two near ties may be the other one.
+        chosen = likely.gather(1, sampled.tokens[:, :1])[:, 0]
+        assert (likely.amax(1) - chosen < 0.03 * likely.abs().amax()).all()
     assert digest(policy.model) == base
 
     save_policy(policy, tmp_path)
