@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightning_moa import config as schemas
-from lightning_moa.config import DPOStudyConfig, parse
+from lightning_moa.config import DPOStudyConfig, HardwareConfig, parse
+from lightning_moa.strategies.choices import check_hardware, processes_of
 from lightning_moa.study.planning import plan_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,6 +66,22 @@ def test_every_script_plans_all_its_scales(path, tmp_path):
         assert set(plan.seeds) == set(config.seeds)
         keys = [task.key for task in plan.targets()]
         assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem in ("gpu", "paper")], ids=name_of)
+def test_a_file_for_gpus_says_all_of_its_hardware_and_pins_what_it_loads(path):
+    written = yaml.safe_load(path.read_text())
+    assert set(written["hardware"]) == {item.name for item in fields(HardwareConfig)}
+    assert written["workers"] == 1, "one run at a time has the GPUs"
+    assert written["hardware"]["precision"] == ("int8" if "ham" in path.parts else "bf16")
+    config = parse(families()[path.parent], scale_of(path), path.parent)
+    assert check_hardware(asdict(config.hardware)) == [], "nothing pointless either"
+    sections = [getattr(config, name) for name in ("dpo", "ppo", "likelihood") if hasattr(config, name)]
+    for section in sections:
+        assert section.batch_size % (section.accumulate * processes_of(asdict(config.hardware))) == 0
+    assert re.fullmatch("[0-9a-f]{40}", written["data"]["revision"])
+    for model in [written[key] for key in ("model", "large") if key in written]:
+        assert re.fullmatch("[0-9a-f]{40}|refs/pr/[0-9]+", model["revision"])
 
 
 def test_panaceas_paper_scale_is_the_papers_table_2():

@@ -1,0 +1,308 @@
+"""Every shipped configuration, its models at their published widths: one step's shapes of every policy it trains.
+
+Traced: the model (two of its blocks), its adapters or heads, the objective's losses on a batch of the configuration's
+size on one device, and the backward pass into all that is trained. Not traced, for they need values: sampling (its
+responses are made up here), the reward models, the aggregator, the optimiser, 8-bit kernels (such a base is bfloat16
+here, the type that it computes in).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lightning_moa import config as schemas
+from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
+from lightning_moa.config import LikelihoodStudyConfig, StudyConfig, parse
+from lightning_moa.policies import AdapterPolicy, Heads, Policy, Responses, build_model
+from lightning_moa.policies.layers import resolve_targets
+from lightning_moa.strategies.architectures import PUBLISHED, meta_model, published_config
+from lightning_moa.strategies.choices import processes_of
+from lightning_moa.study import building
+from lightning_moa.study.panels import settings_of
+from lightning_moa.study.planning import plan_study
+from tests.shapes import Shapes
+from tests.test_configs_shipped import CALL, EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of
+
+LEAVES = {
+    ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+    ("layers.", "mistral"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+    ("self_attn", "opt"): {"k_proj", "v_proj", "q_proj", "out_proj"},
+}
+"""(adapter.targets, family) to the linear layers of a block that are adapted."""
+PRETRAINED = [path for path in FILES if path.stem in ("gpu", "paper")]
+BLOCKS = 2
+"""Blocks of a published model that a step is traced through: they are all alike. Widths, heads, vocabulary, rows and
+lengths are the configuration's."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One kind of policy of a file: what sets its step's shapes apart from the others'."""
+
+    policy: str
+    objective: str
+    weigh: str | None
+    heads: int | None
+    model: str
+
+
+def script_of(path: Path) -> ModuleType:
+    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(path.stem, path))
+    spec.loader.exec_module(module)
+    return module
+
+
+def studies(path: Path, given: Path) -> Iterator[tuple[StudyConfig, Any]]:
+    """What each script of a file's family makes of it, for each model that it has, and the script's methods."""
+    for place in SCRIPTS:
+        ((schema, family),) = CALL.findall(place.read_text())
+        if place.parent / "config" / family != path.parent:
+            continue
+        module = script_of(place)
+        config = parse(
+            getattr(module, schema, None) or getattr(schemas, schema),
+            scale_of(path),
+            path.parent,
+            module.METHODS,
+        )
+        if hasattr(config, "ppo") and config.ppo.ptx:
+            config.ppo.ptx_path = str(given)
+        if not isinstance(config, LikelihoodStudyConfig):
+            yield config, module.METHODS
+        elif hasattr(module, "OBJECTIVES"):
+            for large in (False, True):
+                yield settings_of(config, module.OBJECTIVES, large=large), module.METHODS
+
+
+def specs(path: Path, given: Path) -> dict[Traced, dict[str, Any]]:
+    """One training task's spec of each kind that the file's figures train."""
+    found = {}
+    for config, methods in studies(path, given):
+        plan = plan_study(deepcopy(config), methods)
+        for task in [task for tasks in plan.seeds[config.seeds[0]].policies.values() for task in tasks]:
+            spec = task.spec
+            heads = spec["heads"]["number"] if spec["policy"] == "heads" else None
+            kind = Traced(
+                spec["policy"], spec["objective"], spec["settings"].get("weigh"), heads, str(spec["model"])
+            )
+            found.setdefault(kind, spec)
+    return found
+
+
+def base_of(spec: dict[str, Any]) -> Policy:
+    """The spec's reference policy, without values."""
+    model = spec["model"]
+    if model["path"] is not None:
+        config = published_config(model["path"])
+        config.num_hidden_layers = BLOCKS
+        return Policy(meta_model(config, spec["hardware"]["precision"]))
+    with torch.device("meta"):
+        network = build_model(
+            model["family"],
+            vocab_size=spec["tokenizer"]["vocab_size"],
+            hidden_size=model["hidden_size"],
+            layers=model["layers"],
+            heads=model["heads"],
+            intermediate_size=model["intermediate_size"],
+            max_positions=spec["data"]["max_length"],
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+        )
+    return Policy(network)
+
+
+def rows_of(spec: dict[str, Any]) -> int:
+    """Rows of a micro-batch on one device."""
+    settings = spec["settings"]
+    rows, rest = divmod(settings["batch_size"], settings["accumulate"] * processes_of(spec["hardware"]))
+    assert not rest, "every device gets as many rows as the others"
+    return rows
+
+
+def lengths_of(spec: dict[str, Any]) -> tuple[int, int]:
+    """The most tokens that a prompt and its response may have."""
+    response = spec["settings"].get("max_new_tokens", spec["data"]["max_response_length"])
+    assert response < spec["data"]["max_length"], "a prompt needs room"
+    return spec["data"]["max_length"] - response, response
+
+
+def sequences(rows: int, lengths: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """Token tensors of `rows` rows whose last one is shorter, padded on the right."""
+    prompt, response = lengths
+    mask = torch.zeros(rows, prompt + response, dtype=torch.bool)
+    mask[:, prompt:] = True
+    attention = torch.ones_like(mask)
+    if response > 1:
+        attention[-1, -1] = mask[-1, -1] = False
+    ids = torch.arange(mask.numel()).reshape(mask.shape) % 50 + 3
+    return {"input_ids": ids, "attention_mask": attention, "response_mask": mask}
+
+
+def batch_of(spec: dict[str, Any]) -> PairBatch | SequenceBatch | PromptBatch:
+    rows, lengths, m = rows_of(spec), lengths_of(spec), len(spec["objectives"])
+    view = building.VIEWS[spec["objective"]]
+    if view == "pairs":
+        labels = (torch.arange(rows * m) % 2).reshape(rows, m).float()
+        return PairBatch(
+            **sequences(2 * rows, lengths),
+            labels=labels,
+            index=torch.arange(rows),
+            ref_logps=torch.zeros(2 * rows),
+        )
+    if view == "sequences":
+        return SequenceBatch(**sequences(rows, lengths), rewards=torch.full((rows, m), 0.5))
+    ids = torch.full((rows, lengths[0]), 5)
+    return PromptBatch(ids, torch.ones_like(ids, dtype=torch.bool), ["a prompt"] * rows, torch.arange(rows))
+
+
+def preference_of(spec: dict[str, Any]) -> torch.Tensor:
+    """(m,), or (g, m) where the configuration draws several for a batch."""
+    m, groups = len(spec["objectives"]), spec["settings"].get("preferences_per_batch", 1)
+    even = torch.full((m,), 1 / m)
+    return even if groups == 1 or spec["at"] is not None else even.expand(groups, m).clone()
+
+
+class NoRewards:
+    """Stands for the reward models: only their objectives count here."""
+
+    def __init__(self, objectives: list[str]) -> None:
+        self.objectives = tuple(objectives)
+
+    def scores(self, prompts: list[str], responses: list[str]) -> np.ndarray:
+        return np.zeros((len(responses), len(self.objectives)))
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs values or files: sampled responses, reward models, PTX's rows, and the offline rows' z."""
+
+    def sampled(
+        policy: Any, batch: PromptBatch, preference: Any, sampling: Any, *rest: Any, **more: Any
+    ) -> Responses:
+        mask = torch.ones(len(batch.input_ids), sampling.max_new_tokens, dtype=torch.bool)
+        return Responses(mask.long() * 7, mask)
+
+    def ptx(made: building.Ingredients) -> Any:
+        return lambda step, device: SequenceBatch(**sequences(rows_of(made.spec), lengths_of(made.spec)))
+
+    monkeypatch.setattr("lightning_moa.objectives.ppo.sample_responses", sampled)
+    monkeypatch.setattr(building, "given_responses", ptx)
+    monkeypatch.setattr(building, "reward_source", lambda spec, *rest: NoRewards(spec["objectives"]))
+    monkeypatch.setattr(building, "read_about", lambda folder: {"z": 100.0})
+    monkeypatch.setattr("lightning_moa.objectives.ppo.any_of", lambda flag, device: flag)
+    # Preferences stay real: which of a batch's rows share one is read from their values.
+    monkeypatch.setattr(AdapterPolicy, "_device", torch.device("cpu"))
+    known = torch.is_autocast_enabled
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind="cpu": kind != "meta" and known(kind))
+
+
+def objective_of(spec: dict[str, Any], policy: AdapterPolicy) -> Any:
+    """The real objective, built as a run builds it."""
+    tokenizer = SimpleNamespace(batch_decode=lambda tokens, **options: [""] * len(tokens))
+    data = SimpleNamespace(objectives=tuple(spec["objectives"]))
+    made = building.Ingredients(spec, {"rows": Path()}, data, tokenizer, policy, 100)  # type: ignore[arg-type]
+    return building.OBJECTIVES[spec["objective"]](made).to("meta")
+
+
+def check_rollout(part: Rollout, spec: dict[str, Any], width: int) -> None:
+    (prompt, time), rows, m = lengths_of(spec), rows_of(spec), len(spec["objectives"])
+    k = 1 if spec["settings"]["weigh"].endswith("_reward") else m
+    shapes = {name: tuple(getattr(part, name).shape) for name in ("logps", "ref_logps", "mask")}
+    assert set(shapes.values()) == {(rows, time)}
+    assert part.input_ids.shape == (rows, prompt + time)
+    assert part.hidden.shape == (rows, time, width)
+    assert part.scores.shape == (rows, m)
+    for name in ("values", "advantages", "returns"):
+        assert getattr(part, name).shape == (rows, time, k), name
+
+
+def losses_shape(spec: dict[str, Any], preference: torch.Tensor) -> tuple[int, ...]:
+    m, settings = len(spec["objectives"]), spec["settings"]
+    if spec["objective"] == "in_context":
+        return (1,)
+    if spec["policy"] == "heads":
+        each = m if settings["weigh"] == "per_objective" else len(building.directions_of(spec, m))
+        return (spec["heads"]["number"], each)
+    own = m if settings.get("weigh", "surrogates") == "surrogates" else 1
+    return (*preference.shape[:-1], own)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None, tmp_path: Path) -> None:
+    given = tmp_path / "given.jsonl"
+    given.touch()
+    kinds = specs(path, given)
+    assert kinds
+    for kind, spec in kinds.items():
+        base = base_of(spec)
+        m, width = len(spec["objectives"]), base.model.config.hidden_size
+        with Shapes():
+            policy = building.build_policy(spec, base, m)
+            policy.train()
+            objective = objective_of(spec, policy)
+            preference = preference_of(spec)
+            part = next(iter(objective.parts(policy, batch_of(spec), preference, 0)))
+            if isinstance(part, Rollout):
+                check_rollout(part, spec, width)
+            losses = objective.losses(policy, part, preference)
+            assert tuple(losses.shape) == losses_shape(spec, preference), kind
+            total = losses.sum()
+            for more in (objective.shared_loss(policy, part, preference), objective.own_loss(part)):
+                total = total if more is None else total + more
+            total.backward()
+        trained = dict(policy.named_parameters()) | dict(objective.named_parameters())
+        trained = {name: value for name, value in trained.items() if value.requires_grad}
+        assert trained
+        for name, parameter in trained.items():
+            assert parameter.dtype == torch.float32, f"{kind}: {name} is trained in float32 over any base"
+            assert parameter.grad is not None, f"{kind}: no gradient reaches {name}"
+            assert parameter.grad.shape == parameter.shape
+        assert isinstance(policy, Heads) == (spec["policy"] == "heads")
+
+
+@pytest.mark.parametrize("path", PRETRAINED, ids=name_of)
+def test_adapters_are_where_the_file_says(path: Path) -> None:
+    """Its targets are layers of each of its models, the ones that its comment or the paper's file names."""
+    written = yaml.safe_load(path.read_text())
+    targets = written["adapter"]["targets"]
+    said = (path.parent / "paper.yaml").read_text()
+    for model in [written[key] for key in ("model", "large") if key in written]:
+        config = published_config(model["path"])
+        network = meta_model(config)
+        names = resolve_targets(network, targets)
+        leaves = LEAVES[targets, config.model_type]
+        assert {name.rpartition(".")[2] for name in names} == leaves
+        assert len(names) == config.num_hidden_layers * len(leaves), "each in every block"
+    named = re.search(r"#.*?((?:\w+, )+\w+(?: and \w+)?)_proj", said)
+    assert named is not None
+    assert set(re.split(r", | and ", named[1])) == {leaf.removesuffix("_proj") for leaf in leaves}
+
+
+@pytest.mark.parametrize("path", PRETRAINED, ids=name_of)
+def test_every_model_that_a_file_names_has_a_known_shape(path: Path) -> None:
+    """So that a plan and this test can be made without the hub."""
+    written = yaml.safe_load(path.read_text())
+    models = [written[key]["path"] for key in ("model", "large") if key in written]
+    rewards = [
+        model
+        for key in ("ppo", "likelihood")
+        for model in written.get(key, {}).get("hub_rewards", {}).values()
+    ]
+    assert {*models, *rewards} <= set(PUBLISHED)
+
+
+def test_all_files_are_among_those_that_are_traced() -> None:
+    assert len(FILES) == len(list(EXPERIMENTS.rglob("*.yaml")))
