@@ -7,3 +7,20 @@ class UserError(ValueError):
     The message is one line that says what is wrong, where, and what is allowed. Commands print it
     without a traceback and exit with code 2; in a library call it is an ordinary `ValueError`.
     """
+
+
+class Stopped(Exception):
+    """A training was told to stop by a signal, and has left a checkpoint to go on from.
+
+    Args:
+        message: one line, how far it has come.
+        signum: the signal.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message, signum)
+        self.message = message
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return self.message

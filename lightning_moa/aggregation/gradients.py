@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_moa.errors import UserError
+from lightning_moa.processes import full_size, summed, together, world_size
 
 
 def gradients(losses: Tensor, tensors: Sequence[Tensor], *, keep: bool = True) -> list[Tensor]:
@@ -35,16 +36,16 @@ def gradients(losses: Tensor, tensors: Sequence[Tensor], *, keep: bool = True) -
         found = torch.autograd.grad(loss, list(tensors), retain_graph=keep, allow_unused=True)
         for row, tensor, gradient in zip(rows, tensors, found, strict=True):
             reached |= gradient is not None
-            row.append(torch.zeros_like(tensor).flatten() if gradient is None else gradient.flatten())
+            row.append(tensor.new_zeros(full_size(tensor)) if gradient is None else gradient.flatten())
     if not reached:
         raise UserError(
             "the losses do not hang on the probed tensors: is their policy the one that is trained?"
         )
     stacked = [torch.stack(row) for row in rows]
     for each, tensor in zip(stacked, tensors, strict=True):
-        if _together() and tensor.is_leaf:
+        if together() and tensor.is_leaf:
             torch.distributed.all_reduce(each)
-            each /= torch.distributed.get_world_size()
+            each /= world_size()
     return stacked
 
 
@@ -61,10 +62,8 @@ def gramian(stacked: Sequence[Tensor], tensors: Sequence[Tensor]) -> np.ndarray:
         product = wide @ wide.T
         seen = parts[tensor.is_leaf]
         parts[tensor.is_leaf] = product if not len(seen) else seen + product.to(seen.device)
-    own = parts[False]
-    if len(own) and _together():
-        torch.distributed.all_reduce(own)
-        own /= torch.distributed.get_world_size() ** 2
+    if len(parts[False]) and together():
+        parts[False] = summed(parts[False]) / world_size() ** 2
     return np.sum([part.cpu().numpy() for part in parts.values() if len(part)], axis=0)
 
 
@@ -122,7 +121,3 @@ class GradientAggregator(ABC):
         norms = np.sqrt(np.diag(gramian))
         self._logs = {f"weight_{i}": float(weight) for i, weight in enumerate(weights)}
         self._logs |= {f"gradient_norm_{i}": float(norm) for i, norm in enumerate(norms)}
-
-
-def _together() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

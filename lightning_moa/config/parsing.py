@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,7 @@ from lightning_moa.config.options import SYNTHETIC, OptimiserConfig, StudyConfig
 from lightning_moa.data.configs import CONFIGS, WorldConfig, check_config
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
+from lightning_moa.strategies.choices import check_hardware
 
 T = TypeVar("T", bound=StudyConfig)
 
@@ -154,6 +155,7 @@ def _check_study(config: StudyConfig) -> None:
         len(config.objectives) < 2 or len(set(config.objectives)) != len(config.objectives)
     ):
         raise UserError(f"objectives={config.objectives}: two or more distinct names are needed")
+    check_hardware(asdict(config.hardware))
     for item in fields(config):
         value = getattr(config, item.name)
         if isinstance(value, OptimiserConfig) and value.batch_size % value.accumulate:

@@ -12,6 +12,11 @@ class StepData(L.LightningDataModule):
 
     _loader: StepLoader | None = None
 
+    def start_at(self, step: int) -> None:
+        """Let the next pass begin at this batch, for a run that goes on after a stop."""
+        assert self._loader is not None
+        self._loader.load_state_dict({"next_step": step})
+
     def train_dataloader(self) -> StepLoader:
         """The batches that `use` has set."""
         if self._loader is None:

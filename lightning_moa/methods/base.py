@@ -10,6 +10,8 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
@@ -19,6 +21,7 @@ from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.pareto import check_preference
 from lightning_moa.policies import Policy, Probe
+from lightning_moa.processes import average_gradients
 
 
 class Alignment(L.LightningModule, ABC):
@@ -70,7 +73,11 @@ class Alignment(L.LightningModule, ABC):
         # Gradient-based aggregation looks at several gradients before an update, and PPO makes several updates.
         self.automatic_optimization = False
         self.policy = policy
-        self.objective = objective
+        # Out of the sight of whatever wraps this module, which shares out, replicates or compresses what it sees: the
+        # policy. What an objective trains of its own (a critic) is small; every process has all of it and steps it.
+        object.__setattr__(self, "objective", objective)
+        self.own_optimiser: Optimizer | None = None
+        self.own_schedule: LRScheduler | None = None
         self.aggregator = aggregator
         self.make_optimiser = optimiser
         self.m = m
@@ -85,6 +92,13 @@ class Alignment(L.LightningModule, ABC):
         if watch is not None and fresh_passes:
             raise UserError("watch with probe_passes=fresh: the update's forward pass can't be watched then")
         self._held: list[tuple[Tensor, list[Any]]] = []
+
+    objective: Objective
+
+    def _apply(self, function: Any, recurse: bool = True) -> Alignment:
+        """Moves to another device or type take the objective along."""
+        self.objective._apply(function, recurse)
+        return super()._apply(function, recurse)
 
     @abstractmethod
     def preference(self, step: int) -> Tensor:
@@ -134,8 +148,7 @@ class Alignment(L.LightningModule, ABC):
             total = total + self.orthogonality * self.policy.orthogonality()
         own = self.objective.own_loss(part)
         if own is not None:
-            # In one backward pass with the policy's loss, whose parameters it shares none with: processes that train
-            # together exchange all gradients once.
+            # In one backward pass with the policy's loss, whose parameters it shares none with.
             total = total + own
         self.manual_backward(total / self.accumulate)
         return losses.detach()
@@ -160,25 +173,33 @@ class Alignment(L.LightningModule, ABC):
         return gramian([torch.cat(each) for each in zip(*rows, strict=True)], tensors)
 
     def _update(self) -> None:
-        optimisers, schedules = self.optimizers(), self.lr_schedulers()
+        optimiser: Any = self.optimizers()
+        schedule: Any = self.lr_schedulers()
         before = [] if self.watch is None else self.watch.before_step()
-        pairs = zip(_listed(optimisers), _listed(schedules), strict=True)
-        for optimiser, schedule in pairs:
-            if self.grad_clip:
-                self.clip_gradients(optimiser, gradient_clip_val=self.grad_clip)
-            optimiser.step()
-            optimiser.zero_grad()
-            schedule.step()
+        if self.grad_clip:
+            # DeepSpeed clips by itself, at the same value, when it steps.
+            self.clip_gradients(optimiser, gradient_clip_val=self.grad_clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        schedule.step()
+        self._update_own()
         if self.watch is not None:
             self.watch.after_step(before)
 
+    def _update_own(self) -> None:
+        """Step what the objective trains of its own."""
+        if self.own_optimiser is None or self.own_schedule is None:
+            return
+        parameters = list(self.objective.parameters())
+        average_gradients(parameters)
+        if self.grad_clip:
+            torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip)
+        self.own_optimiser.step()
+        self.own_optimiser.zero_grad()
+        self.own_schedule.step()
+
     def configure_optimizers(self) -> Any:
-        made = [self.make_optimiser(self.policy.trainable_parameters())]
         if self.objective.own_optimiser is not None:
-            made.append(self.objective.own_optimiser(self.objective.parameters()))
-        return [optimiser for optimiser, _ in made], [schedule for _, schedule in made]
-
-
-def _listed(one_or_many: Any) -> list[Any]:
-    """Lightning hands out one optimiser as it is and several as a list."""
-    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+            self.own_optimiser, self.own_schedule = self.objective.own_optimiser(self.objective.parameters())
+        optimiser, schedule = self.make_optimiser(self.policy.trainable_parameters())
+        return [optimiser], [schedule]

@@ -65,7 +65,8 @@ class HeadWatch(Callback):
         self._updates = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._look(0, pl_module.device)
+        if not self.rows:
+            self._look(0, pl_module.device)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -80,6 +81,12 @@ class HeadWatch(Callback):
         if trainer.is_global_zero:
             pd.DataFrame(self.rows).to_csv(self.path, index=False, lineterminator="\n")
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "updates": self._updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self._updates = list(state_dict["rows"]), int(state_dict["updates"])
+
     @torch.no_grad()
     def _look(self, step: int, device: torch.device) -> None:
         training = self.policy.training
@@ -90,7 +97,7 @@ class HeadWatch(Callback):
         divergence = self._divergence(device)
         self.policy.train(training)
         for k in range(self.policy.heads):
-            own = {f"loglik_{name}": logliks[k, j] for j, name in enumerate(self.names)}
+            own = {f"loglik_{name}": float(logliks[k, j]) for j, name in enumerate(self.names)}
             self.rows.append(
                 {"step": step, "head": k, "alive": bool((gradient[k] > 0).any()), "kl": divergence[k], **own}
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -59,7 +60,7 @@ class GradientWatch:
             for i, name in enumerate(self.objectives):
                 row: dict[str, object] = {"step": self._updates, "probe": kind, "objective": name}
                 row["weight"] = float(weights[i])
-                row |= {f"dot_{other}": found[i, j] for j, other in enumerate(self.objectives)}
+                row |= {f"dot_{other}": float(found[i, j]) for j, other in enumerate(self.objectives)}
                 self._seen.append(row)
 
     def before_step(self) -> list[Tensor]:
@@ -81,6 +82,14 @@ class GradientWatch:
                 self.rows.append({**row, "gain": float(gain), "moved": length**0.5})
         self._seen, self._gradients = [], []
         self._updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that is taken up again needs: the rows and the updates so far."""
+        return {"rows": [dict(row) for row in self.rows], "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.rows, self._updates = list(state["rows"]), int(state["updates"])
 
     def write(self, path: Path) -> None:
         """A CSV: step, probe, objective, weight (that multiplied its loss), dot_<objective> (inner products of the

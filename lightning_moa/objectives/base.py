@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy
+from lightning_moa.processes import joint_mean, rows_of_joint_batch, together, world_size
 
 OptimiserFactory = Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]
 """The trained parameters to an optimiser and its schedule, which is stepped once an update."""
@@ -60,20 +61,31 @@ def per_example(preference: Tensor | None, batch_size: int) -> Tensor | None:
     """The preference of each row of a batch.
 
     Args:
-        preference: (m,), which is returned as it is; or (g, m), one for each of g equal, contiguous shares.
-        batch_size: number of rows; a multiple of g.
+        preference: (m,), which is returned as it is; or (g, m), one for each of g equal, contiguous shares of the
+            batch, which is all processes' rows.
+        batch_size: number of rows of this process; with those of the others a multiple of g.
 
     Returns:
         (m,), or (batch, m).
     """
     if preference is None or preference.ndim == 1:
         return preference
-    groups = preference.shape[0]
-    if batch_size % groups:
+    return preference[share_of_row(preference, batch_size)]
+
+
+def share_of_row(preference: Tensor, batch_size: int) -> Tensor:
+    """(batch,) index of the share of the joint batch that each of this process's rows belongs to.
+
+    Args:
+        preference: (g, m), one for each of g equal, contiguous shares of all processes' rows.
+        batch_size: rows of this process.
+    """
+    groups, joint = len(preference), batch_size * world_size()
+    if joint % groups:
         raise UserError(
-            f"{groups} preferences for a batch of {batch_size} rows: the rows must divide evenly among them"
+            f"{groups} preferences for a batch of {joint} rows: the rows must divide evenly among them"
         )
-    return preference.repeat_interleave(batch_size // groups, dim=0)
+    return rows_of_joint_batch(batch_size, preference.device) // (joint // groups)
 
 
 def better_sign(labels: Tensor) -> Tensor:
@@ -85,19 +97,22 @@ def better_sign(labels: Tensor) -> Tensor:
 
 
 def labelled_mean(values: Tensor, labelled: Tensor, preference: Tensor | None) -> Tensor:
-    """Mean of the labelled rows of each objective, for each preference.
+    """Mean of the labelled rows of each objective, for each preference, over all processes' rows.
 
     Args:
         values: (batch, m); entries that are not labelled are ignored, whatever they hold.
         labelled: (batch, m) bool.
-        preference: (m,) or None for one mean over the batch, (g, m) for one over each of g shares.
+        preference: (m,) or None for one mean over the batch, (g, m) for one over each of g shares of the joint batch.
 
     Returns:
         (m,) or (g, m). An objective without a labelled row is 0 and passes no gradient.
     """
     kept = torch.where(labelled, values, torch.zeros_like(values))
-    groups = 1 if preference is None or preference.ndim == 1 else preference.shape[0]
-    total = kept.reshape(groups, -1, kept.shape[-1]).sum(1)
-    count = labelled.reshape(groups, -1, kept.shape[-1]).sum(1)
-    mean = total / count.clamp(min=1)
-    return mean[0] if preference is None or preference.ndim == 1 else mean
+    if preference is None or preference.ndim == 1:
+        return joint_mean(kept.sum(0), labelled.sum(0))
+    if not together():
+        groups = (len(preference), -1, kept.shape[-1])
+        return joint_mean(kept.reshape(groups).sum(1), labelled.reshape(groups).sum(1))
+    share = share_of_row(preference, len(kept))
+    empty = kept.new_zeros(len(preference), kept.shape[-1])
+    return joint_mean(empty.index_add(0, share, kept), empty.index_add(0, share, labelled.to(kept)))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives.base import better_sign, labelled_mean
+from lightning_moa.processes import joint_mean
 
 
 def bradley_terry_losses(scores: Tensor, labels: Tensor) -> Tensor:
@@ -37,4 +38,4 @@ class BradleyTerry:
         """(m,). `network` is a transformers sequence classifier with m outputs."""
         scores = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
         losses = labelled_mean(bradley_terry_losses(scores, batch.labels), ~batch.labels.isnan(), None)
-        return losses + self.regularisation * scores.square().mean(0)
+        return losses + self.regularisation * joint_mean(scores.square().sum(0), len(scores))

@@ -12,16 +12,17 @@ from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, labelled_mean, per_example
 from lightning_moa.policies import Heads, Policy, head_logps, response_logps
 from lightning_moa.policies.steering import check_preference
+from lightning_moa.processes import joint_mean
 
 
 class Likelihood(Objective):
     """Negative log-likelihood per response token: supervised fine-tuning's loss (HaM, eq. 1, per token)."""
 
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
-        """(1,), the mean over all response tokens of the batch."""
+        """(1,), the mean over all response tokens of the batch, all processes' rows together."""
         rows = per_example(preference, len(batch.input_ids))
         logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, rows)
-        return -(logps.sum() / batch.response_mask.sum().clamp(min=1))[None]
+        return -joint_mean(logps.sum(), batch.response_mask.sum())[None]
 
 
 class RewardWeightedLikelihood(Objective):
@@ -69,7 +70,7 @@ class RewardWeightedLikelihood(Objective):
         weights = self.weights(batch)
         if isinstance(policy, Heads):
             logps = head_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
-            weighted = logps @ weights / len(weights)
+            weighted = joint_mean(logps @ weights, len(weights))
         else:
             rows = per_example(preference, len(batch.input_ids))
             logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, rows)

@@ -30,6 +30,7 @@ from lightning_moa.objectives.rollout import (
 from lightning_moa.policies import Policy
 from lightning_moa.policies.critic import Critic
 from lightning_moa.policies.generate import evaluating
+from lightning_moa.processes import any_of, joint_mean
 from lightning_moa.rewards import Rewards
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
@@ -216,7 +217,7 @@ class PPO(Objective):
         """The critic's clipped squared error, summed over its values."""
         values = self.critic(part.hidden, part.preference)
         losses = critic_losses(values, part.values, part.returns, part.mask, clip=self.settings.clip_value)
-        loss = losses.mean(0).sum()
+        loss = joint_mean(losses.sum(0), len(losses)).sum()
         self._logs["critic_loss"] = loss.detach()
         return loss
 
@@ -235,7 +236,8 @@ class PPO(Objective):
     def _watch(
         self, raw: Tensor, logps: Tensor, ref_logps: Tensor, values: Tensor, mask: Tensor, step: int
     ) -> None:
-        k1, k3 = kl_estimates(logps, ref_logps, mask)
+        # All processes' rows together, so that all of them stop where one would.
+        k1, k3 = (joint_mean(each, 1) for each in kl_estimates(logps, ref_logps, mask))
         self._logs = {"kl_k1": k1, "kl_k3": k3, "length": mask.sum(1).float().mean()}
         self._logs |= {f"score_{i}": mean for i, mean in enumerate(raw.mean(0))}
         if not bool(torch.isfinite(k1)) or float(k1) > self.settings.max_kl:
@@ -243,7 +245,7 @@ class PPO(Objective):
                 f"step {step}: the KL from the reference is {float(k1):.3g} nats per response (ppo.max_kl is "
                 f"{self.settings.max_kl:g}); try a smaller ppo.lr or a larger ppo.kl_coeff"
             )
-        if not bool(torch.isfinite(values).all()):
+        if any_of(not bool(torch.isfinite(values).all()), values.device):
             raise Diverged(f"step {step}: the critic's values are not finite; try a smaller ppo.critic_lr")
 
 

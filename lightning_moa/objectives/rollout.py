@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
 from lightning_moa.policies import Policy, Responses, generate, token_logps
+from lightning_moa.processes import is_partitioned, rows_of_joint_batch
 from lightning_moa.rewards import Rewards
 
 
@@ -35,14 +36,10 @@ def sample_responses(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         seed=seed,
-        row_keys=_rows_of_this_process(len(batch.input_ids)).to(batch.input_ids.device),
+        row_keys=rows_of_joint_batch(len(batch.input_ids), batch.input_ids.device),
+        # Where weights are shared out, a process that is done must go on stepping for those that are not.
+        synced_gpus=is_partitioned(policy),
     )
-
-
-def _rows_of_this_process(rows: int) -> Tensor:
-    """(rows,) int64, places in the batch that all processes share, of which each has a contiguous part."""
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.arange(rows) + (torch.distributed.get_rank() * rows if together else 0)
 
 
 def score_responses(rewards: Rewards, tokenizer: Any, batch: PromptBatch, sampled: Responses) -> Tensor:

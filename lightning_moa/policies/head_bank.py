@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -129,6 +129,9 @@ class HeadBank(nn.Module):
     It sees what the model's own head would see, so everything before it, such as OPT's `project_out`, is shared.
     """
 
+    gathered_whole = True
+    """Where weights are shared out among processes, a call of this module needs those of all its children."""
+
     def __init__(
         self, base: nn.Linear, heads: Sequence[nn.Module], steering: Steering, choice: Choice
     ) -> None:
@@ -138,7 +141,10 @@ class HeadBank(nn.Module):
         self.steering = steering
         self.choice = choice
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ask: Callable[[Sequence[Head]], Tensor] | None = None) -> Tensor:
+        """The logits of hidden states x; or what `ask` makes of all heads, here, where their weights are whole."""
+        if ask is not None:
+            return ask(list(self.heads))  # type: ignore[arg-type]
         if self.choice.seen is not None:
             # Contiguous, so that a model that wants its logits so hands this very tensor on.
             x = x.contiguous()

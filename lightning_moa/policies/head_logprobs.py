@@ -7,6 +7,7 @@ and no two blocks of them exist at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,11 +44,14 @@ def head_token_logps(
     if torch.is_autocast_enabled(kind):
         states = states.to(torch.get_autocast_dtype(kind))
     targets = input_ids[:, 1:][predicted]
-    heads: list[Head] = list(policy.bank.heads)  # type: ignore[arg-type]
     room = Room(min(chunk, len(states)))
-    logps = torch.stack([target_logps(states, targets, head.terms(states), room) for head in heads])
+
+    def of_all(heads: Sequence[Head]) -> Tensor:
+        return torch.stack([target_logps(states, targets, head.terms(states), room) for head in heads])
+
+    logps = policy.bank(states, of_all)
     room.clear()
-    out = logps.new_zeros(len(heads), *predicted.shape)
+    out = logps.new_zeros(len(logps), *predicted.shape)
     out[:, predicted] = logps
     return F.pad(out, (1, 0))
 

@@ -100,11 +100,13 @@ class Heads(LoRA):
             raise UserError("inside reference() all heads are the model's own: ask for response_logps there")
         with self.choice.watching() as seen:
             logits = self.run(input_ids, attention_mask).logits
-        if logits is not seen[0]:
+        # The same values, if not the same object: what watches a module's calls may wrap what it gives.
+        if logits.data_ptr() != seen[0].data_ptr() or logits.shape != seen[0].shape:
             raise UserError(
                 f"{type(self.model).__name__} changes its logits after the output head; heads do not know how"
             )
-        return seen[0]
+        hidden: Tensor = logits
+        return hidden
 
     def adapter_state(self) -> dict[str, Tensor]:
         """The backbone's adapters, as in `AdapterPolicy`, and `<output head>.heads.<k>.<tensor>` of each head."""

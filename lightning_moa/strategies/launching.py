@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from lightning_moa.errors import UserError
+
 
 def is_main_process() -> bool:
     """False in the further processes of a run on several devices: they train along and publish nothing."""
@@ -31,6 +33,16 @@ def started_processes() -> int:
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     return int(os.environ["SLURM_NTASKS"]) if under_srun() else 1
+
+
+def check_started(processes: int) -> None:
+    """Raise `UserError` where torchrun or srun has started another number of processes than the run is to have."""
+    started = started_processes()
+    if started not in (1, processes):
+        raise UserError(
+            f"{started} processes were started, and hardware.devices x hardware.nodes is {processes}: one for each "
+            "device is needed"
+        )
 
 
 def under_srun() -> bool:

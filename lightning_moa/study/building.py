@@ -26,6 +26,8 @@ from lightning_moa.objectives.ppo import GivenResponses
 from lightning_moa.objectives.rollout import Sampling
 from lightning_moa.policies import AdapterPolicy, Heads, LoRA, Policy, SVDLoRA
 from lightning_moa.policies.critic import Critic
+from lightning_moa.processes import rank, world_size
+from lightning_moa.strategies.choices import processes_of
 from lightning_moa.study.loading import moved, reward_source
 from lightning_moa.study.scoring import goals_of, read_about
 from lightning_moa.study.tasks import HEADS
@@ -94,7 +96,9 @@ def build_method(made: Ingredients) -> Alignment:
         made.policy,
         OBJECTIVES[spec["objective"]](made),
         _load(spec["aggregation"])(**spec["aggregation_options"]),
-        optimiser_factory(settings, made.steps * settings.get("update_iters", 1)),
+        optimiser_factory(
+            settings, made.steps * settings.get("update_iters", 1), spec["hardware"]["optimiser"]
+        ),
         m=len(made.data.objectives),
         seed=spec["seed"],
         at=spec["at"],
@@ -164,7 +168,7 @@ def build_ppo(made: Ingredients) -> Objective:
             made.spec,
             made.inputs,
             made.data,
-            max(1, settings["batch_size"] // settings["accumulate"] // made.spec["hardware"]["devices"]),
+            max(1, settings["batch_size"] // settings["accumulate"] // processes_of(made.spec["hardware"])),
         ),
         critic,
         own,
@@ -192,8 +196,7 @@ def given_responses(made: Ingredients) -> GivenResponses:
     )
 
     def given(step: int, device: torch.device) -> SequenceBatch:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            loader.shared(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        loader.shared(rank(), world_size())
         batch: SequenceBatch = moved(loader.batch(step), device)
         return batch
 

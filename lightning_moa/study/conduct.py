@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,9 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
-from lightning_moa.strategies.launching import is_main_process
+from lightning_moa.reporting.console import warn
+from lightning_moa.strategies.choices import check_hardware, processes_of
+from lightning_moa.strategies.launching import check_started, is_main_process, started_processes
 from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
@@ -36,13 +39,22 @@ def conduct(
     plan = plan_study(config, methods, prompts)
     runs = Path(str(config.runs_dir))
     workers = config.workers or 1
-    if config.hardware.devices > 1:
+    hardware = asdict(config.hardware)
+    if is_main_process():
+        for line in check_hardware(hardware):
+            warn(line)
+    if processes_of(hardware) > 1:
+        check_started(processes_of(hardware))
         # Each process of such a run goes through the same tasks, so all of them must see the same ones as done.
         if config.fresh:
             raise UserError(
-                f"fresh=true with hardware.devices={config.hardware.devices}: choose another runs_dir instead"
+                f"fresh=true with {processes_of(hardware)} processes: choose another runs_dir instead"
             )
         workers = 1
+        if started_processes() > 1:
+            from lightning_moa.strategies.trainer import join_started
+
+            join_started(config.hardware.accelerator)
     if not is_main_process():
         console.quiet = True
     execute(plan.targets(), runs, workers=workers, fresh=config.fresh, console=console)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import Stopped, UserError
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
 from lightning_moa.study.progress import Display
@@ -55,6 +55,7 @@ def execute(
 
     Raises:
         RunsFailed: names each failed task and where its traceback lies. All that could be done was done.
+        Stopped: a signal has stopped a training, which has left a checkpoint.
     """
     ordered = store.in_order(targets)
     _make_folder(runs)
@@ -67,6 +68,8 @@ def execute(
             failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
         if failed:
             raise RunsFailed("; ".join(failed))
+    else:
+        console.print(f"finished before: all {len(ordered)} runs are there ({runs})", highlight=False)
     return {task.key: runs / task.key for task in ordered}
 
 
@@ -130,7 +133,7 @@ class _Scheduler:
         if error is None:
             self.display.finish(task.key)
             return
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | Stopped):
             raise error
         reason = "its process was killed" if isinstance(error, BrokenProcessPool) else str(error)
         failed[task.key] = f"{task.name}: {reason}"
@@ -253,6 +256,10 @@ def perform(order: _Order) -> None:
     try:
         measured = function(order.spec, order.inputs, folder, lambda share: _report(order.key, share)) or {}
     except UserError:
+        raise
+    except Stopped:
+        # Its checkpoint lies elsewhere.
+        shutil.rmtree(folder)
         raise
     except Exception as error:
         # What the run had saved by then (its last good policy, its log) is kept with the traceback.

@@ -23,6 +23,8 @@ from lightning_moa.policies import (
     response_logps,
     save_model,
 )
+from lightning_moa.processes import full_size, gathered, rank
+from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.building import (
     SCORED,
     VIEWS,
@@ -35,9 +37,17 @@ from lightning_moa.study.building import (
 )
 from lightning_moa.study.execute import Progress
 from lightning_moa.study.loading import device_of, load_base, load_data, make_base, moved
+from lightning_moa.study.resuming import Resume
 from lightning_moa.study.scoring import each_policy, goals_of, offline_rows, online_rows
-from lightning_moa.study.tasks import DONE, GRADIENTS
-from lightning_moa.study.training import Snapshots, fit, number_of_steps, optimiser_factory, prepare
+from lightning_moa.study.tasks import DONE, GRADIENTS, partial_folder
+from lightning_moa.study.training import (
+    Snapshots,
+    fit,
+    number_of_steps,
+    optimiser_factory,
+    prepare,
+    save_policy,
+)
 
 __all__ = [
     "align",
@@ -67,24 +77,27 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
         rows, batches = _micro_batches(settings, steps)
         data.use(tokenizer, "sequences", batch_size=rows, steps=batches, seed=spec["seed"])
         module = SFT(policy, optimiser_factory(settings, steps))
+        # A model that is built here is small, and the same one whatever precision the policies' base is loaded at.
         fit(
             module,
             data,
-            spec["hardware"],
+            {**spec["hardware"], "precision": "fp32"},
             out,
             batches=batches,
             progress=progress,
             grad_clip=settings["grad_clip"],
             accumulate=settings["accumulate"],
         )
-        if "ric" in spec:
-            _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
-        save_model(policy.model, out / "model")
+        with gathered(policy.parameters()):
+            if rank() == 0:
+                if "ric" in spec:
+                    _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
+                save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")
     (out / "base.json").write_text(json.dumps({"model": spec["model"]}))
     (out / "data.txt").write_text("\n".join(data.report.lines()) + "\n")
     return {
-        "trained_parameters": sum(p.numel() for p in policy.parameters())
+        "trained_parameters": sum(full_size(p) for p in policy.parameters())
         if spec["model"]["path"] is None
         else 0
     }
@@ -132,7 +145,10 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
 
     prepare(spec["hardware"])
     torch.manual_seed(spec["seed"])
-    policy, tokenizer = load_base(inputs["base"], spec["hardware"])
+    # All of its weights are trained, which quantised ones can't be; the policy itself takes no room on a GPU.
+    policy, tokenizer = load_base(
+        inputs["base"], {**spec["hardware"], "precision": "fp32", "accelerator": "cpu"}
+    )
     data = load_data(spec)
     objectives = data.objectives
     config = copy.deepcopy(policy.model.config)
@@ -154,7 +170,10 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         grad_clip=settings["grad_clip"],
         accumulate=settings["accumulate"],
     )
-    network.save_pretrained(out / "model")
+    with gathered(network.parameters()):
+        if rank() == 0:
+            network.save_pretrained(out / "model")
+    (out / "model").mkdir(exist_ok=True)
     tokenizer.save_pretrained(out / "model")
     about = {
         "objectives": list(objectives),
@@ -162,7 +181,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "max_length": spec["data"]["max_length"],
     }
     (out / "model" / SIDECAR).write_text(json.dumps(about))
-    return {"trained_parameters": sum(p.numel() for p in network.parameters()), "steps": steps}
+    return {"trained_parameters": sum(full_size(p) for p in network.parameters()), "steps": steps}
 
 
 def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
@@ -183,17 +202,39 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     source.use(tokenizer, view, batch_size=size, steps=batches, seed=spec["seed"], **extra_inputs(made))
     # The last step's policy is saved as the result.
     taken = {max(1, round(share * steps)) for share in spec["snapshots"]} - {steps}
+    kept = partial_folder(out)
     snapshots = Snapshots(
-        policy, out, data.objectives, {step * settings["accumulate"]: step for step in taken}
+        policy, kept, data.objectives, {step * settings["accumulate"]: step for step in taken}
     )
     method = build_method(made)
-    callbacks = [snapshots, *head_watch(made, method, rows, out)]
-    fit(method, source, spec["hardware"], out, batches=batches, progress=progress, callbacks=callbacks)
-    policy.save(out / "policy", objectives=data.objectives)
+    callbacks = head_watch(made, method, rows, out)
+    resume = Resume(
+        kept,
+        kept.name,
+        spec["hardware"]["checkpoint_every"],
+        settings["accumulate"],
+        source,
+        out / "log",
+        callbacks,
+    )
+    fit(
+        method,
+        source,
+        spec["hardware"],
+        out,
+        batches=batches,
+        progress=progress,
+        callbacks=[snapshots, *callbacks],
+        resume=resume,
+    )
+    save_policy(policy, out / "policy", data.objectives)
+    if is_main_process():
+        for _, folder in _snapshots(kept):
+            folder.rename(out / folder.name)
     if method.watch is not None:
         method.watch.write(out / GRADIENTS)
     return {
-        "trained_parameters": sum(p.numel() for p in policy.trainable_parameters()),
+        "trained_parameters": sum(full_size(p) for p in policy.trainable_parameters()),
         "steps": steps + (_steps_of(inputs["start"]) if "start" in inputs else 0),
     }
 

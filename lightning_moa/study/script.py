@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import TypeVar
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig, parse
+from lightning_moa.errors import Stopped
 from lightning_moa.help import describe
 from lightning_moa.reporting.console import run_command
+from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import RunsFailed
 
 T = TypeVar("T", bound=StudyConfig)
@@ -37,7 +41,8 @@ def script(
         methods: the script's methods, where the family's configurations also speak of other scripts' (see `parse`).
         scale: the one that is run where none is asked for.
 
-    Exit codes: 0 done, 1 some runs failed, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, or stopped and queued again by SLURM; 1 some runs failed; 2 bad input; 130 interrupted;
+    128 + the signal: stopped by SIGTERM or SIGUSR1 in the middle of a training, with a checkpoint to go on from.
     """
     here = Path(file).resolve()
     console = Console()
@@ -57,6 +62,23 @@ def script(
         except RunsFailed as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except Stopped as stopped:
+            return _stopped(stopped)
         return 0
 
     sys.exit(run_command(command))
+
+
+def _stopped(stopped: Stopped) -> int:
+    """Say how far the training is; where SLURM gave notice of its time's end, ask for another turn."""
+    if is_main_process():
+        print(str(stopped), file=sys.stderr)
+        job = os.environ.get("SLURM_JOB_ID")
+        if stopped.signum == signal.SIGUSR1 and job is not None:
+            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"error: scontrol requeue {job}: {done.stderr.strip()}", file=sys.stderr)
+                return 1
+            print(f"job {job} is queued again", file=sys.stderr)
+            return 0
+    return 128 + stopped.signum

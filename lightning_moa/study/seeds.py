@@ -14,6 +14,7 @@ from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.pareto import preference_grid
+from lightning_moa.strategies.choices import PARTITIONED, strategy_of
 from lightning_moa.study.tasks import Task
 
 REFERENCE = "sft"
@@ -121,8 +122,11 @@ class SeedPlanner:
     ) -> Task:
         """The training of one policy; `more` goes into its spec."""
         own = self.config.methods.get(name, MethodConfig())
-        if own.watch and product.probe is not None and self.config.probe_passes == "fresh":
-            raise UserError(f"methods.{name}.watch={own.watch}: with probe_passes=fresh it must be 0")
+        fresh = self._fresh_passes(product)
+        if own.watch and (fresh or self._goes_back_once()):
+            raise UserError(
+                f"methods.{name}.watch={own.watch}: with probe_passes=fresh, and with ZeRO-3, it must be 0"
+            )
         adapter = asdict(self.config.adapter)
         for scale in (product.fixed_scale, own.fixed_scale):
             adapter["fixed_scale"] = adapter["fixed_scale"] if scale is None else scale
@@ -132,7 +136,7 @@ class SeedPlanner:
             **answers,
             "aggregation_options": dict(product.options),
             "probe": self.config.probe if product.probe == "study" else product.probe,
-            "fresh_passes": product.probe is not None and self.config.probe_passes == "fresh",
+            "fresh_passes": fresh,
             "method_options": self._method_options(product),
             "watch": own.watch,
             "at": at,
@@ -146,6 +150,21 @@ class SeedPlanner:
         shown = name if at is None else f"{name} at {' '.join(f'{value:g}' for value in at)}"
         cost = COST_OF_STEP[product.objective] * (settings["steps"] or 1000)
         return self.task(shown, "align", spec, needs, cost=cost)
+
+    def _fresh_passes(self, product: Product) -> bool:
+        """Whether each probed gradient is taken of a forward pass of its own."""
+        chosen = self.config.probe_passes
+        if product.probe is None:
+            return False
+        if chosen == "shared" and self._goes_back_once():
+            raise UserError(
+                f"probe_passes=shared with hardware.strategy={self.config.hardware.strategy}: ZeRO-3 goes back "
+                "through a forward pass but once; allowed is fresh"
+            )
+        return chosen == "fresh" or (chosen is None and self._goes_back_once())
+
+    def _goes_back_once(self) -> bool:
+        return strategy_of(asdict(self.config.hardware)) in PARTITIONED
 
     def trained_at(self, product: Product) -> list[list[float] | None]:
         return product.training_preferences(len(self.objectives), self.config.evaluation.grid_step)

@@ -92,13 +92,21 @@ class Task:
         """Name of the result's folder: the function and a hash of all that determines the result."""
         determined_by = {
             "function": self.function,
-            "spec": self.spec,
+            "spec": _determining(self.spec),
             "needs": {role: task.key for role, task in self.needs.items()},
             "libraries": library_versions(),
             "code": code_digest() if self.code else "",
         }
         text = json.dumps(determined_by, sort_keys=True, allow_nan=False)
         return f"{self.function.rpartition(':')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A spec without what changes no result: how often a training leaves a checkpoint."""
+    if "hardware" not in spec:
+        return spec
+    hardware = {key: value for key, value in spec["hardware"].items() if key != "checkpoint_every"}
+    return {**spec, "hardware": hardware}
 
 
 @cache
@@ -158,8 +166,15 @@ def scratch_folder(runs: Path, key: str) -> Path:
     return folder
 
 
+def partial_folder(scratch: Path) -> Path:
+    """Where a task keeps what outlives it when it is stopped: checkpoints, beside all results."""
+    key = scratch.name.removeprefix(".").rpartition(".")[0]
+    return scratch.parent / f"partial-{key}"
+
+
 def publish(runs: Path, key: str, folder: Path) -> None:
-    """Put a finished folder under its key in one rename. An older result there is replaced."""
+    """Put a finished folder under its key in one rename. An older result there is replaced, checkpoints are done
+    with."""
     final = runs / key
     if final.exists():
         old = runs / f".{key}.old.{os.getpid()}"
@@ -168,6 +183,7 @@ def publish(runs: Path, key: str, folder: Path) -> None:
         shutil.rmtree(old)
     else:
         folder.rename(final)
+    shutil.rmtree(runs / f"partial-{key}", ignore_errors=True)
 
 
 def clear_dead(runs: Path) -> None:

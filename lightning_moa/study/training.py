@@ -14,12 +14,18 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch.nn import Parameter
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
+from lightning_moa.data.stepping import StepData
+from lightning_moa.methods.base import Alignment
 from lightning_moa.policies import AdapterPolicy
+from lightning_moa.processes import gathered, rank
+from lightning_moa.strategies.quantisation import adamw
+from lightning_moa.strategies.trainer import trainer_options
 from lightning_moa.study.execute import Progress
+from lightning_moa.study.resuming import Resume
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -41,12 +47,13 @@ def number_of_steps(settings: dict[str, Any], rows: int) -> int:
 
 
 def optimiser_factory(
-    settings: dict[str, Any], steps: int
+    settings: dict[str, Any], steps: int, kind: str = "adamw"
 ) -> Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]:
-    """AdamW with the schedule of an `OptimiserConfig` over so many updates."""
+    """AdamW with the schedule of an `OptimiserConfig` over so many updates; `kind` is `hardware.optimiser`."""
 
     def build(parameters: Iterable[Parameter]) -> tuple[Optimizer, LRScheduler]:
-        optimiser = AdamW(
+        optimiser = adamw(
+            kind,
             parameters,
             lr=settings["lr"],
             betas=(settings["beta1"], settings["beta2"]),
@@ -60,7 +67,7 @@ def optimiser_factory(
 
 def fit(
     module: L.LightningModule,
-    data: L.LightningDataModule,
+    data: StepData,
     hardware: dict[str, Any],
     out: Path,
     *,
@@ -69,13 +76,21 @@ def fit(
     grad_clip: float | None = None,
     accumulate: int = 1,
     callbacks: Iterable[Callback] = (),
+    resume: Resume | None = None,
 ) -> None:
     """Train on all batches of the data module's loader once; losses go to `out/log/metrics.csv`.
 
     Args:
         batches: that the loader yields.
-        grad_clip, accumulate: for modules with automatic optimisation; the others do both by themselves.
+        grad_clip, accumulate: for modules with automatic optimisation, which train all weights; the others do both by
+            themselves.
+        resume: writes checkpoints and goes on from them; None: a training that is stopped begins anew.
+
+    Raises:
+        Stopped: it was told to stop, and there is a checkpoint to go on from.
     """
+    whole = module.automatic_optimization
+    clip = module.grad_clip if isinstance(module, Alignment) else grad_clip
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module.train()
     with warnings.catch_warnings():
@@ -84,21 +99,23 @@ def fit(
         # Lightning's own use of a torch function that is being renamed.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer = L.Trainer(
-            accelerator=hardware["accelerator"],
-            devices=hardware["devices"],
-            precision=hardware["precision"],
+            **trainer_options(hardware, grad_clip=clip or 0.0, whole=whole),
             max_epochs=1,
             logger=CSVLogger(out, name="log", version=""),
             log_every_n_steps=max(1, batches // 50),
-            gradient_clip_val=grad_clip,
+            gradient_clip_val=grad_clip if whole else None,
             accumulate_grad_batches=accumulate,
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[_Report(progress, batches), *callbacks],
+            callbacks=[_Report(progress, batches), *callbacks, *([] if resume is None else [resume])],
         )
+        if resume is not None:
+            resume.prepare(trainer)
         trainer.fit(module, datamodule=data)
+    if resume is not None:
+        resume.raise_if_stopped(batches // resume.accumulate)
 
 
 class Snapshots(Callback):
@@ -119,8 +136,15 @@ class Snapshots(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx + 1 in self.at and trainer.is_global_zero:
-            self.policy.save(self.out / f"step-{self.at[batch_idx + 1]}", objectives=self.objectives)
+        if batch_idx + 1 in self.at:
+            save_policy(self.policy, self.out / f"step-{self.at[batch_idx + 1]}", self.objectives)
+
+
+def save_policy(policy: AdapterPolicy, folder: Path, objectives: Sequence[str]) -> None:
+    """Write a trained policy, once for all the processes that have trained it; all of them must call it."""
+    with gathered(policy.parameters()):
+        if rank() == 0:
+            policy.save(folder, objectives=objectives)
 
 
 class _Report(Callback):

@@ -1,0 +1,260 @@
+"""A training that can be stopped at any update and goes on to the numbers of an undisturbed one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_moa.data.stepping import StepData
+from lightning_moa.errors import Stopped
+from lightning_moa.methods.base import Alignment
+from lightning_moa.processes import any_of, gathered
+from lightning_moa.reporting.console import warn
+from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""To stop for good; to stop and be started again (SLURM sends it before a job's time is over)."""
+
+
+class Resume(Callback):
+    """Writes checkpoints, goes on from the last one, and stops when told to.
+
+    Kept: the trained weights, all optimisers and schedules, the objective's own weights, what the method, its
+    aggregation and its callbacks count, the random state and the partitions of each process, and the log so far.
+    The rows of batch t and all sampling noise are functions of (seed, t) and need no keeping.
+
+    Args:
+        folder: of the run's checkpoints, which outlives a killed process.
+        run: the run's name.
+        every: updates between two checkpoints; 0 writes one only when told to stop.
+        accumulate: batches of an update.
+        data: what the training is fed by.
+        log: the folder that losses are logged to.
+        others: callbacks with a state.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        every: int,
+        accumulate: int,
+        data: StepData,
+        log: Path,
+        others: Iterable[Callback] = (),
+    ) -> None:
+        self.folder = folder
+        self.run = run
+        self.every = every
+        self.accumulate = accumulate
+        self.data = data
+        self.log = log
+        self.others = list(others)
+        self.signum = 0
+        self.stopped_at: int | None = None
+        self._former: dict[int, Any] = {}
+
+    def prepare(self, trainer: L.Trainer) -> None:
+        """Before the fit: let loader and loops begin where the last checkpoint was written."""
+        found = read_checkpoint(
+            self.folder, self.run, lambda line: warn(f"{line}; the one before it is used")
+        )
+        self._state = None if found is None else found[1]
+        if self._state is None:
+            return
+        trainer.fit_loop.load_state_dict(self._state["loops"])
+        self.data.start_at(self._state["batches"])
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._state is not None:
+            _load(self._state["training"], trainer, pl_module)
+            for other, state in zip(self.others, self._state["callbacks"], strict=True):
+                other.load_state_dict(state)
+            if trainer.is_global_zero:
+                _restore_log(trainer, self.log, self._state["log"])
+            _set_random_state(self._state["random"])
+            self._state = None
+        if threading.current_thread() is threading.main_thread():
+            self._former = {each: signal.signal(each, self._told) for each in SIGNALS}
+
+    def _told(self, signum: int, frame: Any) -> None:
+        self.signum = signum
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        update, partly = divmod(batch_idx + 1, self.accumulate)
+        if partly or batch_idx + 1 == trainer.num_training_batches:
+            return
+        # Signals reach processes at different updates; all of them stop at the same one.
+        stop = any_of(bool(self.signum), pl_module.device)
+        if stop or (self.every and update % self.every == 0):
+            self._save(trainer, pl_module, update, batch_idx + 1)
+        if stop:
+            self.stopped_at = update
+            trainer.should_stop = True
+
+    def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, update: int, batches: int) -> None:
+        logger: Any = trainer.logger
+        if trainer.is_global_zero:
+            logger.save()
+        log = self.log / "metrics.csv"
+        state = {
+            "loops": _after_batch(trainer.fit_loop.state_dict()),
+            "batches": batches,
+            "training": _state_of(trainer, pl_module),
+            "callbacks": [other.state_dict() for other in self.others],
+            "log": log.read_text() if log.exists() else "",
+            "random": _random_state(),
+        }
+        write_checkpoint(self.folder, self.run, update, state)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for each, handler in self._former.items():
+            signal.signal(each, handler)
+        self._former = {}
+
+    def raise_if_stopped(self, updates: int) -> None:
+        """After the fit.
+
+        Raises:
+            Stopped: it was told to stop.
+        """
+        if self.stopped_at is not None:
+            raise Stopped(
+                f"stopped after update {self.stopped_at} of {updates}; start it again to go on from there",
+                self.signum or signal.SIGTERM,
+            )
+
+
+def _after_batch(loops: dict[str, Any]) -> dict[str, Any]:
+    """The loops' counters as they stand when a batch's last callback is done, which is when this is asked."""
+    for counts in loops["epoch_loop.batch_progress"].values():
+        if isinstance(counts, dict):
+            counts["completed"] = counts["processed"]
+    # The loader's own place may be a batch ahead, which was fetched and not yet used.
+    loops["state_dict"] = {}
+    return loops
+
+
+def _state_of(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+    assert isinstance(module, Alignment)
+    with gathered(module.policy.trainable_parameters()):
+        weights = [each.detach().clone() for each in module.policy.trainable_parameters()]
+    own = module.own_optimiser
+    schedule: Any = module.lr_schedulers()
+    state = {
+        "policy": weights,
+        "optimiser": _optimiser_state(trainer.optimizers[0]),
+        "schedule": schedule.state_dict(),
+        "objective": module.objective.state_dict(),
+        "own_optimiser": None if own is None else own.state_dict(),
+        "own_schedule": None if module.own_schedule is None else module.own_schedule.state_dict(),
+        "method": dict(_method_buffers(module)),
+        "watch": None if module.watch is None else module.watch.state_dict(),
+    }
+    aggregator: Any = module.aggregator
+    return state | {"aggregator": aggregator.state_dict() if hasattr(aggregator, "state_dict") else None}
+
+
+def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) -> None:
+    assert isinstance(module, Alignment)
+    trained = module.policy.trainable_parameters()
+    with torch.no_grad(), gathered(trained, write=True):
+        for parameter, value in zip(trained, state["policy"], strict=True):
+            if parameter.numel():
+                parameter.copy_(value)
+    _load_optimiser(trainer.optimizers[0], state["optimiser"])
+    schedule: Any = module.lr_schedulers()
+    schedule.load_state_dict(state["schedule"])
+    module.objective.load_state_dict(state["objective"])
+    if module.own_optimiser is not None and module.own_schedule is not None:
+        module.own_optimiser.load_state_dict(state["own_optimiser"])
+        module.own_schedule.load_state_dict(state["own_schedule"])
+    for name, buffer in _method_buffers(module):
+        buffer.copy_(state["method"][name])
+    if module.watch is not None:
+        module.watch.load_state_dict(state["watch"])
+    if state["aggregator"] is not None:
+        aggregator: Any = module.aggregator
+        aggregator.load_state_dict(state["aggregator"])
+
+
+def _method_buffers(module: Alignment) -> Iterator[tuple[str, Tensor]]:
+    """What a method itself keeps, such as Lagrange multipliers."""
+    for name, buffer in module.named_buffers():
+        if not name.startswith("policy."):
+            yield name, buffer
+
+
+def _optimiser_state(optimiser: Any) -> dict[str, Any]:
+    """An optimiser's state; of DeepSpeed's, this process's partitions: master weights, and AdamW's state of each."""
+    inner: Optimizer = getattr(optimiser, "optimizer", optimiser)
+    partitions = _partitions(optimiser)
+    if partitions is None:
+        return inner.state_dict()
+    return {
+        "partitions": [each.detach() for each in partitions],
+        "states": [dict(inner.state.get(each, {})) for each in partitions],
+        "groups": [_without_parameters(group) for group in inner.param_groups],
+    }
+
+
+def _load_optimiser(optimiser: Any, state: dict[str, Any]) -> None:
+    inner: Optimizer = getattr(optimiser, "optimizer", optimiser)
+    partitions = _partitions(optimiser)
+    if partitions is None:
+        inner.load_state_dict(state)
+        return
+    for each, saved, kept in zip(partitions, state["partitions"], state["states"], strict=True):
+        each.data.copy_(saved)
+        inner.state[each] = {
+            # A step count stays where AdamW put it, on the CPU.
+            name: value.to(each.device) if isinstance(value, Tensor) and value.ndim else value
+            for name, value in kept.items()
+        }
+    for group, saved in zip(inner.param_groups, state["groups"], strict=True):
+        group.update(saved)
+
+
+def _partitions(optimiser: Any) -> list[Tensor] | None:
+    """DeepSpeed's flat float32 weights of this process (ZeRO-3, ZeRO-2); None for a plain optimiser."""
+    for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
+        if hasattr(optimiser, name):
+            return list(getattr(optimiser, name))
+    return None
+
+
+def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def _random_state() -> dict[str, Any]:
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"cpu": torch.get_rng_state(), "gpu": gpu}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["gpu"] is not None:
+        torch.cuda.set_rng_state(state["gpu"])
+
+
+def _restore_log(trainer: L.Trainer, log: Path, text: str) -> None:
+    """The losses so far, which a new logger would begin without."""
+    if not text:
+        return
+    logger: Any = trainer.logger
+    writer = logger.experiment
+    log.mkdir(parents=True, exist_ok=True)
+    (log / "metrics.csv").write_text(text)
+    writer.metrics_keys = text.splitlines()[0].split(",")
