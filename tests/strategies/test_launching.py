@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_moa.strategies.launching import is_main_process, local_rank, started_processes, under_srun
+from lightning_moa.errors import UserError
+from lightning_moa.strategies.launching import (
+    check_started,
+    is_main_process,
+    local_rank,
+    started_processes,
+    under_srun,
+)
 
 NAMES = (
     "RANK",
@@ -63,6 +70,17 @@ def test_which_process_this_is(environment, main, local, started, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert (is_main_process(), local_rank(), started_processes()) == (main, local, started)
+
+
+def test_another_number_of_processes_than_devices_is_refused(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    check_started(4)  # Lightning is to start the others.
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    check_started(4)
+    with pytest.raises(UserError, match=r"4 processes were started, .* is 8: one for each device is needed"):
+        check_started(8)
 
 
 def test_an_interactive_jobs_shell_is_no_task_of_srun(monkeypatch):
