@@ -8,13 +8,12 @@ here, the type that it computes in).
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from lightning_moa.study import building
 from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import plan_study
 from tests.shapes import Shapes
-from tests.test_configs_shipped import CALL, EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of
+from tests.test_configs_shipped import CALL, EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of, script_of
 
 LEAVES = {
     ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -56,12 +55,6 @@ class Traced:
     weigh: str | None
     heads: int | None
     model: str
-
-
-def script_of(path: Path) -> ModuleType:
-    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(path.stem, path))
-    spec.loader.exec_module(module)
-    return module
 
 
 def studies(path: Path, given: Path) -> Iterator[tuple[StudyConfig, Any]]:

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -32,6 +33,13 @@ def families() -> dict[Path, type]:
     return found
 
 
+def script_of(path: Path) -> ModuleType:
+    """A script as a module; nothing of it is run."""
+    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(path.stem, path))
+    spec.loader.exec_module(module)
+    return module
+
+
 def scale_of(path: Path) -> list[str]:
     scale, _, text = path.stem.partition(".")
     return [f"scale={scale}", *(["data=pku_saferlhf"] if text else [])]
@@ -51,8 +59,7 @@ def test_every_file_is_read_by_a_script_and_parses(path):
 @pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
 def test_every_script_plans_all_its_scales(path, tmp_path):
     """So that a method's name in a file is a method of the figure, and every setting makes a run."""
-    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(path.stem, path))
-    spec.loader.exec_module(module)
+    module = script_of(path)
     ((schema, family),) = CALL.findall(path.read_text())
     folder = path.parent / "config" / family
     scales = [file for file in folder.glob("*.yaml")]

@@ -1,4 +1,7 @@
-"""Every command in the README is run, at the smoke scale; every line of its Python example too."""
+"""Every command in the README and in docs/scaling.md is run, at the smoke scale; every line of its Python example too.
+
+What needs GPUs, a cluster or the hub is read instead: its script is there and takes its arguments.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightning_moa.config import parse
+from lightning_moa.rewards.table import MODELS
+from tests.test_configs_shipped import CALL, script_of
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.removeprefix("$ ").strip()
-    for block in re.findall(r"```console\n(.*?)```", TEXT, re.S)
-    for line in block.splitlines()
-    if line.startswith("$ ")
-]
+SCALING = (ROOT / "docs" / "scaling.md").read_text()
+
+
+def commands_of(text: str) -> list[str]:
+    """The lines of a page's console blocks that a user types."""
+    blocks = re.findall(r"```console\n(.*?)```", text, re.S)
+    typed = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [line.removeprefix("$ ").strip() for line in typed]
+
+
+def is_large(command: str) -> bool:
+    """Whether a command is for GPUs, a cluster or the hub."""
+    words = command.split()
+    return words[0] in ("sbatch", "torchrun", "hf", "export") or bool(
+        {"scale=gpu", "scale=paper"} & set(words)
+    )
+
+
+EVERY = list(dict.fromkeys(commands_of(TEXT) + commands_of(SCALING)))
+COMMANDS = [command for command in EVERY if not is_large(command)]
+LARGE = [command for command in EVERY if is_large(command)]
 SMALL = (
     "scale=smoke",
     "workers=1",
@@ -78,6 +100,44 @@ def test_command(command: str, folder: Path) -> None:
         run(words, folder)
 
 
+@pytest.mark.parametrize("command", LARGE)
+def test_large_command(command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "export":
+        assert re.fullmatch(r"HF_\w+=\S+", words[1])
+        return
+    if words[0] == "hf":
+        assert words[1] == "download"
+        configured = "".join(
+            path.read_text() for path in (ROOT / "experiments").glob("*/config/*/paper.yaml")
+        )
+        assert words[2] in SCALING.replace(command, ""), "what is downloaded has its row in the table"
+        assert words[words.index("--revision") + 1] in configured
+        return
+    assert words[0] in ("sbatch", "torchrun", "python", "moa")
+    (place,) = [i for i, word in enumerate(words) if word.startswith("experiments/")]
+    assert words[0] != "sbatch" or words[place - 1] == "launch/slurm.sh"
+    assert (ROOT / "launch" / "slurm.sh").is_file()
+    path = ROOT / words[place]
+    module = script_of(path)
+    ((schema, family),) = CALL.findall(path.read_text())
+    parse(getattr(module, schema), words[place + 1 :], path.parent / "config" / family, module.METHODS)
+
+
+def test_the_page_on_scaling_names_what_configurations_load() -> None:
+    """Every model and data set of a file for GPUs has its row, with the revision that is loaded."""
+    for path in (ROOT / "experiments").glob("*/config/*/*.yaml"):
+        if path.stem not in ("gpu", "paper"):
+            continue
+        for key, value in re.findall(r"\b(path|revision): ([^\s,}]+)", path.read_text()):
+            assert (value if key == "path" else value[:7]) in SCALING, f"{path}: {value}"
+    for entry in MODELS:
+        if entry.id in SCALING:
+            row = next(line for line in SCALING.splitlines() if line.startswith(f"| `{entry.id}`"))
+            assert entry.licence in row
+            assert (entry.revision or "not pinned")[:7] in row
+
+
 def test_python_example() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     names: dict[str, object] = {}
@@ -89,6 +149,8 @@ def test_python_example() -> None:
 
 def test_files_that_it_names_are_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+    for target in re.findall(r"`((?:launch|experiments)/[\w./]+)`", SCALING):
         assert (ROOT / target).exists(), target
 
 
