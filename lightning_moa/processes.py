@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Item = TypeVar("Item")
 
 
 def together() -> bool:
@@ -124,3 +127,8 @@ def wait_for_all() -> None:
     """Go on when all processes are here."""
     if together():
         torch.distributed.barrier()
+
+
+def own_share(items: Iterable[Item]) -> Iterator[Item]:
+    """Every so-many-th of the items, which are the same on all processes: what this one is to work on."""
+    return islice(items, rank(), None, world_size())

@@ -14,7 +14,14 @@ from lightning_moa.evaluation.judge import Judge, RewardJudge, WinRate, win_rate
 
 if TYPE_CHECKING:
     from lightning_moa.evaluation.accuracy import implicit_accuracies
-    from lightning_moa.evaluation.sampling import Decoding, mean_rows, sample_asked, sample_grid, score
+    from lightning_moa.evaluation.sampling import (
+        Decoding,
+        joined,
+        mean_rows,
+        sample_asked,
+        sample_grid,
+        score,
+    )
 
 __all__ = [
     "Decoding",
@@ -24,6 +31,7 @@ __all__ = [
     "RewardJudge",
     "WinRate",
     "implicit_accuracies",
+    "joined",
     "mean_rows",
     "sample_asked",
     "sample_grid",
@@ -34,6 +42,7 @@ __all__ = [
 _LATER = {
     "Decoding": "sampling",
     "implicit_accuracies": "accuracy",
+    "joined": "sampling",
     "mean_rows": "sampling",
     "sample_asked": "sampling",
     "sample_grid": "sampling",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_moa.batches import PairBatch
 from lightning_moa.policies import Policy, response_logps
+from lightning_moa.processes import all_objects
 
 
 @torch.no_grad()
@@ -23,7 +24,7 @@ def implicit_accuracies(
 
     Args:
         policy: takes any preference.
-        batches: held-out pairs with `ref_logps`.
+        batches: held-out pairs with `ref_logps`; of several processes, each has its own.
         preferences: (n, m).
 
     Returns:
@@ -38,8 +39,10 @@ def implicit_accuracies(
         right = np.where(labels > 0.5, margins[..., None] > 0, margins[..., None] < 0) & labelled
         hits = right.sum(1) + (0 if hits is None else hits)
         counts = labelled.sum(0) + (0 if counts is None else counts)
-    if hits is None or counts is None:
+    found = [part for part in all_objects((hits, counts)) if part[0] is not None]
+    if not found:
         raise ValueError("no pairs to evaluate on")
+    hits, counts = (sum(parts) for parts in zip(*found, strict=True))
     return hits / np.where(counts == 0, np.nan, counts), counts
 
 

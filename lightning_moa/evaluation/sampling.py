@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
 from lightning_moa.policies import Policy, generate, response_logps
+from lightning_moa.processes import all_objects
 from lightning_moa.rewards import Rewards
 
 
@@ -43,9 +44,20 @@ def sample_grid(
         `tokens` (its length, EOS included), `log_ratio` = log pi(y|x) - log pi_ref(y|x), whose mean estimates the KL
         divergence from the reference in nats per response.
     """
-    frames = [_sample_batch(policy, batch, preferences, decoding, tokenizer) for batch in batches]
+    return in_order([_sample_batch(policy, batch, preferences, decoding, tokenizer) for batch in batches])
+
+
+def in_order(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Responses of several batches, by preference and prompt; empty where there is no batch."""
+    if not frames:
+        return pd.DataFrame({"preference": [], "prompt_index": []})
     frame = pd.concat(frames, ignore_index=True)
     return frame.sort_values(["preference", "prompt_index"], kind="stable", ignore_index=True)
+
+
+def joined(frame: pd.DataFrame) -> pd.DataFrame:
+    """All processes' responses, each of which has sampled to prompts of its own."""
+    return in_order([part for part in all_objects(frame) if len(part)])
 
 
 @torch.no_grad()
@@ -68,7 +80,7 @@ def sample_asked(
     frames = [
         _sample_batch(policy, asking, preference, decoding, tokenizer, plain) for asking, plain in pairs
     ]
-    return pd.concat(frames, ignore_index=True).sort_values("prompt_index", kind="stable", ignore_index=True)
+    return in_order(frames)
 
 
 def _sample_batch(
@@ -123,6 +135,8 @@ def _logps(
 def score(frame: pd.DataFrame, sources: Mapping[str, Rewards]) -> pd.DataFrame:
     """The frame with a column `<prefix>_<objective>` for each source (`reward`: trained, `gold`: exact)."""
     columns: dict[str, Any] = {}
+    if not len(frame):
+        return frame
     for prefix, rewards in sources.items():
         scores = rewards.scores(frame["prompt"].tolist(), frame["response"].tolist())
         columns |= {f"{prefix}_{name}": scores[:, i] for i, name in enumerate(rewards.objectives)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -55,11 +54,7 @@ def conduct(
             from lightning_moa.strategies.trainer import join_started
 
             join_started(config.hardware.accelerator)
-    if not is_main_process():
-        console.quiet = True
     execute(plan.targets(), runs, workers=workers, fresh=config.fresh, console=console)
-    if not is_main_process():
-        sys.exit(0)
     collected = collect(plan, runs)
     for line in collected.data_lines:
         console.print(f"{config.data.name}, {line}", highlight=False)

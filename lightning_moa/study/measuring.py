@@ -18,12 +18,14 @@ from lightning_moa.data.scored import prompts_in_pairs
 from lightning_moa.evaluation import (
     Decoding,
     implicit_accuracies,
+    joined,
     mean_rows,
     sample_asked,
     sample_grid,
     score,
 )
 from lightning_moa.policies import Policy, RewardPrompt
+from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.strategies.quantisation import base_dtype
 from lightning_moa.study.loading import HubChoice, device_of, learned_rewards, load_base, load_data, moved
@@ -98,7 +100,7 @@ class Measure:
         else:
             pairs = self._asked(goals, asked[0].numpy())
             frame = sample_asked(policy, pairs, asked[:1], decoding, self.tokenizer)
-        sampled = score(frame, self.sources)
+        sampled = joined(score(frame, self.sources))
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
         weights = [f"lambda_{name}" for name in self.objectives]
@@ -141,11 +143,12 @@ class Measure:
         rewards = goals.asked(preference)
         rewritten = [goals.insert(prompt, rewards) for prompt in prompts]
         rules = EncodingRules.of(self.prompts.config)
-        for pair in prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"]):
+        pairs = prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"])
+        for pair in own_share(pairs):
             yield moved(pair[0], self.device), moved(pair[1], self.device)
 
     def _batches(
         self, data: PreferenceData, view: str, rows: int, limit: int, **known: np.ndarray | None
     ) -> Iterator[Any]:
-        for batch in data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known):
+        for batch in own_share(data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known)):
             yield moved(batch, self.device)

@@ -23,7 +23,7 @@ from lightning_moa.policies import (
     response_logps,
     save_model,
 )
-from lightning_moa.processes import full_size, gathered, rank
+from lightning_moa.processes import all_objects, full_size, gathered, own_share, rank, world_size
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.building import (
     SCORED,
@@ -127,12 +127,14 @@ def reference(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None
     for split, start in (("train", 0.0), ("eval", 0.8)):
         table = np.full((len(data.table(split)), 2), np.nan)
         done = 0
-        for loaded in data.batches(tokenizer, split, "pairs", max(1, spec["batch_size"] // 2)):
+        for loaded in own_share(data.batches(tokenizer, split, "pairs", max(1, spec["batch_size"] // 2))):
             batch = moved(loaded, device)
             logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
             table[batch.index.cpu().numpy()] = logps.double().cpu().numpy().reshape(2, -1).T
             done += len(batch.index)
-            progress(start + (0.8 - start * 0.75) * done / len(table))
+            progress(start + (0.8 - start * 0.75) * done * world_size() / len(table))
+        for part in all_objects(table):
+            table = np.where(np.isnan(table), part, table)
         np.save(out / f"{split}.npy", table, allow_pickle=False)
 
 

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,7 +60,8 @@ def script(
         config.runs_dir = config.runs_dir or str(root / "runs")
         config.workers = config.workers or os.cpu_count() or 1
         try:
-            main(config, console)
+            with _alone(config, console):
+                main(config, console)
         except RunsFailed as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -67,6 +70,21 @@ def script(
         return 0
 
     sys.exit(run_command(command))
+
+
+@contextmanager
+def _alone(config: StudyConfig, console: Console) -> Iterator[None]:
+    """Let the main process of a run on several devices be the only one that prints and leaves results.
+
+    The others go through the same script, for its trainings and measurements; what they would write is thrown away.
+    """
+    if is_main_process():
+        yield
+        return
+    console.quiet = True
+    with tempfile.TemporaryDirectory() as folder:
+        config.results_dir = folder
+        yield
 
 
 def _stopped(stopped: Stopped) -> int:

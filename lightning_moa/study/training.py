@@ -16,7 +16,6 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
 
 from lightning_moa.data.stepping import StepData
 from lightning_moa.methods.base import Alignment
@@ -26,8 +25,7 @@ from lightning_moa.strategies.quantisation import adamw
 from lightning_moa.strategies.trainer import trainer_options
 from lightning_moa.study.execute import Progress
 from lightning_moa.study.resuming import Resume
-
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+from lightning_moa.study.schedules import schedule
 
 
 def prepare(hardware: dict[str, Any]) -> None:
@@ -60,7 +58,7 @@ def optimiser_factory(
             weight_decay=settings["weight_decay"],
         )
         warmup = math.ceil(settings["warmup_ratio"] * steps)
-        return optimiser, get_scheduler(_SCHEDULES[settings["schedule"]], optimiser, warmup, steps)
+        return optimiser, schedule(settings["schedule"], optimiser, warmup, steps)
 
     return build
 
@@ -96,8 +94,9 @@ def fit(
     with warnings.catch_warnings():
         # The loaders are in memory and step-indexed: more workers would only cost processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        # Lightning's own use of a torch function that is being renamed.
+        # Lightning's and DeepSpeed's own use of torch functions that are being renamed.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         trainer = L.Trainer(
             **trainer_options(hardware, grad_clip=clip or 0.0, whole=whole),
             max_epochs=1,
