@@ -1,0 +1,191 @@
+"""Counts the memory that a piece of real code would take, by running it with weights on the meta device.
+
+A meta tensor has a shape and no memory, so a model of any size goes through its passes in a second, and what autograd
+keeps and frees is what it would keep and free. `Meter` adds up the storages that are alive. What comes from data (token
+ids, masks, labels, rewards) is real and on the CPU, so that what hangs on its values is worked out as in training. Not
+counted: those data, what a kernel takes for itself, and what an allocator loses to rounding and to holes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION = "counted"
+
+_aten = torch.ops.aten
+_INDEXED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)
+
+
+class Meter(TorchDispatchMode):
+    """Bytes of the meta tensors that code inside the block makes and keeps.
+
+    Tensors that were there before count for nothing, and neither do views of them. Meta and CPU tensors may meet: the
+    result is a meta one. A number asked of a meta tensor is 1, a truth is true.
+
+    Attributes:
+        live: bytes alive now.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = 0
+        self._peak = 0
+        self._known: dict[int, Any] = {}
+
+    def __enter__(self) -> Meter:
+        # torch knows no autocast of the meta device, and raises where it is asked for one.
+        self._former, torch.is_autocast_enabled = torch.is_autocast_enabled, _autocasts
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        torch.is_autocast_enabled = self._former
+
+    def peak(self) -> int:
+        """The most bytes that were alive since the last call; the next begins with what is alive now."""
+        peak, self._peak = self._peak, self.live
+        return peak
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [*_tensors(args), *_tensors(kwargs.values())]
+        if any(leaf.is_meta for leaf in given):
+            if function is _aten._local_scalar_dense.default:
+                return True if args[0].dtype == torch.bool else 1.0
+            for leaf in given:
+                self._see(leaf, made=False)
+            if not all(leaf.is_meta for leaf in given):
+                args, kwargs = _all_meta(function, args, kwargs)
+        result = function(*args, **kwargs)
+        for leaf in _tensors((result,)):
+            self._see(leaf, made=True)
+        return result
+
+    def _see(self, tensor: Tensor, made: bool) -> None:
+        if not tensor.is_meta:
+            return
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes() if made else 0
+        self.live += size
+        self._peak = max(self._peak, self.live)
+        self._known[key] = weakref.ref(storage, partial(self._gone, key, size))
+
+    def _gone(self, key: int, size: int, _: Any) -> None:
+        self.live -= size
+        self._known.pop(key, None)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+_is_autocast_enabled = torch.is_autocast_enabled
+
+
+def _autocasts(device_type: str | None = None) -> bool:
+    if device_type is None:
+        return _is_autocast_enabled()
+    return device_type != "meta" and _is_autocast_enabled(device_type)
+
+
+def _all_meta(function: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    if function in _INDEXED:
+        # A mask's entries are known, so that the number of places that it takes is, too.
+        args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
+    return tree_map(_as_meta, args), tree_map(_as_meta, kwargs)
+
+
+def _places(index: Tensor | None) -> list[Tensor | None]:
+    """A mask of n dimensions as the n positions of each place that it takes; anything else as it is."""
+    if index is None or index.is_meta or index.dtype != torch.bool:
+        return [index]
+    return list(index.nonzero(as_tuple=True))
+
+
+def _as_meta(leaf: Any) -> Any:
+    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
+
+
+class _Attention(torch.autograd.Function):
+    """What fused attention keeps: its inputs, its output and a number for each row of scores. No scores."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, ...]:
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **_: Any
+) -> tuple[Tensor, None]:
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        # As transformers does under a mask, which padded batches have.
+        key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
+    attended: Tensor = _Attention.apply(query, key, value)
+    return attended.transpose(1, 2).contiguous(), None
+
+
+def count_fused_attention(model: PreTrainedModel) -> None:
+    """Let a meta model's attention count as the fused kernels of GPUs and CPUs, linear in the tokens.
+
+    On the meta device torch would take the path that forms all scores. Architectures that know no other path than that
+    (DeBERTa) keep it.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    if getattr(model, "_supports_sdpa", False):
+        model.set_attn_implementation(ATTENTION)
+
+
+def blocks_of(model: nn.Module) -> nn.ModuleList:
+    """The longest list of modules: a transformer's layers."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len)
+
+
+@contextmanager
+def marking(block: nn.Module, mark: Any) -> Iterator[None]:
+    """Call `mark()` when, inside the context, a backward pass arrives at the output of a block."""
+
+    def watch(module: nn.Module, inputs: Any, output: Any) -> None:
+        hidden = output[0] if isinstance(output, tuple) else output
+        if hidden.requires_grad:
+            hidden.register_hook(lambda gradient: mark())
+
+    handle = block.register_forward_hook(watch)
+    try:
+        yield
+    finally:
+        handle.remove()
