@@ -112,6 +112,10 @@ class Alignment(L.LightningModule, ABC):
         """Numbers about the last batch that the method itself has, worth a column in the log."""
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """No further batch where a callback has just asked to stop."""
+        return -1 if self.trainer.should_stop else None
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         preference = self.preference(batch_idx).to(self.device)
         sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))

@@ -118,11 +118,12 @@ class AsTheyAre(DeepSpeedPrecision):
     """Leaves each weight and each input in the type that it has: a base in bfloat16, what is trained in float32."""
 
     def convert_module(self, module: nn.Module) -> nn.Module:
-        from deepspeed.utils import set_z3_leaf_module
+        import deepspeed
 
         for each in module.modules():
             if getattr(each, "gathered_whole", False):
-                set_z3_leaf_module(each, True)
+                for parameter in each.parameters():
+                    deepspeed.zero.register_external_parameter(each, parameter)
         return module
 
     def convert_input(self, data: Any) -> Any:

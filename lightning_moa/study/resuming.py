@@ -57,14 +57,15 @@ class Resume(Callback):
         self.every = every
         self.accumulate = accumulate
         self.data = data
-        self.log = log
+        self.log_folder = log
         self.others = list(others)
         self.signum = 0
+        self.begun_at = 0
         self.stopped_at: int | None = None
         self._former: dict[int, Any] = {}
 
-    def prepare(self, trainer: L.Trainer) -> None:
-        """Before the fit: let loader and loops begin where the last checkpoint was written."""
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """When the processes have joined: let loader and loops begin where the last checkpoint was written."""
         found = read_checkpoint(
             self.folder, self.run, lambda line: warn(f"{line}; the one before it is used")
         )
@@ -72,7 +73,8 @@ class Resume(Callback):
         if self._state is None:
             return
         trainer.fit_loop.load_state_dict(self._state["loops"])
-        self.data.start_at(self._state["batches"])
+        self.begun_at = self._state["batches"]
+        self.data.start_at(self.begun_at)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._state is not None:
@@ -80,7 +82,7 @@ class Resume(Callback):
             for other, state in zip(self.others, self._state["callbacks"], strict=True):
                 other.load_state_dict(state)
             if trainer.is_global_zero:
-                _restore_log(trainer, self.log, self._state["log"])
+                _restore_log(trainer, self.log_folder, self._state["log"])
             _set_random_state(self._state["random"])
             self._state = None
         if threading.current_thread() is threading.main_thread():
@@ -89,16 +91,17 @@ class Resume(Callback):
     def _told(self, signum: int, frame: Any) -> None:
         self.signum = signum
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        update, partly = divmod(batch_idx + 1, self.accumulate)
-        if partly or batch_idx + 1 == trainer.num_training_batches:
+        # Between two batches, for a batch's losses are logged after all callbacks on its end.
+        update, partly = divmod(batch_idx, self.accumulate)
+        if partly or batch_idx == self.begun_at:
             return
         # Signals reach processes at different updates; all of them stop at the same one.
         stop = any_of(bool(self.signum), pl_module.device)
         if stop or (self.every and update % self.every == 0):
-            self._save(trainer, pl_module, update, batch_idx + 1)
+            self._save(trainer, pl_module, update, batch_idx)
         if stop:
             self.stopped_at = update
             trainer.should_stop = True
@@ -107,13 +110,13 @@ class Resume(Callback):
         logger: Any = trainer.logger
         if trainer.is_global_zero:
             logger.save()
-        log = self.log / "metrics.csv"
+        log = self.log_folder / "metrics.csv"
         state = {
-            "loops": _after_batch(trainer.fit_loop.state_dict()),
+            "loops": _between_batches(trainer.fit_loop.state_dict()),
             "batches": batches,
             "training": _state_of(trainer, pl_module),
             "callbacks": [other.state_dict() for other in self.others],
-            "log": log.read_text() if log.exists() else "",
+            "log": log.read_bytes().decode() if log.exists() else "",
             "random": _random_state(),
         }
         write_checkpoint(self.folder, self.run, update, state)
@@ -136,12 +139,12 @@ class Resume(Callback):
             )
 
 
-def _after_batch(loops: dict[str, Any]) -> dict[str, Any]:
-    """The loops' counters as they stand when a batch's last callback is done, which is when this is asked."""
+def _between_batches(loops: dict[str, Any]) -> dict[str, Any]:
+    """The loops' counters, the batch at whose start they are asked for not yet among them."""
     for counts in loops["epoch_loop.batch_progress"].values():
         if isinstance(counts, dict):
-            counts["completed"] = counts["processed"]
-    # The loader's own place may be a batch ahead, which was fetched and not yet used.
+            counts["ready"] = counts["completed"]
+    # The loader's own place, which may be a batch ahead.
     loops["state_dict"] = {}
     return loops
 
@@ -256,5 +259,5 @@ def _restore_log(trainer: L.Trainer, log: Path, text: str) -> None:
     logger: Any = trainer.logger
     writer = logger.experiment
     log.mkdir(parents=True, exist_ok=True)
-    (log / "metrics.csv").write_text(text)
+    (log / "metrics.csv").write_bytes(text.encode())
     writer.metrics_keys = text.splitlines()[0].split(",")

@@ -89,9 +89,12 @@ def _alone(config: StudyConfig, console: Console) -> Iterator[None]:
 
 def _stopped(stopped: Stopped) -> int:
     """Say how far the training is; where SLURM gave notice of its time's end, ask for another turn."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not is_main_process() and job is not None:
+        # A failed task would end the job before the main process has asked for another turn.
+        return 0
     if is_main_process():
         print(str(stopped), file=sys.stderr)
-        job = os.environ.get("SLURM_JOB_ID")
         if stopped.signum == signal.SIGUSR1 and job is not None:
             done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
             if done.returncode:

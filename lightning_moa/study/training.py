@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ from lightning_moa.study.schedules import schedule
 
 def prepare(hardware: dict[str, Any]) -> None:
     """Set what holds for a whole process: one thread on the CPU, or how the GPU multiplies float32."""
+    # transformers loads DeepSpeed when it saves a model, and DeepSpeed looks for a GPU, and says so, unless it is told.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if hardware["accelerator"] == "gpu" else "cpu")
     if hardware["accelerator"] == "cpu":
         # Numbers depend on the number of threads, and one core a run is what workers share out.
         torch.set_num_threads(1)
@@ -89,6 +92,8 @@ def fit(
     """
     whole = module.automatic_optimization
     clip = module.grad_clip if isinstance(module, Alignment) else grad_clip
+    # Losses are known when an update's last batch is through. With automatic optimisation Lightning counts updates.
+    each = module.accumulate if isinstance(module, Alignment) else 1
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module.train()
     with warnings.catch_warnings():
@@ -101,7 +106,7 @@ def fit(
             **trainer_options(hardware, grad_clip=clip or 0.0, whole=whole),
             max_epochs=1,
             logger=CSVLogger(out, name="log", version=""),
-            log_every_n_steps=max(1, batches // 50),
+            log_every_n_steps=each * max(1, batches // each // 50),
             gradient_clip_val=grad_clip if whole else None,
             accumulate_grad_batches=accumulate,
             use_distributed_sampler=False,
@@ -110,8 +115,6 @@ def fit(
             enable_model_summary=False,
             callbacks=[_Report(progress, batches), *callbacks, *([] if resume is None else [resume])],
         )
-        if resume is not None:
-            resume.prepare(trainer)
         trainer.fit(module, datamodule=data)
     if resume is not None:
         resume.raise_if_stopped(batches // resume.accumulate)

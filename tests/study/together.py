@@ -1,0 +1,139 @@
+"""Small studies that run on one process or several, started as a script; the tests compare what they leave.
+
+Which of them run is said by STUDIES in the environment, WORDS are more arguments, and STOP_AT lets the last process send itself SIGTERM in a
+policy's training before that batch, once: both reach the processes that Lightning starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lightning_moa import config as schemas
+from lightning_moa.config import StudyConfig
+from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.gapo import GAPO
+from lightning_moa.methods.ham import HaM
+from lightning_moa.methods.panacea import Panacea
+from lightning_moa.methods.products import Product, ham
+from lightning_moa.policies import Probe
+from lightning_moa.processes import rank, world_size
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.script import script
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = "tests.study.together"
+
+
+class Shown(Alignment):
+    """Logs the objectives' Gramian on all trained parameters, taken the same way under every strategy."""
+
+    found: dict[str, float]
+
+    def _backward(self, part: Any, preference: Any) -> Any:
+        gramian = self._gramian_of_fresh_passes(Probe(self.policy, "all"), part, preference)
+        self.found = {f"dot_{i}_{j}": float(gramian[i, j]) for i in range(self.m) for j in range(i, self.m)}
+        return super()._backward(part, preference)
+
+    def logs(self) -> Any:
+        return {**super().logs(), **self.found}
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        super().training_step(batch, batch_idx)
+
+
+class ShownPanacea(Shown, Panacea):
+    """Panacea, its Gramian shown."""
+
+
+class ShownGAPO(Shown, GAPO):
+    """GAPO, its Gramian shown."""
+
+
+class ShownHaM(Shown, HaM):
+    """HaM, its Gramian shown."""
+
+
+LINEAR = "lightning_moa.aggregation.linear:Linear"
+PANACEA = Product(f"{HERE}:ShownPanacea", "steered", "dpo", LINEAR, "sampled", "steered")
+GAPO_P1 = Product(
+    f"{HERE}:ShownGAPO",
+    "lora",
+    "ppo",
+    "lightning_moa.aggregation.gapo:GAPO",
+    "centre",
+    "alone",
+    options={"p": 1.0},
+    probe="study",
+    weigh="surrogates",
+)
+HAM = ham(3)
+SHORT = ["scale=smoke", "seeds=[0]", "evaluation.trained_rewards=false", "sft.steps=8"]
+STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
+    "panacea": (
+        "DPOStudyConfig",
+        "panacea",
+        "dpo",
+        PANACEA,
+        ["dpo.steps=4", "dpo.batch_size=8", "dpo.preferences_per_batch=4", "dpo.accumulate=1"],
+    ),
+    "dropout": (
+        "PPOStudyConfig",
+        "panacea",
+        "rlhf",
+        Product(f"{HERE}:ShownPanacea", "steered", "ppo", LINEAR, "sampled", "steered"),
+        ["ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.update_iters=2", "adapter.dropout=0.2"],
+    ),
+    "gapo": (
+        "PPOStudyConfig",
+        "gapo",
+        "ppo",
+        GAPO_P1,
+        ["ppo.steps=3", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.grad_clip=0.05"],
+    ),
+    "ham": (
+        "LikelihoodStudyConfig",
+        "ham",
+        "assistant",
+        Product(**{**vars(HAM), "module": f"{HERE}:ShownHaM"}),
+        [
+            "likelihood.steps=4",
+            "likelihood.batch_size=8",
+            "likelihood.rows=64",
+            "heads.warm_up=2",
+            "heads.watch=2",
+            "online.rounds=0",
+        ],
+    ),
+}
+
+
+def main(config: StudyConfig, console: Console) -> None:
+    """Run the study and leave its points."""
+    name = os.environ["STUDY"]
+    collected = conduct(config, {"shown": STUDIES[name][3]}, console)
+    folder = Path(str(config.results_dir))
+    folder.mkdir(parents=True, exist_ok=True)
+    collected.points.to_csv(folder / f"{name}.csv", index=False)
+
+
+if __name__ == "__main__":
+    import sys
+
+    for name in os.environ["STUDIES"].split(","):
+        os.environ["STUDY"] = name
+        schema, paper, family, _, words = STUDIES[name]
+        # Processes that are started from here begin with these arguments: they must not be read again.
+        sys.argv[1:] = [*SHORT, *words, *os.environ["WORDS"].split()]
+        file = REPOSITORY / "experiments" / paper / "script.py"
+        try:
+            script(getattr(schemas, schema), main, str(file), family, methods=["shown"])
+        except SystemExit as done:
+            if done.code:
+                raise
