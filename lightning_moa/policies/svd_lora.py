@@ -29,7 +29,8 @@ class SVDLoRA(AdapterPolicy):
         k: preference-agnostic singular values.
         m: number of objectives. With 0 this is the SVD-LoRA of rank k that Panacea's baselines train (which
             get one more singular value than Panacea's k): it knows no preference, accepts any and ignores it.
-        scaling: factor on the update. Where a paper gives a `lora_scaling`, this is lora_scaling / (k + m).
+        scaling: factor on the update. Where a paper gives a `lora_scaling`, this is lora_scaling / lora_dim, with k
+            for lora_dim (our reading, after Safe-RLHF's LoRA layers).
         targets: which linear layers are adapted, as `resolve_targets` takes them.
         dropout: on the adapters' input, in training.
         scale_init: s at the start; another value than 0 makes the policy start off its reference.
