@@ -2,6 +2,7 @@
 
     moa list                         every artefact of the papers, and how its claims stand
     moa compare RESULTS [RESULTS..]  fronts of several runs above one reference point
+    moa plan SCRIPT [key=value ..]   memory, operations and hours that a script's runs would take
 
 A command is a function that adds its parser; what it needs is imported when it runs, so that `--help` and a
 mistyped command answer at once.
@@ -82,6 +83,48 @@ def _compare(options: argparse.Namespace) -> None:
         save_figure(comparison_figure(runs, comparison.space), options.plot)
 
 
+def _add_plan(commands: Any) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="estimate what a script's runs take, before any machine is rented",
+        description="Estimates memory by kind, operations and hours of a script's runs, offline. The script's own "
+        "key=value settings hold; devices=, nodes=, strategy=, precision= and optimiser= stand for hardware.*; gpu= "
+        "is a GPU's memory in GiB, gpu_type= one of h100, h200, a100, a800, v100, utilisation= the share of its peak "
+        "that runs reach (0.35), rows= the rows of the training split where they are not published.",
+    )
+    parser.add_argument("script", help="such as experiments/panacea/figure4.py")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="of the script, and of the plan")
+    parser.add_argument("--csv", metavar="FILE", help="write the rows there, too, with every digit")
+    parser.set_defaults(run=_plan)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from lightning_moa.reporting.files import write_atomically
+    from lightning_moa.reporting.plan_table import plan_csv, plan_table
+    from lightning_moa.study.foretelling import answer, asked
+
+    question, words = asked(options.settings)
+    found = answer(Path(options.script), question, words)
+    from lightning_moa.strategies.memory import KINDS, MARGIN
+
+    for message in found.warnings:
+        warn(message)
+    title = f"{options.script} {' '.join(options.settings)}: {found.processes} devices"
+    _print(plan_table(found.rows, question.gib, MARGIN, title))
+    hours = sum(row.hours * row.count for row in found.rows)
+    print(
+        f"An estimate, ± {MARGIN:.0%} of the memory as checked on CPUs, not on GPUs; batches as long as settings allow."
+        f"\n{hours:.3g} hours in all, {hours * found.processes:.3g} device-hours, at {question.utilisation:.0%} of a "
+        f"{question.gpu_type}'s peak ({question.gpu.flops / 1e12:g} TFLOP/s, {question.gpu.bandwidth / 1e12:g} TB/s)."
+    )
+    for note in found.notes:
+        print(note)
+    if options.csv:
+        write_atomically(Path(options.csv), plan_csv(found.rows, question.gib, MARGIN, KINDS))
+
+
 def _join_reference(arguments: list[str]) -> list[str]:
     """`--reference -1,-2` as one argument: argparse would take what begins with a minus for an option."""
     joined: list[str] = []
@@ -112,7 +155,7 @@ def _print(table: Any) -> None:
     console.print(table)
 
 
-COMMANDS = (_add_list, _add_compare)
+COMMANDS = (_add_list, _add_compare, _add_plan)
 
 if __name__ == "__main__":
     sys.exit(main())

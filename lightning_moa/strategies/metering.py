@@ -170,9 +170,8 @@ def count_fused_attention(model: PreTrainedModel) -> None:
 
 
 def blocks_of(model: nn.Module) -> nn.ModuleList:
-    """The longest list of modules: a transformer's layers."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len)
+    """A transformer's layers: the first list of modules, which what comes before and after them has none of."""
+    return next(module for module in model.modules() if isinstance(module, nn.ModuleList))
 
 
 @contextmanager
