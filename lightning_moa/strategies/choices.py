@@ -32,6 +32,23 @@ def processes_of(hardware: Mapping[str, Any]) -> int:
     return int(hardware["devices"]) * int(hardware["nodes"])
 
 
+def trained_whole(hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings under which all weights of a model are trained, and not an adapter on a frozen base.
+
+    Quantised weights can't be trained, and AdamW's small steps are lost on weights in bfloat16, which need a master
+    copy in float32: on a GPU, unless the precision is fp32, DeepSpeed keeps it, by ZeRO-3 where another strategy was
+    chosen (offloaded, on a single GPU). On a CPU they are in float32.
+    """
+    if hardware["accelerator"] == "cpu":
+        return {**hardware, "precision": "fp32"}
+    if hardware["precision"] == "fp32":
+        return dict(hardware)
+    strategy = strategy_of(hardware)
+    if not strategy.startswith("deepspeed"):
+        strategy = "deepspeed_3_offload" if processes_of(hardware) == 1 else "deepspeed_3"
+    return {**hardware, "precision": "bf16", "strategy": strategy}
+
+
 def check_hardware(hardware: Mapping[str, Any]) -> list[str]:
     """Refuse settings that are known to go wrong; return a line for each that is known to be pointless.
 

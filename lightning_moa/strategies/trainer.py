@@ -11,7 +11,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
-from lightning_moa.strategies.choices import processes_of, strategy_of
+from lightning_moa.strategies.choices import strategy_of, trained_whole
 from lightning_moa.strategies.launching import local_rank, under_srun
 
 if TYPE_CHECKING:
@@ -28,15 +28,12 @@ def trainer_options(
     Args:
         hardware: a study's hardware settings, checked by `choices.check_hardware`.
         grad_clip: largest norm of an update's gradient, 0 for none. DeepSpeed must know it, since it steps by itself.
-        whole: all weights are trained, and not an adapter on a frozen base. AdamW's small steps are lost on weights in
-            bfloat16, so these need a master copy in float32: on a GPU they are trained by DeepSpeed unless the
-            precision is fp32, with ZeRO-3 where another strategy was chosen (offloaded, on a single GPU). On a CPU they
-            are in float32.
+        whole: all weights are trained, and not an adapter on a frozen base (see `choices.trained_whole`).
     """
+    if whole:
+        hardware = trained_whole(hardware)
     strategy = strategy_of(hardware)
-    narrow = whole and hardware["precision"] != "fp32" and hardware["accelerator"] == "gpu"
-    if narrow and not strategy.startswith("deepspeed"):
-        strategy = "deepspeed_3_offload" if processes_of(hardware) == 1 else "deepspeed_3"
+    narrow = whole and hardware["precision"] != "fp32"
     options: dict[str, Any] = {
         "accelerator": hardware["accelerator"],
         "devices": hardware["devices"],

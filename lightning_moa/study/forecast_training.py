@@ -11,7 +11,7 @@ from torch import nn
 from lightning_moa.policies import AdapterPolicy
 from lightning_moa.policies.critic import Critic
 from lightning_moa.strategies import flops, memory
-from lightning_moa.strategies.choices import processes_of
+from lightning_moa.strategies.choices import processes_of, trained_whole
 from lightning_moa.strategies.flops import Network, Work
 from lightning_moa.strategies.memory import Bytes, Sizes
 from lightning_moa.study import meta_passes
@@ -141,7 +141,7 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     body = network_of(spec)
     counted = replace(flops.network_of(body), head=0, trained_head=0)
     batch, longest = 2 * factor * settings["batch_size"], spec["data"]["max_length"]
-    work = Work(flops.training(counted, batch, longest, None, False))
+    work = Work(flops.training(counted, batch, longest, None, spec["model"]["gradient_checkpointing"]))
     steps = updates(settings, spec["data"], "pairs", rows)
     made = _whole(spec, network, figures, micro, steps, batch * longest, work)
     # The base that it starts from stays beside it, in float32 in the machine's own memory.
@@ -176,12 +176,13 @@ def _whole(
     work: Work,
 ) -> Forecast:
     """A run that trains all weights."""
-    sizes, trained = sizes_of(network, spec, whole=True)
-    held, host = memory.resident(sizes, spec["hardware"])
+    hardware = trained_whole(spec["hardware"])
+    sizes, trained = sizes_of(network, {**spec, "hardware": hardware}, whole=True)
+    held, host = memory.resident(sizes, hardware)
     phases = {
         # Lightning's own loop clears the last update's gradients after the forward pass.
         "forward": held | {"activations": figures["forward"]},
         "backward": held | {"activations": figures["backward"]},
-        "step": held | {"optimiser": held["optimiser"] + memory.step_bytes(sizes, spec["hardware"])},
+        "step": held | {"optimiser": held["optimiser"] + memory.step_bytes(sizes, hardware)},
     }
     return Forecast(phases, rows, trained, 0, steps, tokens * steps, work.times(steps), host)

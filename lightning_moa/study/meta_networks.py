@@ -18,6 +18,7 @@ from lightning_moa.policies import AdapterPolicy, Policy, build_model
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.rewards.table import SCORE_HEAD, hub_model
 from lightning_moa.strategies.architectures import CLASSIFIER, meta_model, published_config
+from lightning_moa.strategies.choices import trained_whole
 from lightning_moa.strategies.metering import count_fused_attention
 from lightning_moa.study.building import build_policy
 from lightning_moa.study.loading import load_data, reward_prompt
@@ -169,6 +170,8 @@ def classifier_of(spec: Spec, layers: int | None = None) -> PreTrainedModel:
     config.num_labels = len(spec["objectives"])
     if config.pad_token_id is None:
         config.pad_token_id = 0
-    network = meta_model(config, spec["hardware"]["precision"], CLASSIFIER)
+    network = meta_model(config, trained_whole(spec["hardware"])["precision"], CLASSIFIER)
+    if spec["model"]["gradient_checkpointing"]:
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     count_fused_attention(network)
     return network

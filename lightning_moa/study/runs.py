@@ -157,6 +157,8 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     config.num_labels, config.pad_token_id = len(objectives), tokenizer.pad_token_id
     network = AutoModelForSequenceClassification.from_config(config)
     network.base_model.load_state_dict(policy.model.base_model.state_dict())
+    if spec["model"]["gradient_checkpointing"]:
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     settings = spec["reward_model"]
     steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "pairs")))
     rows, batches = _micro_batches(settings, steps)
