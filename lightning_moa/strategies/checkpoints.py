@@ -31,7 +31,7 @@ KEPT = 2
 """The newest, and the one before it."""
 
 _NAME = re.compile(r"update-(\d+)")
-_TENSOR = "tensor:"
+_TENSOR = "tensor"
 
 
 def write_checkpoint(folder: Path, run: str, update: int, state: Any) -> Path:
@@ -152,10 +152,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _flat(state: Any, where: str, tensors: dict[str, Tensor]) -> Any:
-    """The state as JSON holds it, each tensor replaced by its name in `tensors`."""
+    """The state as JSON holds it: dicts as their keys and values, each tensor as its name in `tensors`."""
     if isinstance(state, Tensor):
-        tensors[where] = state.detach().cpu().clone().contiguous()
-        return f"{_TENSOR}{where}"
+        # Numbered, for keys may hold a slash: ("a/b", "c") and ("a", "b/c") are two places.
+        name = f"{len(tensors)}{where}"
+        tensors[name] = state.detach().cpu().clone().contiguous()
+        return {_TENSOR: name}
     if isinstance(state, dict):
         # Keys may be numbers, which JSON would turn into texts.
         return {"keys": list(state), "values": [_flat(v, f"{where}/{k}", tensors) for k, v in state.items()]}
@@ -167,10 +169,10 @@ def _flat(state: Any, where: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _nested(state: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(state, dict) and _TENSOR in state:
+        return tensors[state[_TENSOR]]
     if isinstance(state, dict):
         return dict(zip(state["keys"], (_nested(v, tensors) for v in state["values"]), strict=True))
     if isinstance(state, list):
         return [_nested(value, tensors) for value in state]
-    if isinstance(state, str) and state.startswith(_TENSOR):
-        return tensors[state.removeprefix(_TENSOR)]
     return state
