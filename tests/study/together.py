@@ -1,7 +1,8 @@
 """Small studies that run on one process or several, started as a script; the tests compare what they leave.
 
-Which of them run is said by STUDIES in the environment, WORDS are more arguments, and STOP_AT lets the last process send itself SIGTERM in a
-policy's training before that batch, once: both reach the processes that Lightning starts.
+The environment says what happens, for it reaches the processes that Lightning starts: STUDIES which of them run, WORDS
+more arguments, STOP_AT the batch of a policy's training in which the last process sends itself the signal STOP_BY
+(SIGTERM), TRACE a file that gets the number of each batch that this process trains on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.gapo import GAPO
 from lightning_moa.methods.ham import HaM
 from lightning_moa.methods.panacea import Panacea
-from lightning_moa.methods.products import Product, ham
+from lightning_moa.methods.products import SAFE_RLHF_PPO, Product, ham
+from lightning_moa.methods.safe_rlhf import SafeRLHF
 from lightning_moa.policies import Probe
 from lightning_moa.processes import rank, world_size
 from lightning_moa.study.conduct import conduct
@@ -44,7 +46,10 @@ class Shown(Alignment):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_BY", "SIGTERM")))
+        if "TRACE" in os.environ:
+            with open(os.environ["TRACE"], "a") as trace:
+                trace.write(f"{batch_idx}\n")
         super().training_step(batch, batch_idx)
 
 
@@ -58,6 +63,10 @@ class ShownGAPO(Shown, GAPO):
 
 class ShownHaM(Shown, HaM):
     """HaM, its Gramian shown."""
+
+
+class ShownSafeRLHF(Shown, SafeRLHF):
+    """Safe RLHF, its Gramian shown."""
 
 
 LINEAR = "lightning_moa.aggregation.linear:Linear"
@@ -74,14 +83,26 @@ GAPO_P1 = Product(
     weigh="surrogates",
 )
 HAM = ham(3)
-SHORT = ["scale=smoke", "seeds=[0]", "evaluation.trained_rewards=false", "sft.steps=8"]
+SHORT = [
+    "scale=smoke",
+    "seeds=[0]",
+    "data.pairs=128",
+    "data.sft_rows=128",
+    "sft.steps=4",
+    "evaluation.trained_rewards=false",
+    "evaluation.grid_step=1",
+    "evaluation.prompts=24",
+    "evaluation.batch_size=16",
+    "evaluation.max_new_tokens=8",
+]
 STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
     "panacea": (
         "DPOStudyConfig",
         "panacea",
         "dpo",
         PANACEA,
-        ["dpo.steps=4", "dpo.batch_size=8", "dpo.preferences_per_batch=4", "dpo.accumulate=1"],
+        # At a rate at which so few steps go somewhere: differences of log-probs of 1e-6 are noise.
+        ["dpo.steps=4", "dpo.batch_size=8", "dpo.preferences_per_batch=4", "dpo.accumulate=1", "dpo.lr=0.3"],
     ),
     "dropout": (
         "PPOStudyConfig",
@@ -110,6 +131,13 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
             "heads.watch=2",
             "online.rounds=0",
         ],
+    ),
+    "safe": (
+        "PPOStudyConfig",
+        "gapo",
+        "ppo",
+        Product(**{**vars(SAFE_RLHF_PPO), "module": f"{HERE}:ShownSafeRLHF"}),
+        ["ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=1", "ppo.update_iters=1"],
     ),
 }
 
