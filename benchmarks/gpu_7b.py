@@ -10,7 +10,7 @@ is written after each, and what it has of this device is not measured again. A c
 
 A GPU machine needs torch, transformers, lightning and what these bring along; where it has no network, wheels of the
 rest are carried there: omegaconf, moocore, scipy, pandas, pyarrow, psutil, rich, PyYAML; bitsandbytes for int8 and nf4;
-deepspeed for its strategies. datasets and peft, which studies need, are not looked for. A model takes 14 GB of the disk,
+deepspeed for its strategies. datasets and peft, which studies need, are not looked for. A model takes 14 GB of disk,
 is written there once, and is removed when nothing is left to be measured on it, unless `--weights` names the folder.
 """
 
