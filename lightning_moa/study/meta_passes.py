@@ -65,8 +65,8 @@ def update(spec: Spec, rows: int) -> Figures:
         rows: of the micro-batch on one device: pairs, prompts or responses.
 
     Returns:
-        forward: at most until the backward pass arrives at the first layer, without what follows. backward: from
-        there on, less the gradients. held: what a rollout keeps. rollout: at most while one is made, after sampling.
+        forward: at most before the backward pass. backward: at most in it, less the gradients. held: what a rollout
+        keeps. rollout: at most while one is made, after sampling.
     """
     own = _shape(spec) | {key: spec[key] for key in ("objective", "probe", "fresh_passes")}
     own["settings"] = {key: value for key, value in spec["settings"].items() if key not in _NO_SHAPE}
@@ -83,9 +83,10 @@ _NO_SHAPE = (
 
 @lru_cache(maxsize=256)
 def _remembered(text: str, rows: int) -> Figures:
-    return by_heads(
+    few = by_heads(
         json.loads(text), lambda own: by_layers(depth_of(own), lambda layers: _update(own, rows, layers))
     )
+    return _in_two(few)
 
 
 def _update(spec: Spec, rows: int, layers: int) -> Figures:
@@ -116,15 +117,13 @@ def _update(spec: Spec, rows: int, layers: int) -> Figures:
                 total = total if more is None else total + more
             return total
 
-        forward, backward = _there_and_back(meter, policy, run, several)
-    return found | {"forward": forward - found["held"], "backward": backward - found["held"]}
+        figures = _there_and_back(meter, policy, run, several)
+    return found | {name: size - found["held"] for name, size in figures.items()}
 
 
-def _there_and_back(
-    meter: Meter, network: nn.Module, run: Callable[[], Tensor], several: bool
-) -> tuple[float, float]:
-    """The most bytes before and after the backward pass arrives at the first layer; gradients of weights are left out
-    of the latter.
+def _there_and_back(meter: Meter, network: nn.Module, run: Callable[[], Tensor], several: bool) -> Figures:
+    """The most bytes before the backward pass (forward), until it arrives at the first layer (early) and after (late);
+    the weights' gradients are left out of the latter two.
 
     several: gradients are there from an earlier micro-batch, and these are added to them.
     """
@@ -137,12 +136,20 @@ def _there_and_back(
     peaks: list[int] = []
     with marking(blocks_of(network)[0], lambda: peaks.append(meter.peak())):
         total = run()
+        forward = max([*peaks, meter.peak()])
+        peaks.clear()
         torch.autograd.backward(total)
-    last = meter.peak()
+    late = meter.peak()
     own = 0 if several else sum(each.numel() * each.element_size() for each in trained)
     for each in trained:
         each.grad = None
-    return float(max(peaks, default=last)), float(max(last - own, 0))
+    return {"forward": float(forward), "early": float(max([*peaks, 0]) - own), "late": float(late - own)}
+
+
+def _in_two(figures: Figures) -> Figures:
+    """Forward and backward, the latter at its largest, wherever that is for the model's own number of layers."""
+    early, late = figures.pop("early"), figures.pop("late")
+    return figures | {"backward": max(early, late, 0.0)}
 
 
 def _given(spec: Spec, rows: int) -> tuple[Any, Any]:
@@ -302,7 +309,7 @@ def scoring(scorer: Scorer, rows: int) -> float:
     ids, mask, _ = _tokens(rows, scorer.longest, 1)
 
     def run(layers: int) -> Figures:
-        network = scorer.build(layers)
+        network = scorer.build(layers).eval()
         given = {"use_cache": False} if isinstance(network, ScoreHead) else {}
         with torch.no_grad(), Meter() as meter:
             network.base_model(input_ids=ids, attention_mask=mask, **given)
@@ -313,7 +320,7 @@ def scoring(scorer: Scorer, rows: int) -> float:
 
 def reward_training(spec: Spec, rows: int) -> Figures:
     """A micro-batch of so many pairs of a `reward_model` task's: forward, backward, as of `update`."""
-    return by_layers(depth_of(spec), lambda layers: _reward_training(spec, rows, layers))
+    return _in_two(by_layers(depth_of(spec), lambda layers: _reward_training(spec, rows, layers)))
 
 
 def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
@@ -323,22 +330,18 @@ def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
     batch = PairBatch(ids, mask, response, labels, torch.arange(rows))
     objective = BradleyTerry(settings["regularisation"])
     with Meter() as meter:
-        forward, backward = _there_and_back(
+        return _there_and_back(
             meter, network, lambda: objective.losses(network, batch).sum(), settings["accumulate"] > 1
         )
-    return {"forward": forward, "backward": backward}
 
 
 def fine_tuning(spec: Spec, rows: int) -> Figures:
     """A micro-batch of a `base` task's, which trains a model from scratch: forward, backward, as of `update`."""
-    return by_layers(depth_of(spec), lambda layers: _fine_tuning(spec, rows, layers))
+    return _in_two(by_layers(depth_of(spec), lambda layers: _fine_tuning(spec, rows, layers)))
 
 
 def _fine_tuning(spec: Spec, rows: int, layers: int) -> Figures:
     policy, batch = Policy(network_of(spec, layers)), _responses(spec, rows)
     several = spec["sft"]["accumulate"] > 1
     with Meter() as meter:
-        forward, backward = _there_and_back(
-            meter, policy, lambda: Likelihood().losses(policy, batch).sum(), several
-        )
-    return {"forward": forward, "backward": backward}
+        return _there_and_back(meter, policy, lambda: Likelihood().losses(policy, batch).sum(), several)
