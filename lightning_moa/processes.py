@@ -77,9 +77,17 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad /= world_size()
 
 
+def largest(number: int, device: torch.device) -> int:
+    """The largest of all processes' numbers; all must ask."""
+    found = torch.tensor(number, device=device)
+    if together():
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return int(found)
+
+
 def any_of(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any of the processes; all must ask."""
-    return bool(summed(torch.tensor(float(flag), device=device)) > 0)
+    return largest(int(flag), device) > 0
 
 
 def is_partitioned(module: nn.Module) -> bool:

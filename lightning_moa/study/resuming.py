@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import Stopped
 from lightning_moa.methods.base import Alignment
-from lightning_moa.processes import any_of, gathered
+from lightning_moa.processes import gathered, largest
 from lightning_moa.reporting.console import warn
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 
@@ -67,7 +67,7 @@ class Resume(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """When the processes have joined: let loader and loops begin where the last checkpoint was written."""
         found = read_checkpoint(
-            self.folder, self.run, lambda line: warn(f"{line}; the one before it is used")
+            self.folder, self.run, lambda line: warn(f"{line}; it is left aside")
         )
         self._state = None if found is None else found[1]
         if self._state is None:
@@ -98,8 +98,10 @@ class Resume(Callback):
         update, partly = divmod(batch_idx, self.accumulate)
         if partly or batch_idx == self.begun_at:
             return
-        # Signals reach processes at different updates; all of them stop at the same one.
-        stop = any_of(bool(self.signum), pl_module.device)
+        # Signals reach processes at different updates; all of them stop at the same one, and for the same reason. To
+        # stop for good is the larger number.
+        self.signum = largest(self.signum, pl_module.device)
+        stop = self.signum != 0
         if stop or (self.every and update % self.every == 0):
             self._save(trainer, pl_module, update, batch_idx)
         if stop:
@@ -135,7 +137,7 @@ class Resume(Callback):
         if self.stopped_at is not None:
             raise Stopped(
                 f"stopped after update {self.stopped_at} of {updates}; start it again to go on from there",
-                self.signum or signal.SIGTERM,
+                self.signum,
             )
 
 

@@ -116,7 +116,7 @@ def test_an_optimiser_goes_on_as_if_nothing_had_been(kind, tmp_path):
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), torch.float32])
 def test_what_cannot_be_kept_is_named_and_nothing_is_left(value, tmp_path):
-    with pytest.raises(TypeError, match="/outer/inner: a .* cannot be kept in a checkpoint"):
+    with pytest.raises(TypeError, match=r"/outer/inner: a .* cannot be kept in a checkpoint"):
         written(tmp_path, state={"outer": {"inner": value}})
     assert read_checkpoint(tmp_path, "a", refuse) is None
 

@@ -31,7 +31,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = "tests.study.together"
 
 
-class Shown(Alignment):
+class Traced(Alignment):
+    """Stops, and notes what it trains on, as the environment says."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
+            os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_BY", "SIGTERM")))
+        if "TRACE" in os.environ:
+            with open(os.environ["TRACE"], "a") as trace:
+                trace.write(f"{batch_idx}\n")
+        super().training_step(batch, batch_idx)
+
+
+class Shown(Traced):
     """Logs the objectives' Gramian on all trained parameters, taken the same way under every strategy."""
 
     found: dict[str, float]
@@ -43,14 +55,6 @@ class Shown(Alignment):
 
     def logs(self) -> Any:
         return {**super().logs(), **self.found}
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
-            os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_BY", "SIGTERM")))
-        if "TRACE" in os.environ:
-            with open(os.environ["TRACE"], "a") as trace:
-                trace.write(f"{batch_idx}\n")
-        super().training_step(batch, batch_idx)
 
 
 class ShownPanacea(Shown, Panacea):
@@ -65,8 +69,8 @@ class ShownHaM(Shown, HaM):
     """HaM, its Gramian shown."""
 
 
-class ShownSafeRLHF(Shown, SafeRLHF):
-    """Safe RLHF, its Gramian shown."""
+class TracedSafeRLHF(Traced, SafeRLHF):
+    """Safe RLHF, whose objectives are one before there is a gradient."""
 
 
 LINEAR = "lightning_moa.aggregation.linear:Linear"
@@ -136,7 +140,7 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
         "PPOStudyConfig",
         "gapo",
         "ppo",
-        Product(**{**vars(SAFE_RLHF_PPO), "module": f"{HERE}:ShownSafeRLHF"}),
+        Product(**{**vars(SAFE_RLHF_PPO), "module": f"{HERE}:TracedSafeRLHF"}),
         ["ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=1", "ppo.update_iters=1"],
     ),
 }
