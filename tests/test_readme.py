@@ -35,9 +35,9 @@ def commands_of(text: str) -> list[str]:
 def is_large(command: str) -> bool:
     """Whether a command is for GPUs, a cluster or the hub."""
     words = command.split()
-    return words[0] in ("sbatch", "torchrun", "hf", "export") or bool(
-        {"scale=gpu", "scale=paper"} & set(words)
-    )
+    if words[0] in ("sbatch", "torchrun", "hf", "export") or {"scale=gpu", "scale=paper"} & set(words):
+        return True
+    return "benchmarks.gpu_7b" in words and "tiny" not in words
 
 
 EVERY = list(dict.fromkeys(commands_of(TEXT) + commands_of(SCALING)))
@@ -89,6 +89,8 @@ def test_command(command: str, folder: Path) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         run([*words, "--dry-run"], ROOT)
+    elif words[:2] == ["python", "-m"]:
+        run([sys.executable, *words[1:], "--folder", str(folder / "measured")], ROOT)
     elif words[0] == "python":
         assert words[1].startswith("experiments/")
         run(
@@ -113,6 +115,10 @@ def test_large_command(command: str) -> None:
         )
         assert words[2] in SCALING.replace(command, ""), "what is downloaded has its row in the table"
         assert words[words.index("--revision") + 1] in configured
+        return
+    if words[:2] == ["python", "-m"]:
+        told = run([sys.executable, *words[1:], "--help"], ROOT)
+        assert all(word in told for word in words if word.startswith("--"))
         return
     assert words[0] in ("sbatch", "torchrun", "python", "moa")
     (place,) = [i for i, word in enumerate(words) if word.startswith("experiments/")]

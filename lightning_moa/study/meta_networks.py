@@ -172,6 +172,7 @@ def classifier_of(spec: Spec, layers: int | None = None) -> PreTrainedModel:
         config.pad_token_id = 0
     network = meta_model(config, trained_whole(spec["hardware"])["precision"], CLASSIFIER)
     if spec["model"]["gradient_checkpointing"]:
+        network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     count_fused_attention(network)
     return network

@@ -158,6 +158,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     network = AutoModelForSequenceClassification.from_config(config)
     network.base_model.load_state_dict(policy.model.base_model.state_dict())
     if spec["model"]["gradient_checkpointing"]:
+        network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     settings = spec["reward_model"]
     steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "pairs")))
