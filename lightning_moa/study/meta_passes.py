@@ -23,6 +23,7 @@ from lightning_moa.policies.critic import Critic
 from lightning_moa.policies.generate import evaluating
 from lightning_moa.policies.noise import gumbel
 from lightning_moa.rewards.score_head import ScoreHead
+from lightning_moa.strategies.choices import strategy_of, trained_whole
 from lightning_moa.strategies.metering import Meter, blocks_of, marking
 from lightning_moa.study.meta_networks import Scorer, classifier_of, depth_of, network_of, policy_of, shape_of
 
@@ -95,7 +96,7 @@ def _update(spec: Spec, rows: int, layers: int) -> Figures:
     probe = None if spec["probe"] is None else Probe(policy, spec["probe"])
     m, settings = len(spec["objectives"]), spec["settings"]
     preference = torch.full((m,), 1 / m)
-    several = settings["accumulate"] > 1
+    apart = _apart(spec["hardware"], settings)
     found = {"rollout": 0.0, "held": 0.0}
     with Meter() as meter:
         if spec["objective"] == "ppo":
@@ -117,18 +118,22 @@ def _update(spec: Spec, rows: int, layers: int) -> Figures:
                 total = total if more is None else total + more
             return total
 
-        figures = _there_and_back(meter, policy, run, several)
+        figures = _there_and_back(meter, policy, run, apart)
     return found | {name: size - found["held"] for name, size in figures.items()}
 
 
-def _there_and_back(meter: Meter, network: nn.Module, run: Callable[[], Tensor], several: bool) -> Figures:
-    """The most bytes before the backward pass (forward), until it arrives at the first layer (early) and after (late);
-    the weights' gradients are left out of the latter two.
+def _apart(hardware: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether gradients do not pile up in a backward pass: they are there from an earlier micro-batch, and these are
+    added to them; or DeepSpeed takes them away as they come."""
+    return settings["accumulate"] > 1 or strategy_of(hardware).startswith("deepspeed")
 
-    several: gradients are there from an earlier micro-batch, and these are added to them.
+
+def _there_and_back(meter: Meter, network: nn.Module, run: Callable[[], Tensor], apart: bool) -> Figures:
+    """The most bytes before the backward pass (forward), until it arrives at the first layer (early) and after (late);
+    the weights' gradients are left out of the latter two. apart: as of `_apart`.
     """
     trained = [each for each in network.parameters() if each.requires_grad]
-    if several:
+    if apart:
         for each in trained:
             # Outside of the meter's sight: they are there before it begins.
             with torch.utils._python_dispatch._disable_current_modes():
@@ -140,7 +145,7 @@ def _there_and_back(meter: Meter, network: nn.Module, run: Callable[[], Tensor],
         peaks.clear()
         torch.autograd.backward(total)
     late = meter.peak()
-    own = 0 if several else sum(each.numel() * each.element_size() for each in trained)
+    own = 0 if apart else sum(each.numel() * each.element_size() for each in trained)
     for each in trained:
         each.grad = None
     return {"forward": float(forward), "early": float(max([*peaks, 0]) - own), "late": float(late - own)}
@@ -331,7 +336,10 @@ def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
     objective = BradleyTerry(settings["regularisation"])
     with Meter() as meter:
         return _there_and_back(
-            meter, network, lambda: objective.losses(network, batch).sum(), settings["accumulate"] > 1
+            meter,
+            network,
+            lambda: objective.losses(network, batch).sum(),
+            _apart(trained_whole(spec["hardware"]), settings),
         )
 
 
@@ -342,6 +350,6 @@ def fine_tuning(spec: Spec, rows: int) -> Figures:
 
 def _fine_tuning(spec: Spec, rows: int, layers: int) -> Figures:
     policy, batch = Policy(network_of(spec, layers)), _responses(spec, rows)
-    several = spec["sft"]["accumulate"] > 1
+    apart = _apart(trained_whole(spec["hardware"]), spec["sft"])
     with Meter() as meter:
-        return _there_and_back(meter, policy, lambda: Likelihood().losses(policy, batch).sum(), several)
+        return _there_and_back(meter, policy, lambda: Likelihood().losses(policy, batch).sum(), apart)
