@@ -22,8 +22,8 @@ from typing import Any
 TIMEOUT = 240
 """Seconds; on idle cores the longest start takes thirty."""
 SCRIPT = "tests.study.together"
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     [
         SCRIPT,
         "lightning_moa.study.measuring",
@@ -170,7 +170,7 @@ def begin(
     for rank, own in enumerate(launched):
         trace = folder / f"trained.{rank}"
         trace.unlink(missing_ok=True)
-        process = _CONTEXT.Process(
+        process = CONTEXT.Process(
             target=_work, args=({**given, **own, **environment, "TRACE": str(trace)}, str(folder), rank)
         )
         process.start()
