@@ -23,7 +23,6 @@ from lightning_moa.study.execute import _peak_memory_mib, _reset_peak_memory
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task, in_order
 
-WORDS = 3000
 SMALL = ("model.hidden_size=32", "model.layers=2", "model.heads=2", "model.intermediate_size=64")
 LARGE = ("model.hidden_size=512", "model.layers=6", "model.heads=8", "model.intermediate_size=1408")
 STUDIES = {
@@ -36,14 +35,14 @@ STUDIES = {
 def rows(folder: Path) -> Path:
     """Pairs of random words: long responses, long prompts and a few of a single word."""
     draw = random.Random(0)
-    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"][:WORDS]
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"]
     words += [first + second for first, second in zip(words, reversed(words), strict=True)]
 
     def text(count: int) -> str:
         return " ".join(draw.choice(words) for _ in range(count))
 
     lines = []
-    for number in range(400):
+    for number in range(80):
         prompt = text(1 if number % 2 else 200)
         row = {"prompt": f"{prompt}", "response_0": text(200), "response_1": text(200)}
         lines.append(json.dumps(row | {"a": number % 2, "b": number % 3 % 2}))
@@ -62,7 +61,7 @@ def config_of(objective: str, path: Path, sizes: Sequence[str], more: Sequence[s
         "data.max_length=160",
         "data.max_response_length=128",
         "data.long_responses=cut",
-        "tokenizer.vocab_size=4000",
+        "tokenizer.vocab_size=2000",
         "seeds=[0]",
         "adapter.targets=layers.",
         *("sft.steps=2", "sft.batch_size=4", "reward_model.steps=2", "reward_model.batch_size=2"),
