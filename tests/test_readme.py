@@ -53,6 +53,10 @@ SMALL = (
 )
 
 
+JOINED = ("seeds=[0]", "dpo.steps=1", "evaluation.grid_step=1", "evaluation.trained_rewards=false")
+"""Several processes start slowly, and make a fresh engine for each policy."""
+
+
 def run(arguments: list[str], folder: Path) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
@@ -93,10 +97,9 @@ def test_command(command: str, folder: Path) -> None:
         run([sys.executable, *words[1:], "--folder", str(folder / "measured")], ROOT)
     elif words[0] == "python":
         assert words[1].startswith("experiments/")
-        run(
-            [sys.executable, str(ROOT / words[1]), *(w for w in words[2:] if "scale=" not in w), *SMALL],
-            folder,
-        )
+        more = JOINED if any("hardware.devices" in word for word in words) else ()
+        given = [word for word in words[2:] if "scale=" not in word]
+        run([sys.executable, str(ROOT / words[1]), *given, *SMALL, *more], folder)
     else:
         assert words[0] == "moa"
         run(words, folder)
