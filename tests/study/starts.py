@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 240
-"""Seconds; on idle cores the longest start takes thirty."""
+TIMEOUT = 480
+"""Seconds; on idle cores the longest start takes thirty, and ten times that where others want them."""
 SCRIPT = "tests.study.together"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
