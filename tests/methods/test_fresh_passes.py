@@ -58,5 +58,6 @@ def test_a_study_says_which_passes_and_refuses_to_watch_fresh_ones():
     assert policies["gapo"][0].spec["fresh_passes"] is True
     assert policies["linear"][0].spec["fresh_passes"] is False
     config.methods["gapo"] = replace(MethodConfig(), watch=5)
-    with pytest.raises(UserError, match=r"methods.gapo.watch=5: with probe_passes=fresh, and with ZeRO-3, it must be 0"):
+    told = r"methods.gapo.watch=5: with probe_passes=fresh, and with ZeRO-3, it must be 0"
+    with pytest.raises(UserError, match=told):
         plan_study(config, methods)
