@@ -66,9 +66,7 @@ class Resume(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """When the processes have joined: let loader and loops begin where the last checkpoint was written."""
-        found = read_checkpoint(
-            self.folder, self.run, lambda line: warn(f"{line}; it is left aside")
-        )
+        found = read_checkpoint(self.folder, self.run, lambda line: warn(f"{line}; it is left aside"))
         self._state = None if found is None else found[1]
         if self._state is None:
             return
