@@ -138,8 +138,8 @@ class Bench:
             )
 
         lightnings = {
-            "optimizers": lambda: optimisers,
-            "lr_schedulers": lambda: schedules,
+            "optimizers": lambda: optimisers[0],
+            "lr_schedulers": lambda: schedules[0],
             "manual_backward": lambda loss: loss.backward(),
             "clip_gradients": clip,
             "log_dict": lambda values, sync_dist: None,

@@ -22,11 +22,10 @@ LINUX = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "words",
     [
-        ("dpo",),
         ("ppo", "model.family=opt", "ppo.accumulate=2", "model.gradient_checkpointing=true"),
         ("likelihood",),
     ],
-    ids=["dpo", "ppo opt checkpointed", "likelihood heads"],
+    ids=["ppo opt checkpointed", "likelihood heads"],
 )
 def test_every_task_of_a_study_takes_what_was_foretold(words, tmp_path):
     # Freed memory goes back at once, so that the resident size is that of what lives.

@@ -99,7 +99,9 @@ def test_published_pairs(tmp_path, shared_data):
     check(plan, collected, tmp_path / "runs", preferences, ("harmless", "concise"))
     assert collected.responses["prompt"].str.endswith("\n\nAssistant:").all(), "as they were"
     task = plan.seeds[0].policies["ric"][0]
-    tokenizer = load_base(tmp_path / "runs" / task.needs["base"].key, {"accelerator": "cpu"})[1]
+    tokenizer = load_base(
+        tmp_path / "runs" / task.needs["base"].key, {"accelerator": "cpu", "precision": "fp32"}
+    )[1]
     inputs = {role: tmp_path / "runs" / need.key for role, need in task.needs.items()}
     rows = scored_rows(task.spec, inputs, load_data(task.spec), tokenizer)
     encoded = rows.encoded(tokenizer)

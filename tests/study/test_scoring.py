@@ -21,7 +21,7 @@ from lightning_moa.study.scoring import offline_rows, online_rows, read_about
 from lightning_moa.study.tasks import in_order
 from tests.study.likelihood import METHODS, done, inputs_of, offline_task, planned, rounds_of
 
-CPU = {"accelerator": "cpu"}
+CPU = {"accelerator": "cpu", "precision": "fp32"}
 NAMES = ("helpful", "harmless")
 
 
