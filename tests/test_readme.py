@@ -53,7 +53,7 @@ SMALL = (
 )
 
 
-JOINED = ("seeds=[0]", "dpo.steps=1", "evaluation.grid_step=1", "evaluation.trained_rewards=false")
+JOINED = ("seeds=[0]", "dpo.steps=1", "evaluation.grid_step=1")
 """Several processes start slowly, and make a fresh engine for each policy."""
 
 
