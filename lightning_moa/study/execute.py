@@ -200,7 +200,8 @@ class _Worker:
     def close(self) -> None:
         for process in list((self.pool._processes or {}).values()):
             process.terminate()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        # The process of a broken pool is about to be gone: until then the next start would take it for one at work.
+        self.pool.shutdown(wait=bool(self.pool._broken), cancel_futures=True)
 
 
 def _forward(messages: Any, display: Display) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ HEADS = "heads.csv"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
+# What a scratch folder's name says of its owner, before the process's number. No dot: dots part the name.
+_OWNER = platform.node().replace(".", "_") + "-"
+# Seconds by which a disk's clock and the machine's may differ.
+_CLOCKS_DIFFER = 60.0
+
 # Reading results, drawing them and planning runs change no run: a plan's say is in the spec.
 _NO_EFFECT = (
     "reporting/",
@@ -170,7 +176,7 @@ def record(runs: Path, key: str) -> dict[str, Any]:
 
 def scratch_folder(runs: Path, key: str) -> Path:
     """A new, empty folder to work in; its name tells whose it is, so that a dead process's can be cleared."""
-    folder = runs / f".{key}.{os.getpid()}"
+    folder = runs / f".{key}.{_OWNER}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -187,7 +193,7 @@ def publish(runs: Path, key: str, folder: Path) -> None:
     with."""
     final = runs / key
     if final.exists():
-        old = runs / f".{key}.old.{os.getpid()}"
+        old = runs / f".{key}.old.{_OWNER}{os.getpid()}"
         final.rename(old)
         folder.rename(final)
         shutil.rmtree(old)
@@ -197,15 +203,19 @@ def publish(runs: Path, key: str, folder: Path) -> None:
 
 
 def clear_dead(runs: Path) -> None:
-    """Remove the scratch folders that killed processes have left behind."""
-    for folder in runs.glob(".*-*.*"):
-        pid = folder.name.rpartition(".")[2]
-        if pid.isdigit() and not _is_alive(int(pid)):
+    """Remove the scratch folders that this machine's killed processes have left behind. Another machine that shares
+    the disk may be at work in its own."""
+    for folder in runs.glob(f".*-*.{_OWNER}*"):
+        pid = folder.name.rpartition(f".{_OWNER}")[2]
+        if pid.isdigit() and not _is_at_work(int(pid), folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(pid: int) -> bool:
+def _is_at_work(pid: int, folder: Path) -> bool:
+    """Whether the process lives, and is the one that made the folder: its number may have been given again."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        process = psutil.Process(pid)
+        made_it = process.create_time() <= folder.stat().st_mtime + _CLOCKS_DIFFER
+        return made_it and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return False

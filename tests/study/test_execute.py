@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.study import tasks
 from lightning_moa.study.execute import RunsFailed
 from lightning_moa.study.tasks import is_done, record
 from tests.study.jobs import job, run
@@ -36,6 +36,11 @@ def calls(log) -> list[str]:
 
 def hidden(runs) -> list[str]:
     return [path.name for path in runs.iterdir() if path.name.startswith(".")]
+
+
+def is_running(pid: int) -> bool:
+    """A dead process whose parent hasn't asked for its end doesn't run."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def wait_for(condition, seconds=20.0):
@@ -169,7 +174,7 @@ def test_a_killed_start_leaves_no_half_result_and_the_next_one_completes(tmp_pat
     assert not (runs / slow.key).exists()
     assert hidden(runs)
     # A worker ends by itself soon after the process that it worked for.
-    wait_for(lambda: not tasks._is_alive(working))
+    wait_for(lambda: not is_running(working))
     shown = run([quick, slow, after], runs, workers)
     assert "2 runs to do, 1 already there" in shown
     assert value(runs, after) == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -121,13 +122,31 @@ def test_a_scratch_folder_is_empty_and_no_result(tmp_path):
 
 
 def test_only_dead_processes_folders_are_cleared(tmp_path, dead_process):
-    kept = [f".add-1.{os.getpid()}", f".add-1.old.{os.getpid()}", "add-1", f"add-2.{dead_process}", ".cache"]
-    cleared = [f".add-1.{dead_process}", f".add-2.old.{dead_process}"]
+    here = scratch_folder(tmp_path / "made", "add-1").name.rpartition("-")[0].removeprefix(".add-1.")
+    shutil.rmtree(tmp_path / "made")
+    kept = [
+        f".add-1.{here}-{os.getpid()}",
+        f".add-1.old.{here}-{os.getpid()}",
+        f".add-1.another_machine-{dead_process}",
+        "add-1",
+        f"add-2.{dead_process}",
+        ".cache",
+    ]
+    cleared = [f".add-1.{here}-{dead_process}", f".add-2.old.{here}-{dead_process}"]
     for name in kept + cleared:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
     clear_dead(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_process_number_given_again_keeps_no_dead_folder(tmp_path):
+    folder = scratch_folder(tmp_path, "add-1")
+    clear_dead(tmp_path)
+    assert folder.exists()
+    os.utime(folder, (0, 0))
+    clear_dead(tmp_path)
+    assert not folder.exists()
 
 
 def test_a_broken_record_names_its_file(tmp_path):
