@@ -1,4 +1,4 @@
-"""Panacea's Figure 5 from end to end at its smallest scale: repeated, killed and restarted, and on other data."""
+"""Panacea's Figure 5 from end to end at its smallest scale: repeated, and on other data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import importlib.util
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from lightning_moa.config import DPOStudyConfig, parse
+from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "experiments" / "panacea" / "figure5.py"
@@ -25,22 +24,14 @@ SAME_BYTES = ("points.csv", "accuracies.csv", "metrics.csv", "claims.csv")
 QUICK = ["sft.steps=4", "reward_model.steps=2", "dpo.steps=2", "evaluation.grid_step=1", "data.limit=60"]
 
 
-def command(results: Path, runs: Path, *words: str) -> list[str]:
+def words_of(results: Path, runs: Path, *words: str) -> list[str]:
     folders = (f"results_dir={results}", f"runs_dir={runs}")
     # Starts must find each other's runs even where somebody edits the package meanwhile.
-    return [sys.executable, str(SCRIPT), "scale=smoke", "workers=1", "code_in_key=false", *folders, *words]
+    return ["scale=smoke", "workers=1", "code_in_key=false", *folders, *words]
 
 
 def start(results: Path, runs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(results, runs, *words),
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment,
-        check=False,
-    )
+    return forked.run(SCRIPT, words_of(results, runs, *words), folder=REPOSITORY)
 
 
 def folder_of(results: Path, name: str = "smoke") -> Path:
@@ -55,7 +46,15 @@ def contents(results: Path) -> dict[str, bytes]:
 def first(tmp_path_factory):
     """A first start from nothing: where its results and its runs lie."""
     root = tmp_path_factory.mktemp("first")
-    done = start(root / "results", root / "runs")
+    # The one that is as a user's from its first line on.
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words_of(root / "results", root / "runs")],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return root
 
@@ -84,33 +83,6 @@ def test_a_second_start_finds_everything_done(first):
     assert "runs to do" not in done.stdout
     assert contents(first / "results") == before
     assert {path: path.stat().st_mtime_ns for path in (first / "runs").rglob("*")} == written
-
-
-def test_a_killed_start_is_taken_up_again_and_ends_with_the_same_bytes(first, tmp_path):
-    """In another folder of runs, so that every policy is trained anew as well."""
-    results, runs = tmp_path / "results", tmp_path / "runs"
-    with (tmp_path / "shown").open("w") as shown:
-        process = subprocess.Popen(
-            command(results, runs, "fresh=true"), cwd=REPOSITORY, stdout=shown, stderr=shown
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while len(list(runs.glob("[a-z]*/task.json"))) < 8:
-                assert process.poll() is None, (tmp_path / "shown").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-    assert not results.exists()
-    kept = {path.name for path in runs.glob("[a-z]*") if (path / "task.json").is_file()}
-    stamps = {name: (runs / name / "task.json").stat().st_mtime_ns for name in kept}
-    done = start(results, runs)
-    assert done.returncode == 0, done.stderr
-    assert f"{len(kept)} already there" in done.stdout
-    assert {name: (runs / name / "task.json").stat().st_mtime_ns for name in kept} == stamps
-    assert contents(results) == contents(first / "results")
-    assert not list(runs.glob(".*"))
 
 
 def test_a_wrong_key_is_one_line_and_touches_nothing(first):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import numpy as np
@@ -17,6 +15,7 @@ import yaml
 
 from lightning_moa.config import PPOStudyConfig, parse
 from lightning_moa.study.planning import plan_study
+from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = REPOSITORY / "experiments" / "panacea"
@@ -27,19 +26,11 @@ WEIGHTS = ["lambda_helpful", "lambda_harmless"]
 QUICK = ["sft.steps=2", "reward_model.steps=2", "ppo.steps=1", "evaluation.grid_step=1"]
 
 
-def start(root: Path, figure: str, *words: str) -> subprocess.CompletedProcess[str]:
+def start(root: Path, figure: str, *words: str) -> CompletedProcess[str]:
     folders = (f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}")
     # Starts must find each other's runs even where somebody edits the package meanwhile.
-    command = [sys.executable, str(SCRIPTS / f"{figure}.py"), "scale=smoke", "workers=1", "code_in_key=false"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        [*command, *folders, *words],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment,
-        check=False,
-    )
+    given = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *words]
+    return forked.run(SCRIPTS / f"{figure}.py", given, folder=REPOSITORY, environment={"COLUMNS": "200"})
 
 
 def folder_of(root: Path, figure: str, name: str = "smoke") -> Path:

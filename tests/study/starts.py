@@ -1,37 +1,19 @@
-"""Starts of `together` as the processes of one run, as torchrun or srun would start them.
-
-They are forked from a process that has imported everything once, since importing takes longer than their studies.
-"""
+"""Starts of `together` as the processes of one run, as torchrun or srun would start them."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import runpy
-import signal
 import socket
-import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 480
-"""Seconds; on idle cores the longest start takes thirty, and ten times that where others want them."""
+from tests import forked
+from tests.forked import TIMEOUT
+
 SCRIPT = "tests.study.together"
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        SCRIPT,
-        "lightning_moa.study.measuring",
-        "lightning_moa.study.runs",
-        "transformers.models.auto.modeling_auto",
-        "deepspeed",
-    ]
-)
 
 
 def free_port(first: int = 1024, last: int = 65535) -> int:
@@ -163,30 +145,15 @@ def begin(
     (folder / "temporary").mkdir(parents=True, exist_ok=True)
     given = {"STUDIES": studies, "WORDS": words_of(folder, words), "TMPDIR": str(folder / "temporary")}
     launched = launcher(processes) if processes > 1 else [{}]
-    # Read when the process that all are forked from begins; it imports the libraries that look at them.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     made = []
     for rank, own in enumerate(launched):
         trace = folder / f"trained.{rank}"
         trace.unlink(missing_ok=True)
-        process = CONTEXT.Process(
-            target=_work, args=({**given, **own, **environment, "TRACE": str(trace)}, str(folder), rank)
+        out, errors = folder / f"shown.{rank}", folder / f"errors.{rank}"
+        for path in (out, errors):
+            path.write_text("")
+        process = forked.start(
+            SCRIPT, out=out, errors=errors, environment={**given, **own, **environment, "TRACE": str(trace)}
         )
-        process.start()
         made.append(process)
     return Started(folder, made)
-
-
-def _work(environment: dict[str, str], folder: str, rank: int) -> None:
-    """In the process of this rank: run `together` as a script."""
-    for descriptor, name in ((1, "shown"), (2, "errors")):
-        opened = os.open(f"{folder}/{name}.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(opened, descriptor)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.update(environment)
-    sys.argv = [SCRIPT]
-    with warnings.catch_warnings():
-        # It was imported, and is now run as a script.
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")
-        runpy.run_module(SCRIPT, run_name="__main__")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "experiments" / "panacea" / "figure5.py"
@@ -18,20 +19,12 @@ SAME_BYTES = ("points.csv", "accuracies.csv", "metrics.csv", "claims.csv")
 QUICK = ["evaluation.grid_step=1", "sft.steps=12", "reward_model.steps=4", "dpo.steps=4"]
 
 
-def start(root: Path, workers: int) -> subprocess.Popen[bytes]:
+def start(root: Path, workers: int) -> Any:
     # Starts must find each other's runs even where somebody edits the package meanwhile.
     words = ["scale=smoke", f"workers={workers}", "code_in_key=false", *QUICK]
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     root.mkdir(exist_ok=True)
-    with (root / "shown").open("ab") as shown:
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), *words, *folders],
-            cwd=REPOSITORY,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=shown,
-            stderr=shown,
-            start_new_session=True,
-        )
+    return forked.start(SCRIPT, [*words, *folders], out=root / "shown", folder=REPOSITORY, group=True)
 
 
 def finished(root: Path) -> int:
@@ -39,20 +32,21 @@ def finished(root: Path) -> int:
     return len(list((root / "runs").glob("[a-z]*/task.json")))
 
 
-def wait_for_work(process: subprocess.Popen[bytes], root: Path, runs: int = 0) -> None:
+def wait_for_work(process: Any, root: Path, runs: int = 0) -> None:
     """Until this start works on a run, rather than imports libraries, and so many runs are finished."""
     before = {path.name for path in (root / "runs").glob(".*-*.*")}
     deadline = time.monotonic() + 240
     while {path.name for path in (root / "runs").glob(".*-*.*")} <= before or finished(root) < runs:
-        if process.poll() is not None:
+        if process.exitcode is not None:
             return
         assert time.monotonic() < deadline, "it did not begin to work"
         time.sleep(0.02)
 
 
-def finish(process: subprocess.Popen[bytes], root: Path) -> dict[str, bytes]:
+def finish(process: Any, root: Path) -> dict[str, bytes]:
     """Wait for the end; the CSVs that it leaves."""
-    assert process.wait(timeout=240) == 0, (root / "shown").read_text()
+    process.join(240)
+    assert process.exitcode == 0, (root / "shown").read_text()
     folder = root / "results" / "panacea" / "figure5" / "smoke"
     return {name: (folder / name).read_bytes() for name in SAME_BYTES}
 
@@ -81,9 +75,9 @@ def test_kills_at_random_moments_leave_no_trace(undisturbed, tmp_path, workers, 
         # The workers with it, as when the power fails, or the first process alone, as the kernel may choose.
         if rng.random() < 0.5:
             os.killpg(process.pid, signal.SIGKILL)
-        elif process.poll() is None:
+        elif process.exitcode is None:
             os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.join()
         done.append(finished(root))
     assert done[-1] > 0
     assert done == sorted(done)

@@ -19,7 +19,8 @@ from lightning_moa.config.options import HardwareConfig
 from lightning_moa.strategies.checkpoints import read_checkpoint
 from lightning_moa.study.tasks import GRADIENTS, HEADS, Task
 from tests.conftest import REPOSITORY
-from tests.study.starts import SCRIPT, TIMEOUT, Started, begin, by_srun, words_of
+from tests.forked import TIMEOUT
+from tests.study.starts import SCRIPT, Started, begin, by_srun, words_of
 
 PAIR = "hardware.devices=2"
 STOPPED = 128 + signal.SIGTERM

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.study.starts import SCRIPT, TIMEOUT, Started, begin, by_srun, words_of
+from tests.forked import TIMEOUT
+from tests.study.starts import SCRIPT, Started, begin, by_srun, words_of
 from tests.study.together import STUDIES
 
 COMPARED = ("panacea", "gapo", "ham")
