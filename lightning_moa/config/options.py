@@ -315,7 +315,10 @@ class HardwareConfig:
     optimiser: str = option("adamw", "AdamW with its state in 32 or in 8 bits", choices=OPTIMISERS)
     tf32: bool = option(False, "let the GPU multiply float32 matrices in TF32")
     checkpoint_every: int = option(
-        0, "updates between two checkpoints of a policy in training; 0: only when told to stop", at_least=0
+        0,
+        "updates between two checkpoints of a policy in training, ten times as many where all weights are trained; "
+        "0: only when told to stop",
+        at_least=0,
     )
 
 

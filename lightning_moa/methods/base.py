@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.errors import UserError
+from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
@@ -24,7 +24,7 @@ from lightning_moa.policies import Policy, Probe
 from lightning_moa.processes import average_gradients
 
 
-class Alignment(L.LightningModule, ABC):
+class Alignment(Stoppable, ABC):
     """One policy trained on m objectives by one ordinary backward pass an update.
 
     A method says which preference an update is made for, and nothing else here. The three answers that make it
@@ -111,10 +111,6 @@ class Alignment(L.LightningModule, ABC):
     def logs(self) -> dict[str, float | Tensor]:
         """Numbers about the last batch that the method itself has, worth a column in the log."""
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
-        """No further batch where a callback has just asked to stop."""
-        return -1 if self.trainer.should_stop else None
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         preference = self.preference(batch_idx).to(self.device)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as L
 from torch import Tensor, nn
 
 from lightning_moa.batches import PairBatch
+from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.objectives import BradleyTerry
 from lightning_moa.objectives.base import OptimiserFactory
 
 
-class RewardModel(L.LightningModule):
+class RewardModel(Stoppable):
     """Learns scores (batch, m) from pairs with a label per objective.
 
     Args:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as L
 from torch import Tensor
 
 from lightning_moa.batches import SequenceBatch
+from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.objectives import Likelihood
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.policies import Policy
 
 
-class SFT(L.LightningModule):
+class SFT(Stoppable):
     """Maximises the likelihood of the responses (HaM, eq. 1)."""
 
     def __init__(self, policy: Policy, optimiser: OptimiserFactory) -> None:

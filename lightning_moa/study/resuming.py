@@ -11,13 +11,13 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import Stopped
 from lightning_moa.methods.base import Alignment
-from lightning_moa.processes import gathered, largest
+from lightning_moa.processes import gathered, largest, rank
 from lightning_moa.reporting.console import warn
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 
@@ -28,9 +28,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 class Resume(Callback):
     """Writes checkpoints, goes on from the last one, and stops when told to.
 
-    Kept: the trained weights, all optimisers and schedules, the objective's own weights, what the method, its
-    aggregation and its callbacks count, the random state and the partitions of each process, and the log so far.
-    The rows of batch t and all sampling noise are functions of (seed, t) and need no keeping.
+    Kept: the trained weights (an adapter's, or all of a model's), all optimisers and schedules, the objective's own
+    weights, what the method, its aggregation and its callbacks count, the random state and the partitions of each
+    process, and the log so far. The rows of batch t and all sampling noise are functions of (seed, t) and need no
+    keeping.
 
     Args:
         folder: of the run's checkpoints, which outlives a killed process.
@@ -150,35 +151,62 @@ def _between_batches(loops: dict[str, Any]) -> dict[str, Any]:
 
 
 def _state_of(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
-    assert isinstance(module, Alignment)
-    with gathered(module.policy.trainable_parameters()):
-        weights = [each.detach().clone() for each in module.policy.trainable_parameters()]
-    own = module.own_optimiser
-    schedule: Any = module.lr_schedulers()
+    schedule: Any = trainer.lr_scheduler_configs[0].scheduler
     state = {
-        "policy": weights,
+        "weights": _weights(_trained(module)),
         "optimiser": _optimiser_state(trainer.optimizers[0]),
         "schedule": schedule.state_dict(),
+    }
+    return state | (_own_state(module) if isinstance(module, Alignment) else {})
+
+
+def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) -> None:
+    _load_weights(_trained(module), state["weights"])
+    _load_optimiser(trainer.optimizers[0], state["optimiser"])
+    schedule: Any = trainer.lr_scheduler_configs[0].scheduler
+    schedule.load_state_dict(state["schedule"])
+    if isinstance(module, Alignment):
+        _load_own_state(module, state)
+
+
+def _trained(module: L.LightningModule) -> list[nn.Parameter]:
+    if isinstance(module, Alignment):
+        return module.policy.trainable_parameters()
+    return [each for each in module.parameters() if each.requires_grad]
+
+
+def _weights(trained: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Their values; of those that ZeRO-3 shares out, whole ones of the first process, gathered one at a time."""
+    values = []
+    for each in trained:
+        with gathered([each]):
+            if rank() == 0 or not hasattr(each, "ds_id"):
+                values.append(each.detach().cpu().clone())
+    return values
+
+
+def _load_weights(trained: Iterable[nn.Parameter], values: Iterable[Tensor]) -> None:
+    given = iter(values)
+    for each in trained:
+        with torch.no_grad(), gathered([each], write=True):
+            if rank() == 0 or not hasattr(each, "ds_id"):
+                each.copy_(next(given))
+
+
+def _own_state(module: Alignment) -> dict[str, Any]:
+    """What a method has besides the policy and its optimiser."""
+    own, aggregator = module.own_optimiser, _with_state(module.aggregator)
+    return {
         "objective": module.objective.state_dict(),
         "own_optimiser": None if own is None else own.state_dict(),
         "own_schedule": None if module.own_schedule is None else module.own_schedule.state_dict(),
         "method": dict(_method_buffers(module)),
         "watch": None if module.watch is None else module.watch.state_dict(),
+        "aggregator": None if aggregator is None else aggregator.state_dict(),
     }
-    aggregator: Any = module.aggregator
-    return state | {"aggregator": aggregator.state_dict() if hasattr(aggregator, "state_dict") else None}
 
 
-def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) -> None:
-    assert isinstance(module, Alignment)
-    trained = module.policy.trainable_parameters()
-    with torch.no_grad(), gathered(trained, write=True):
-        for parameter, value in zip(trained, state["policy"], strict=True):
-            if parameter.numel():
-                parameter.copy_(value)
-    _load_optimiser(trainer.optimizers[0], state["optimiser"])
-    schedule: Any = module.lr_schedulers()
-    schedule.load_state_dict(state["schedule"])
+def _load_own_state(module: Alignment, state: dict[str, Any]) -> None:
     module.objective.load_state_dict(state["objective"])
     if module.own_optimiser is not None and module.own_schedule is not None:
         module.own_optimiser.load_state_dict(state["own_optimiser"])
@@ -187,9 +215,14 @@ def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) 
         buffer.copy_(state["method"][name])
     if module.watch is not None:
         module.watch.load_state_dict(state["watch"])
-    if state["aggregator"] is not None:
-        aggregator: Any = module.aggregator
+    aggregator = _with_state(module.aggregator)
+    if aggregator is not None:
         aggregator.load_state_dict(state["aggregator"])
+
+
+def _with_state(aggregator: Any) -> Any:
+    """The aggregator, where it keeps anything from one update to the next; else None."""
+    return aggregator if hasattr(aggregator, "state_dict") else None
 
 
 def _method_buffers(module: Alignment) -> Iterator[tuple[str, Tensor]]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from lightning_moa.data.encoding import Encoded
+from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import UserError
 from lightning_moa.policies import (
     AdapterPolicy,
@@ -60,6 +63,10 @@ __all__ = [
     "reward_model",
 ]
 
+WHOLE_AS_SELDOM = 10
+"""Times `hardware.checkpoint_every` updates lie between two checkpoints of all weights, with AdamW's states some 14
+bytes each."""
+
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
@@ -87,6 +94,7 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
             progress=progress,
             grad_clip=settings["grad_clip"],
             accumulate=settings["accumulate"],
+            resume=_resume(spec, out, settings, data, whole=True),
         )
         with gathered(policy.parameters()):
             if rank() == 0:
@@ -174,6 +182,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         progress=progress,
         grad_clip=settings["grad_clip"],
         accumulate=settings["accumulate"],
+        resume=_resume(spec, out, settings, data, whole=True),
     )
     with gathered(network.parameters()):
         if rank() == 0:
@@ -213,15 +222,6 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     )
     method = build_method(made)
     callbacks = head_watch(made, method, rows, out)
-    resume = Resume(
-        kept,
-        kept.name,
-        spec["hardware"]["checkpoint_every"],
-        settings["accumulate"],
-        source,
-        out / "log",
-        callbacks,
-    )
     fit(
         method,
         source,
@@ -230,7 +230,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         batches=batches,
         progress=progress,
         callbacks=[snapshots, *callbacks],
-        resume=resume,
+        resume=_resume(spec, out, settings, source, callbacks),
     )
     save_policy(policy, out / "policy", data.objectives)
     if is_main_process():
@@ -338,6 +338,21 @@ def exact(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
         columns |= {f"{kind}_{mode}": shares[:, i] for i, mode in enumerate(front.mode_names)}
         frame = pd.DataFrame({**columns, "kl": front.kl, "value": front.values})
         frame.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def _resume(
+    spec: Spec,
+    out: Path,
+    settings: dict[str, Any],
+    data: StepData,
+    callbacks: Iterable[Callback] = (),
+    *,
+    whole: bool = False,
+) -> Resume:
+    """What lets a training be stopped. `whole`: all weights are trained, whose checkpoints are far larger."""
+    kept = partial_folder(out)
+    every = spec["hardware"]["checkpoint_every"] * (WHOLE_AS_SELDOM if whole else 1)
+    return Resume(kept, kept.name, every, settings["accumulate"], data, out / "log", callbacks)
 
 
 def _micro_batches(settings: dict[str, Any], steps: int) -> tuple[int, int]:

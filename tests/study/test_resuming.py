@@ -54,13 +54,13 @@ def left(folder: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in names if (run / name).exists()}
 
 
-def check_stopped(started: Started, update: int, of: int) -> None:
+def check_stopped(started: Started, update: int, of: int, kind: str = "align") -> None:
     """It has said how far it is, kept a checkpoint, and left nothing that looks like a result."""
     line = f"stopped after update {update} of {of}; start it again to go on from there"
     assert line in started.errors(0).splitlines()
-    assert not list(started.runs.glob("align-*"))
+    assert not list(started.runs.glob(f"{kind}-*"))
     assert not list(started.runs.glob(".*-*.*"))
-    (partial,) = started.runs.glob("partial-align-*")
+    (partial,) = started.runs.glob(f"partial-{kind}-*")
     assert [path.name for path in partial.iterdir()] == [f"update-{update}"]
 
 
@@ -265,3 +265,39 @@ def test_deepspeed_goes_on_with_each_processs_own_partitions(tmp_path):
     second = begin(folder, "panacea", words, 2).finish()
     assert second.trained() == [[2, 3]] * 2
     check_finished(second, left(one.folder))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study in which all weights are trained too, from start to end in one process."""
+    return begin(tmp_path_factory.mktemp("whole") / "one", "whole").finish()
+
+
+@pytest.mark.parametrize(("of", "kind"), [("SFT", "base"), ("RewardModel", "reward_model")])
+def test_a_training_of_all_weights_goes_on_too(of, kind, whole, tmp_path):
+    check_whole(of, kind, whole, [], tmp_path / "stopped")
+
+
+def test_deepspeed_goes_on_with_all_weights(tmp_path):
+    words = [PAIR, "hardware.strategy=deepspeed_3"]
+    one = begin(tmp_path / "one", "whole", words, 2).finish()
+    check_whole("RewardModel", "reward_model", one, words, tmp_path / "stopped")
+
+
+def check_whole(of: str, kind: str, one: Started, words: list[str], folder: Path) -> None:
+    """Stop such a training, go on with it, and compare."""
+    processes = len(one.processes)
+    folder.mkdir()
+    for path in one.runs.iterdir():
+        if path.name.startswith("exact") or (kind != "base" and path.name.startswith("base")):
+            shutil.copytree(path, folder / "runs" / path.name)
+    first = begin(folder, "whole", words, processes, OF=of, STOP_AT="5")
+    assert first.codes() == [STOPPED] * processes
+    assert first.trained() == [list(range(6))] * processes
+    check_stopped(first, 3, 4, kind)
+    second = begin(folder, "whole", words, processes, OF=of).finish()
+    assert second.trained() == [[6, 7]] * processes
+    for name in ("model/model.safetensors", "log/metrics.csv"):
+        (ours,), (expected,) = (list(runs.glob(f"{kind}-*/{name}")) for runs in (second.runs, one.runs))
+        assert ours.read_bytes() == expected.read_bytes(), name
+    assert not list(second.runs.glob("partial-*"))

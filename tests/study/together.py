@@ -1,8 +1,9 @@
 """Small studies that run on one process or several, started as a script; the tests compare what they leave.
 
 The environment says what happens, for it reaches the processes that Lightning starts: STUDIES which of them run, WORDS
-more arguments, STOP_AT the batch of a policy's training in which the last process sends itself the signal STOP_BY
-(SIGTERM), TRACE a file that gets the number of each batch that this process trains on.
+more arguments, STOP_AT the batch of a training in which the last process sends itself the signal STOP_BY (SIGTERM),
+TRACE a file that gets the number of each batch that this process trains on, OF whose training these two are about: the
+policies' (Alignment), or SFT's, or RewardModel's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from lightning_moa.methods.gapo import GAPO
 from lightning_moa.methods.ham import HaM
 from lightning_moa.methods.panacea import Panacea
 from lightning_moa.methods.products import SAFE_RLHF_PPO, Product, ham
+from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.methods.safe_rlhf import SafeRLHF
+from lightning_moa.methods.sft import SFT
 from lightning_moa.policies import Probe
 from lightning_moa.processes import rank, world_size
 from lightning_moa.study.conduct import conduct
@@ -35,12 +38,32 @@ class Traced(Alignment):
     """Stops, and notes what it trains on, as the environment says."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
-            os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_BY", "SIGTERM")))
-        if "TRACE" in os.environ:
-            with open(os.environ["TRACE"], "a") as trace:
-                trace.write(f"{batch_idx}\n")
+        stop_and_note("Alignment", batch_idx)
         super().training_step(batch, batch_idx)
+
+
+def stop_and_note(of: str, batch_idx: int) -> None:
+    """At a batch of such a training: what the environment says."""
+    if os.environ.get("OF", "Alignment") != of:
+        return
+    if os.environ.get("STOP_AT") == str(batch_idx) and rank() == world_size() - 1:
+        os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_BY", "SIGTERM")))
+    if "TRACE" in os.environ:
+        with open(os.environ["TRACE"], "a") as trace:
+            trace.write(f"{batch_idx}\n")
+
+
+def trace_those_of_all_weights() -> None:
+    """Let SFT and the training of a reward model do the same."""
+    for kind in (SFT, RewardModel):
+
+        def training_step(
+            self: Any, batch: Any, batch_idx: int, kind: Any = kind, step: Any = kind.training_step
+        ) -> Any:
+            stop_and_note(kind.__name__, batch_idx)
+            return step(self, batch, batch_idx)
+
+        kind.training_step = training_step  # type: ignore[method-assign]
 
 
 class Shown(Traced):
@@ -136,6 +159,18 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
             "online.rounds=0",
         ],
     ),
+    # All weights are trained first, of the base and of a reward model.
+    "whole": (
+        "DPOStudyConfig",
+        "panacea",
+        "dpo",
+        PANACEA,
+        [
+            *("sft.accumulate=2", "sft.lr=0.01", "sft.schedule=cosine"),
+            *("reward_model.steps=4", "reward_model.accumulate=2", "reward_model.batch_size=8"),
+            *("dpo.steps=1", "dpo.batch_size=8", "evaluation.trained_rewards=true", "evaluation.prompts=8"),
+        ],
+    ),
     "safe": (
         "PPOStudyConfig",
         "gapo",
@@ -158,6 +193,7 @@ def main(config: StudyConfig, console: Console) -> None:
 if __name__ == "__main__":
     import sys
 
+    trace_those_of_all_weights()
     for name in os.environ["STUDIES"].split(","):
         os.environ["STUDY"] = name
         schema, paper, family, _, words = STUDIES[name]
