@@ -36,8 +36,14 @@ def started_processes() -> int:
 
 
 def check_started(processes: int) -> None:
-    """Raise `UserError` where torchrun or srun has started another number of processes than the run is to have."""
+    """Raise `UserError` where torchrun or srun has started another number of processes than the run is to have, or
+    srun was not told how many a machine has."""
     started = started_processes()
+    if under_srun() and started > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UserError(
+            f"srun has started {started} processes and doesn't say how many on each machine: ask for them by "
+            "--ntasks-per-node, as launch/slurm.sh does"
+        )
     if started not in (1, processes):
         raise UserError(
             f"{started} processes were started, and hardware.devices x hardware.nodes is {processes}: one for each "
@@ -46,7 +52,10 @@ def check_started(processes: int) -> None:
 
 
 def under_srun() -> bool:
-    """Whether srun has started this process as a task of a job (and not a user a shell in one)."""
+    """Whether srun has started this process as a task of a job (and not a user a shell in one, nor torchrun, which may
+    itself be such a task)."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return False
     name = os.environ.get("SLURM_JOB_NAME", "")
     return (
         "SLURM_PROCID" in os.environ and "SLURM_NTASKS" in os.environ and name not in ("bash", "interactive")

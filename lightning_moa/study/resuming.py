@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_moa.data.stepping import StepData
-from lightning_moa.errors import Stopped
+from lightning_moa.errors import Stopped, UserError
 from lightning_moa.methods.base import Alignment
-from lightning_moa.processes import gathered, largest, rank
+from lightning_moa.processes import all_objects, gathered, largest, rank
 from lightning_moa.reporting.console import warn
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 
@@ -66,7 +66,17 @@ class Resume(Callback):
         self._former: dict[int, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """When the processes have joined: let loader and loops begin where the last checkpoint was written."""
+        """When the processes have joined: let loader and loops begin where the last checkpoint was written.
+
+        Raises:
+            UserError: they are about to train different things.
+        """
+        runs = [str(each) for each in all_objects(self.run)]
+        if len(set(runs)) > 1:
+            raise UserError(
+                f"the processes of this run do not agree on what it is ({', '.join(runs)}): they were given different "
+                "arguments, or the package's code was edited while they were starting; start it again"
+            )
         found = read_checkpoint(self.folder, self.run, lambda line: warn(f"{line}; it is left aside"))
         self._state = None if found is None else found[1]
         if self._state is None:

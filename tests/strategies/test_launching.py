@@ -22,6 +22,8 @@ NAMES = (
     "SLURM_LOCALID",
     "SLURM_NTASKS",
     "SLURM_JOB_NAME",
+    "SLURM_NTASKS_PER_NODE",
+    "TORCHELASTIC_RUN_ID",
 )
 SRUN = {"SLURM_JOB_NAME": "panacea", "SLURM_NTASKS": "8"}
 
@@ -46,7 +48,7 @@ SRUN = {"SLURM_JOB_NAME": "panacea", "SLURM_NTASKS": "8"}
         pytest.param(SRUN | {"SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, False, 1, 8, id="srun's sixth"),
         pytest.param(
             {"SLURM_JOB_NAME": "panacea", "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_NTASKS": "2"}
-            | {"RANK": "4", "LOCAL_RANK": "0", "WORLD_SIZE": "8"},
+            | {"RANK": "4", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "1"},
             False,
             0,
             8,
@@ -81,6 +83,24 @@ def test_another_number_of_processes_than_devices_is_refused(monkeypatch):
     check_started(4)
     with pytest.raises(UserError, match=r"4 processes were started, .* is 8: one for each device is needed"):
         check_started(8)
+
+
+def test_srun_must_say_how_many_a_machine_has(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    given = SRUN | {"SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"8 processes .* ask for them by --ntasks-per-node"):
+        check_started(8)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    check_started(8)
+    # torchrun's own count stands, wherever it was started from.
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "3", "WORLD_SIZE": "16"}.items():
+        monkeypatch.setenv(name, value)
+    assert not under_srun()
+    check_started(16)
 
 
 def test_an_interactive_jobs_shell_is_no_task_of_srun(monkeypatch):

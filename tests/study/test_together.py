@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.forked import TIMEOUT
-from tests.study.starts import SCRIPT, Started, begin, by_srun, words_of
+from tests.study.starts import SCRIPT, Started, begin, by_srun, by_torchrun, words_of
 from tests.study.together import STUDIES
 
 COMPARED = ("panacea", "gapo", "ham")
@@ -145,3 +145,20 @@ def test_torchrun_starts_ddp_and_a_measurement_alone_is_shared_out_too(one, tmp_
     assert again.trained() == [[], []]
     is_alone(again)
     check(folder, one)
+
+
+def test_processes_that_were_told_different_things_refuse_to_train(one, tmp_path):
+    folder = without_the_exact_fronts(one, tmp_path / "apart")
+
+    def by_somebody(processes):
+        environments = by_torchrun(processes)
+        environments[1]["WORDS"] = words_of(folder, [PAIR, "sft.lr=0.5"])
+        return environments
+
+    started = begin(folder, "panacea", [PAIR], 2, by_somebody)
+    assert started.codes() == [2, 2]
+    for rank in (0, 1):
+        lines = [line for line in started.errors(rank).splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1
+        assert "the processes of this run do not agree on what it is (partial-base-" in lines[0]
+        assert "Traceback" not in started.errors(rank)
