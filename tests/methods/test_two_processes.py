@@ -1,24 +1,22 @@
 """Two processes that share a batch make the update that one process makes of it: DDP on gloo, through Lightning."""
 
-import subprocess
-import sys
-
 import torch
 
-from tests.conftest import REPOSITORY
+from tests import forked
 from tests.methods.two_processes import AGAIN, CASES, SAFE, build, fit, values
-
-TIMEOUT = 300
-"""Seconds; on an idle core it takes fifteen."""
+from tests.study.starts import by_torchrun
 
 
 def of_a_pair(folder):
     """What each of two processes found, {case: [of the first, of the second]}; one start for all cases."""
-    command = [sys.executable, "-m", "tests.methods.two_processes", str(folder)]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    shown = folder / "shown"
+    pair = [
+        forked.start("tests.methods.two_processes", [str(folder)], out=shown, environment=environment)
+        for environment in by_torchrun(2)
+    ]
+    for process in pair:
+        process.join(forked.TIMEOUT)
+    assert [process.exitcode for process in pair] == [0, 0], shown.read_text()[-3000:]
     return {
         case: [
             torch.load(folder / f"{case.replace('/', '-')}.{rank}.pt", weights_only=True) for rank in (0, 1)

@@ -24,7 +24,7 @@ from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task, in_order
 
 SMALL = ("model.hidden_size=32", "model.layers=2", "model.heads=2", "model.intermediate_size=64")
-LARGE = ("model.hidden_size=512", "model.layers=6", "model.heads=8", "model.intermediate_size=1408")
+LARGE = ("model.hidden_size=512", "model.layers=3", "model.heads=8", "model.intermediate_size=1408")
 STUDIES = {
     "dpo": (DPOStudyConfig, PANACEA_LS_DPO),
     "ppo": (PPOStudyConfig, PANACEA_PPO),

@@ -15,9 +15,10 @@ from lightning_moa.objectives import rollout
 from lightning_moa.objectives.rollout import Sampling, sample_responses
 from lightning_moa.policies import Heads, LoRA, SVDLoRA
 from lightning_moa.processes import full_size, gathered, is_partitioned
+from tests.forked import CONTEXT
 from tests.objectives.rollouts import prompts
 from tests.policies.models import tiny
-from tests.study.starts import CONTEXT, free_port
+from tests.study.starts import free_port
 
 TIMEOUT = 120
 KINDS: dict[str, Any] = {

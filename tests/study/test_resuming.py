@@ -170,11 +170,11 @@ def test_a_checkpoint_holds_what_is_trained_and_no_base(undisturbed, killed):
     trained = json.loads(record.read_text())["trained_parameters"]
     _, state = read_checkpoint(folder, folder.name, pytest.fail)
     training = state.pop("training")
-    assert sum(map(torch.numel, training["policy"])) == trained
+    assert sum(map(torch.numel, training["weights"])) == trained
     sizes = {part: sum(map(torch.numel, tensors_in(training[part]))) for part in training}
     moments = 2 * trained
-    assert moments <= sizes.pop("optimiser") <= moments + len(training["policy"])
-    sizes.pop("policy")
+    assert moments <= sizes.pop("optimiser") <= moments + len(training["weights"])
+    sizes.pop("weights")
     # The critic is the objective's own, and so is its optimiser.
     critic = sizes.pop("objective")
     assert 2 * critic <= sizes.pop("own_optimiser") <= 2 * critic + 20
@@ -255,49 +255,44 @@ def test_ddp_goes_on_whoever_starts_it(undisturbed, scontrol, tmp_path):
     check_finished(third, expected)
 
 
+def files_of(runs: Path, kind: str) -> dict[str, bytes]:
+    """What the only training of all weights of a kind has left."""
+    (run,) = runs.glob(f"{kind}-*")
+    return {name: (run / name).read_bytes() for name in ("model/model.safetensors", "log/metrics.csv")}
+
+
+def test_trainings_of_all_weights_go_on_too(tmp_path):
+    """Of the base model, and of a reward model, each stopped once."""
+    one = begin(tmp_path / "one", "whole").finish()
+    folder = tmp_path / "stopped"
+    first = begin(folder, "whole", OF="SFT", STOP_AT="5")
+    assert first.codes() == [STOPPED]
+    check_stopped(first, 3, 4, "base")
+    second = begin(folder, "whole", OF="RewardModel", STOP_AT="3")
+    assert second.codes() == [STOPPED]
+    check_stopped(second, 2, 4, "reward_model")
+    third = begin(folder, "whole", OF="RewardModel").finish()
+    assert third.trained() == [[4, 5, 6, 7]]
+    for kind in ("base", "reward_model"):
+        assert files_of(third.runs, kind) == files_of(one.runs, kind), kind
+    check_finished(third, left(one.folder))
+
+
 def test_deepspeed_goes_on_with_each_processs_own_partitions(tmp_path):
-    words = [PAIR, "hardware.strategy=deepspeed_3", "adapter.dropout=0.2"]
-    one = begin(tmp_path / "one", "panacea", words, 2).finish()
-    folder = without_the_policy(one.folder, tmp_path / "stopped")
-    first = begin(folder, "panacea", words, 2, STOP_AT="1")
-    assert first.codes() == [STOPPED, STOPPED]
-    check_stopped(first, 2, 4)
-    second = begin(folder, "panacea", words, 2).finish()
-    assert second.trained() == [[2, 3]] * 2
-    check_finished(second, left(one.folder))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A study in which all weights are trained too, from start to end in one process."""
-    return begin(tmp_path_factory.mktemp("whole") / "one", "whole").finish()
-
-
-@pytest.mark.parametrize(("of", "kind"), [("SFT", "base"), ("RewardModel", "reward_model")])
-def test_a_training_of_all_weights_goes_on_too(of, kind, whole, tmp_path):
-    check_whole(of, kind, whole, [], tmp_path / "stopped")
-
-
-def test_deepspeed_goes_on_with_all_weights(tmp_path):
-    words = [PAIR, "hardware.strategy=deepspeed_3"]
+    """First of a reward model, all of whose weights are trained, then of an adapter."""
+    words = [PAIR, "hardware.strategy=deepspeed_3", "adapter.dropout=0.2", "dpo.steps=4"]
     one = begin(tmp_path / "one", "whole", words, 2).finish()
-    check_whole("RewardModel", "reward_model", one, words, tmp_path / "stopped")
-
-
-def check_whole(of: str, kind: str, one: Started, words: list[str], folder: Path) -> None:
-    """Stop such a training, go on with it, and compare."""
-    processes = len(one.processes)
-    folder.mkdir()
+    folder = tmp_path / "stopped"
     for path in one.runs.iterdir():
-        if path.name.startswith("exact") or (kind != "base" and path.name.startswith("base")):
+        if path.name.startswith(("base", "exact", "reference")):
             shutil.copytree(path, folder / "runs" / path.name)
-    first = begin(folder, "whole", words, processes, OF=of, STOP_AT="5")
-    assert first.codes() == [STOPPED] * processes
-    assert first.trained() == [list(range(6))] * processes
-    check_stopped(first, 3, 4, kind)
-    second = begin(folder, "whole", words, processes, OF=of).finish()
-    assert second.trained() == [[6, 7]] * processes
-    for name in ("model/model.safetensors", "log/metrics.csv"):
-        (ours,), (expected,) = (list(runs.glob(f"{kind}-*/{name}")) for runs in (second.runs, one.runs))
-        assert ours.read_bytes() == expected.read_bytes(), name
-    assert not list(second.runs.glob("partial-*"))
+    first = begin(folder, "whole", words, 2, OF="RewardModel", STOP_AT="5")
+    assert first.codes() == [STOPPED, STOPPED]
+    check_stopped(first, 3, 4, "reward_model")
+    second = begin(folder, "whole", words, 2, STOP_AT="1")
+    assert second.codes() == [STOPPED, STOPPED]
+    check_stopped(second, 2, 4)
+    third = begin(folder, "whole", words, 2).finish()
+    assert third.trained() == [[2, 3]] * 2
+    assert files_of(third.runs, "reward_model") == files_of(one.runs, "reward_model")
+    check_finished(third, left(one.folder))
