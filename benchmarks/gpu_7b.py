@@ -36,10 +36,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gpu_cases import METHODS, MODELS, SIZES, Case, cases_of, planned
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, commit
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.files import write_atomically
-from lightning_moa.reporting.run_record import git_commit
 from lightning_moa.strategies.choices import PRECISIONS, STRATEGIES
 from lightning_moa.strategies.flops import GPUS
 
@@ -81,7 +80,7 @@ class Bench:
         self.weights = weights
         self.seconds = seconds
         self.temporary = temporary
-        self.machine = self._machine() | {"commit": (git_commit()["id"] or "")}
+        self.machine = self._machine() | {"commit": commit()}
         self.gpu = named(self.machine["device"]) if accelerator == "gpu" else None
         self.rows: list[dict[str, Any]] = []
         if self.path.is_file():

@@ -77,6 +77,12 @@ def steered_policy(tokenizer: Any, *, hidden_size: int = 64, layers: int = 2, m:
     return SVDLoRA(model, 8, m, scale_init=20.0, seed=0)
 
 
+def commit() -> str:
+    """The commit that is measured, and whether anything was changed since; empty outside git."""
+    found = git_commit()
+    return f"{found['id'] or ''}{', changed' if found['dirty'] else ''}"
+
+
 def report(name: str, rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
     """Print the rows as a table, and write them with the machine to `<folder>/<name>.csv`."""
     table = Table(*rows[0], title=name.replace("_", " "))
@@ -90,7 +96,7 @@ def report(name: str, rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         python=platform.python_version(),
-        commit=git_commit(),
+        commit=commit(),
     )
     write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     return frame

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import gapo_step, grid_evaluation, heads_memory, hypervolume, ppo_step
+from benchmarks import gapo_step, grid_evaluation, heads_memory, hypervolume, measuring, ppo_step
 from lightning_moa.aggregation import MGDA
 from lightning_moa.policies import Heads, build_model
 from tests.methods.fitting import sgd, state
@@ -20,6 +20,17 @@ def test_the_grid_in_one_pass_equals_one_by_one_and_is_written(tmp_path):
     written = pd.read_csv(tmp_path / "grid_evaluation.csv")
     assert written["batched_s"].tolist() == pytest.approx(frame["batched_s"].tolist())
     assert {"cpu", "cores", "threads", "torch", "commit"} <= set(written)
+    assert set(written["commit"].fillna("")) == {measuring.commit()}
+
+
+def test_the_commit_that_is_measured_is_named(monkeypatch):
+    for found, named in (
+        ({"id": "ab12", "dirty": False}, "ab12"),
+        ({"id": "ab12", "dirty": True}, "ab12, changed"),
+        ({"id": None, "dirty": None}, ""),
+    ):
+        monkeypatch.setattr(measuring, "git_commit", lambda found=found: found)
+        assert measuring.commit() == named
 
 
 def test_a_difference_between_the_two_ways_is_noticed():

@@ -14,6 +14,7 @@ Writes CSVs (balance.csv: the ends; weights.csv: norms and weights at every look
 distances) and the picture to results/gapo/figure_balance/.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 
@@ -24,7 +25,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.config import MethodConfig, PPOStudyConfig
-from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO, SAFE_RLHF_PPO
+from lightning_moa.methods.products import (
+    GAPO_P1_PPO,
+    GAPO_P2_PPO,
+    LINEAR_PPO,
+    MGDA_PPO,
+    SAFE_RLHF_PPO,
+    Product,
+)
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_grouped_bars, draw_over_steps
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
@@ -34,6 +42,7 @@ from lightning_moa.study.collect import Collected, joined
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.ends import column, distance, gains
 from lightning_moa.study.gradients import read_looks, shares
+from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
 
@@ -118,23 +127,31 @@ def with_distances(means: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
 
 
 def conduct_fixed(config: PPOStudyConfig, seed: int, means: pd.DataFrame, console: Console) -> Collected:
-    """Linear scalarisation at the mean weights that this seed's runs had, with each method's own settings."""
-    own = deepcopy(config)
-    own.seeds = [seed]
-    own.methods = {
-        fixed(name): replace(config.methods.get(name, MethodConfig()), watch=0) for name in ADAPTIVE
-    }
+    """Linear scalarisation at the mean weights that this seed's runs had."""
     rows = means[means["seed"] == seed].set_index("method").drop(columns="seed")
-    products = {
-        fixed(name): replace(
-            LINEAR_PPO,
-            trained_on="given",
-            weigh="surrogates",
-            preferences=(tuple(float(value) for value in rows.loc[name].to_numpy()),),
-        )
-        for name in ADAPTIVE
+    weights = {name: tuple(float(value) for value in rows.loc[name].to_numpy()) for name in ADAPTIVE}
+    return conduct(*fixed_study(config, [seed], weights), console)
+
+
+def fixed_study(
+    config: PPOStudyConfig, seeds: list[int], weights: Mapping[str, tuple[float, ...]]
+) -> tuple[PPOStudyConfig, Mapping[str, Product]]:
+    """Linear scalarisation at weights for each method, with that method's own settings."""
+    own = deepcopy(config)
+    own.seeds = seeds
+    own.methods = {
+        fixed(name): replace(config.methods.get(name, MethodConfig()), watch=0) for name in weights
     }
-    return conduct(own, products, console)
+    linear = replace(LINEAR_PPO, trained_on="given", weigh="surrogates")
+    return own, {fixed(name): replace(linear, preferences=(each,)) for name, each in weights.items()}
+
+
+def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+    """Label, configuration and methods, for `moa plan`: in the second, weights that stand for those to be found."""
+    m = len(objectives_of(config))
+    found = {name: (2.0 + i, *[1.0] * (m - 1)) for i, name in enumerate(ADAPTIVE)}
+    weights = {name: tuple(value / sum(each) for value in each) for name, each in found.items()}
+    return [("", config, METHODS), ("", *fixed_study(config, config.seeds, weights))]
 
 
 def balance_claims(ends: pd.DataFrame) -> list[Row]:

@@ -32,7 +32,14 @@ from rich.table import Table
 from lightning_moa.config import SYNTHETIC, PPOStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO, SAFE_RLHF_PPO
+from lightning_moa.methods.products import (
+    GAPO_P1_PPO,
+    GAPO_P2_PPO,
+    LINEAR_PPO,
+    MGDA_PPO,
+    SAFE_RLHF_PPO,
+    Product,
+)
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import by_seed, final_rows
@@ -100,7 +107,7 @@ class Part:
 def main(config: FigureScaleConfig, console: Console) -> None:
     check_options(config)
     artefact = Artefact.begin("gapo", name_of(config), config)
-    parts = [conduct_part(config, names, console) for names in studies_of(config)]
+    parts = [conduct_part(config, names, console) for names in sets_of(config)]
     claims = claims_frame([row for part in parts for row in judge_claims(part)])
     CLAIMS.write(claims, artefact.folder / CLAIMS.file)
 
@@ -127,7 +134,25 @@ def check_options(config: FigureScaleConfig) -> None:
         raise UserError(f"scaled={config.scaled}: allowed are {', '.join(objectives)}")
 
 
-def studies_of(config: FigureScaleConfig) -> list[tuple[str, ...]]:
+def studies(config: FigureScaleConfig) -> list[tuple[str, FigureScaleConfig, Mapping[str, Product]]]:
+    """All of them, with labels, for `moa plan`."""
+    return [
+        (
+            f"m = {len(names)}, x {factor:g}",
+            settings_for(config, names, scaled_of(config, names), factor),
+            METHODS,
+        )
+        for names in sets_of(config)
+        for factor in config.factors
+    ]
+
+
+def scaled_of(config: FigureScaleConfig, objectives: tuple[str, ...]) -> str:
+    """The objective that is multiplied."""
+    return config.scaled or objectives[-1]
+
+
+def sets_of(config: FigureScaleConfig) -> list[tuple[str, ...]]:
     """The objectives of each study: the configuration's, and with one more where the synthetic world has one."""
     own = objectives_of(config)
     more = [name for name in World.objectives if name not in own] if config.data.name == SYNTHETIC else []
@@ -136,7 +161,7 @@ def studies_of(config: FigureScaleConfig) -> list[tuple[str, ...]]:
 
 def conduct_part(config: FigureScaleConfig, objectives: tuple[str, ...], console: Console) -> Part:
     """Train and measure with these objectives at each factor, and write the files."""
-    scaled = config.scaled or objectives[-1]
+    scaled = scaled_of(config, objectives)
     rows = []
     for factor in config.factors:
         own = settings_for(config, objectives, scaled, factor)

@@ -52,6 +52,11 @@ PAPER = (1, 2, 4, 5, 8)
 MORE = {"tiny": (16, 32, 64)}
 """Scale -> K beyond the paper's; elsewhere none."""
 METHODS = {f"ham_k{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
+TITLES = {
+    "a": "(a) each head, small model",
+    "b": "(b) each head, large model",
+    "c": "(c) all heads, small model",
+}
 FOUR, EIGHT = 4, 8
 """Those that the paper compares."""
 DRAWS = 70
@@ -99,12 +104,8 @@ class Panel:
 
 def main(config: Figure8Config, console: Console) -> None:
     numbers = numbers_of(config)
-    heads = [config.heads.number]
-    panels = [
-        head_panel(conduct_panel(config, "a", "(a) each head, small model", heads, console)),
-        head_panel(conduct_panel(config, "b", "(b) each head, large model", heads, console)),
-        conduct_panel(config, "c", "(c) all heads, small model", numbers, console),
-    ]
+    panels = [conduct_panel(config, letter, console) for letter in TITLES]
+    panels[:2] = [head_panel(panel) for panel in panels[:2]]
     growth = growth_of(panels[2], numbers)
     for panel in panels:
         more = {"growth.csv": growth} if panel.letter == "c" else {}
@@ -133,29 +134,39 @@ def numbers_of(config: Figure8Config) -> list[int]:
     return numbers
 
 
+def studies(config: Figure8Config) -> list[tuple[str, LikelihoodStudyConfig, Mapping[str, Product]]]:
+    """Label, configuration and methods of each panel, for `moa plan`."""
+    return [(TITLES[letter], *study_of(config, letter)) for letter in TITLES]
+
+
+def study_of(config: Figure8Config, letter: str) -> tuple[LikelihoodStudyConfig, Mapping[str, Product]]:
+    """A panel's: HaM with each of its numbers of heads."""
+    numbers = numbers_of(config) if letter == "c" else [config.heads.number]
+    own = settings_of(config, TASKS[config.task], large=letter == "b")
+    if len(own.objectives or ()) != 2:
+        raise UserError(f"objectives={own.objectives}: the figure shows two")
+    methods = {f"ham_k{k}": ham(k) for k in numbers}
+    own.methods = {name: each for name, each in config.methods.items() if name in methods}
+    return own, methods
+
+
 def label_of(k: int) -> str:
     return f"K = {k}"
 
 
-def conduct_panel(
-    config: Figure8Config, letter: str, title: str, numbers: Sequence[int], console: Console
-) -> Panel:
-    """HaM with each of these numbers of heads; a `method` of the points is a K."""
-    own = settings_of(config, TASKS[config.task], large=letter == "b")
-    if len(own.objectives or ()) != 2:
-        raise UserError(f"objectives={own.objectives}: the figure shows two")
-    methods: Mapping[str, Product] = {f"ham_k{k}": ham(k) for k in numbers}
-    own.methods = {name: each for name, each in config.methods.items() if name in methods}
+def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel:
+    """Train and measure a panel's study; a `method` of the points is a K."""
+    own, methods = study_of(config, letter)
     artefact = Artefact.begin("ham", "figure8", own, part=letter)
     collected = conduct(own, methods, console)
-    names = {f"ham_k{k}": label_of(k) for k in numbers}
+    names = {name: label_of(int(name.removeprefix("ham_k"))) for name in methods}
     clusters = clusters_of(collected, config.clusters)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
     responses = responses.assign(
         method=responses["method"].map(names), cluster=responses["prompt"].map(clusters)
     )
     points = cluster_points(responses, collected.objectives, collected.space)
-    return Panel(letter, title, artefact, collected, responses, points)
+    return Panel(letter, TITLES[letter], artefact, collected, responses, points)
 
 
 def head_panel(panel: Panel) -> Panel:

@@ -67,7 +67,7 @@ def main(config: FigureStructureConfig, console: Console) -> None:
     own = settings_of(config, OBJECTIVES)
     artefact = Artefact.begin("ham", "figure_structure", own)
     computed = compute(own)
-    collected = joined([conduct(*variant(own, *each), console) for each in variants(own)])
+    collected = joined([conduct(each, methods, console) for _, each, methods in studies(config)])
     tables = artefact.tables(collected)
     modes = risky_modes(collected, world_of(own))
     claims = claims_frame([*computed_claims(own, computed), *trained_claims(own, tables, modes)])
@@ -88,20 +88,19 @@ def check_options(config: FigureStructureConfig) -> None:
     world_of(config)
 
 
-def variants(config: FigureStructureConfig) -> list[tuple[str, float]]:
-    """Every weighting with every exponent."""
-    return list(product(WEIGHTINGS, config.powers))
-
-
-def variant(
-    config: FigureStructureConfig, weighting: str, power: float
-) -> tuple[FigureStructureConfig, Mapping[str, Product]]:
-    """The study of one of them, and its methods under names of their own."""
-    own = deepcopy(config)
-    own.likelihood.weigh = WEIGHTINGS[weighting]
-    own.likelihood.power = power
-    own.methods = {}
-    return own, {name_of(method, weighting, power): each for method, each in METHODS.items()}
+def studies(
+    config: FigureStructureConfig,
+) -> list[tuple[str, FigureStructureConfig, Mapping[str, Product]]]:
+    """Of every weighting with every exponent: label, configuration, and the methods under names of their own."""
+    found = []
+    for weighting, power in product(WEIGHTINGS, config.powers):
+        own = deepcopy(settings_of(config, OBJECTIVES))
+        own.likelihood.weigh = WEIGHTINGS[weighting]
+        own.likelihood.power = power
+        own.methods = {}
+        methods = {name_of(method, weighting, power): each for method, each in METHODS.items()}
+        found.append((f"{weighting}, q = {power:g}", own, methods))
+    return found
 
 
 def name_of(method: str, weighting: str, power: float) -> str:

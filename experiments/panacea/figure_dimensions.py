@@ -12,6 +12,7 @@ policy for all preferences gets the updates of all m of Rewarded Soups', and the
 Data with fewer than three labels need more: `data.labels.concise=shorter` adds an objective to any set of pairs.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from rich.console import Console
 from lightning_moa import pareto
 from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig
 from lightning_moa.errors import UserError
-from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO
+from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.schema import CLAIMS
@@ -72,8 +73,7 @@ class Part:
 
 
 def main(config: PPOStudyConfig, console: Console) -> None:
-    names = names_of(config)
-    parts = [conduct_part(config, names[:m], console) for m in range(FEWEST, len(names) + 1)]
+    parts = [conduct_part(own, console) for _, own, _ in studies(config)]
     claims = claims_frame([row for part in parts for row in judge_claims(part)])
     folder = Artefact.begin("panacea", "figure_dimensions", config).folder
     CLAIMS.write(claims, folder / CLAIMS.file)
@@ -83,6 +83,12 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     for part in parts:
         print_methods(console, part.artefact, part.collected, part.tables)
     print_claims(console, claims, pictures)
+
+
+def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+    """One for each number of objectives: label, configuration, methods."""
+    names = names_of(config)
+    return [(f"m = {m}", settings_for(config, names[:m]), METHODS) for m in range(FEWEST, len(names) + 1)]
 
 
 def names_of(config: PPOStudyConfig) -> list[str]:
@@ -97,16 +103,16 @@ def names_of(config: PPOStudyConfig) -> list[str]:
     return names
 
 
-def conduct_part(config: PPOStudyConfig, names: list[str], console: Console) -> Part:
-    """Train and measure with these objectives, and write their files."""
-    own = settings_for(config, names)
-    artefact = Artefact.begin("panacea", "figure_dimensions", own, part=f"m{len(names)}")
-    collected = conduct(own, METHODS, console)
+def conduct_part(config: PPOStudyConfig, console: Console) -> Part:
+    """Train and measure a study of `studies`, and write its files."""
+    m = len(objectives_of(config))
+    artefact = Artefact.begin("panacea", "figure_dimensions", config, part=f"m{m}")
+    collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     artefact.write(collected, tables, None)
     fronts = {} if collected.exact is None else {"gold": exact_values(collected)}
     picture = front_figure(
-        tables.points, spaces=[collected.space], fronts=fronts, title=f"Panacea: {len(names)} objectives, PPO"
+        tables.points, spaces=[collected.space], fronts=fronts, title=f"Panacea: {m} objectives, PPO"
     )
     save_figure(picture, artefact.folder / "fronts.png", artefact.folder / "fronts.pdf")
     return Part(artefact, collected, tables)

@@ -13,6 +13,7 @@ Writes CSVs and the picture to results/panacea/misalignment/. The best policies 
 `data.labellers.<name>=[...]` puts labellers of your own in place.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ from rich.console import Console
 from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
-from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO
+from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO, Product
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.plots import canvas, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
@@ -49,12 +50,10 @@ SMALL = 0.5
 
 def main(config: PPOStudyConfig, console: Console) -> None:
     asked = preferences_of(config)
-    studies = {name: settings_for(config, name, asked) for name in METHODS}
-    methods = {name: own.methods[name] for name, own in studies.items()}
-    whole = replace(studies["single_objective"], methods=methods)
-    artefact = Artefact.begin("panacea", "misalignment", whole)
-    found = {name: conduct(own, {name: METHODS[name]}, console) for name, own in studies.items()}
-    collected = joined(found["panacea"], found["single_objective"])
+    both = studies(config)
+    methods = {name: each for _, own, _ in both for name, each in own.methods.items()}
+    artefact = Artefact.begin("panacea", "misalignment", replace(both[-1][1], methods=methods))
+    collected = joined(*(conduct(own, trained, console) for _, own, trained in both))
     tables = artefact.tables(collected)
     regret = regret_table(collected, asked)
     mixed = regret_of_mixture(collected, asked)
@@ -64,6 +63,15 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     pictures = [artefact.folder / f"misalignment.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(collected, tables.points, regret, mixed, asked), *pictures)
     print_summary(console, artefact, collected, tables, claims, pictures)
+
+
+def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+    """Panacea's, then the single objective's: label, configuration, methods."""
+    asked = preferences_of(config)
+    return [
+        (f"labels of {whose}", settings_for(config, name, asked), {name: METHODS[name]})
+        for name, whose in {"panacea": "objectives", "single_objective": "labellers"}.items()
+    ]
 
 
 def preferences_of(config: PPOStudyConfig) -> dict[str, np.ndarray]:

@@ -277,7 +277,7 @@ def test_one_objective_is_added_where_the_world_has_one(tmp_path):
     module = load("figure_scale")
 
     def studies(*words):
-        return module.studies_of(configure(module, tmp_path, *words))
+        return module.sets_of(configure(module, tmp_path, *words))
 
     assert studies() == [TWO, (*TWO, "humorous")]
     three = (*TWO, "concise")
