@@ -119,3 +119,15 @@ def test_results_are_read_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY).returncode == 0
+
+
+def test_a_reader_that_goes_is_no_error() -> None:
+    program = "import sys; from lightning_moa.cli import main; sys.exit(main(['list']))"
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert started.stdout is not None
+    assert started.stderr is not None
+    started.stdout.close()
+    said = started.stderr.read()
+    assert (started.wait(), said) == (141, b"")

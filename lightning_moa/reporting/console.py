@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -12,6 +13,8 @@ from lightning_moa.errors import UserError
 BAD_INPUT = 2
 """Exit code of a command that was given bad input."""
 INTERRUPTED = 130
+NOT_READ = 141
+"""Exit code of a command whose reader, such as `head`, has gone."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,7 +31,13 @@ def run_command(command: Callable[[], int | None]) -> int:
     keep their traceback.
     """
     try:
-        return command() or 0
+        code = command() or 0
+        # What is still held back is written now, where a reader that has gone is no surprise.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_READ
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -71,7 +71,9 @@ class Meter(TorchDispatchMode):
                 self._see(leaf, made=False)
             if not all(leaf.is_meta for leaf in given):
                 args, kwargs = _all_meta(function, args, kwargs)
-        result = function(*args, **kwargs)
+            result = _shapes_alone(function, args, kwargs)
+        else:
+            result = function(*args, **kwargs)
         for leaf in _tensors((result,)):
             self._see(leaf, made=True)
         return result
@@ -91,6 +93,48 @@ class Meter(TorchDispatchMode):
     def _gone(self, key: int, size: int, _: Any) -> None:
         self.live -= size
         self._known.pop(key, None)
+
+
+_OUTPUTS: dict[Any, Any] = {}
+"""What operations on meta tensors have come to: a call -> shapes, strides and types."""
+
+
+def _shapes_alone(function: Any, args: Any, kwargs: Any) -> Any:
+    """`function(*args, **kwargs)` on meta tensors. Layers are alike, and torch works out many an operation's shapes in
+    Python: what is neither a view nor in place is worked out once."""
+    schema = function._schema
+    if schema.is_mutable or any(each.alias_info is not None for each in schema.returns):
+        return function(*args, **kwargs)
+    call = (function, _described(args), _described(tuple(sorted(kwargs.items()))))
+    try:
+        known = _OUTPUTS.get(call)
+    except TypeError:
+        # An argument that can't be a key.
+        return function(*args, **kwargs)
+    if known is None:
+        result = function(*args, **kwargs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        if all(isinstance(each, Tensor) and each.is_meta for each in outputs):
+            # Some return their input's storage, whatever their schema says.
+            given = {each.untyped_storage()._cdata for each in _tensors((*args, *kwargs.values()))}
+            if not any(each.untyped_storage()._cdata in given for each in outputs):
+                shapes = [(each.shape, each.stride(), each.dtype) for each in outputs]
+                _OUTPUTS[call] = isinstance(result, tuple), shapes
+        return result
+    several, outputs = known
+    made = tuple(
+        torch.empty_strided(shape, stride, dtype=dtype, device="meta") for shape, stride, dtype in outputs
+    )
+    return made if several else made[0]
+
+
+def _described(value: Any) -> Any:
+    """All of an argument that its result's shape can hang on."""
+    if isinstance(value, Tensor):
+        return (value.shape, value.stride(), value.dtype, value.is_meta)
+    if isinstance(value, (tuple, list)):
+        return tuple(_described(each) for each in value)
+    return type(value), value
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

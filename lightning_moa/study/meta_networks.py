@@ -132,8 +132,23 @@ def scorers_of(spec: Spec, trained: bool) -> list[Scorer]:
     longest, precision = spec["data"]["max_length"], spec["hardware"]["precision"]
     found = [_hub_scorer(model, precision, longest) for model in _hub_models(spec).values()]
     if trained:
-        found.append(_scorer(lambda layers: classifier_of(spec, layers), depth_of(spec), longest))
+        own = shape_of({key: spec[key] for key in _OF_CLASSIFIER if key in spec})
+        found.append(_trained_scorer(json.dumps(own, sort_keys=True), longest))
     return found
+
+
+_OF_CLASSIFIER = ("model", "tokenizer", "hardware", "data", "objectives", "ric")
+
+
+@lru_cache(maxsize=8)
+def _trained_scorer(text: str, longest: int) -> Scorer:
+    spec = json.loads(text)
+
+    @lru_cache(maxsize=2)
+    def of_depth(layers: int) -> PreTrainedModel:
+        return classifier_of(spec, layers)
+
+    return _scorer(of_depth, depth_of(spec), longest)
 
 
 @lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lightning_moa.policies import SVDLoRA, build_model
+from lightning_moa.strategies import metering
 from lightning_moa.strategies.architectures import meta_model
 from lightning_moa.strategies.metering import Meter, blocks_of, count_fused_attention, marking
 
@@ -28,6 +29,42 @@ def test_bytes_alive_and_their_peak():
         assert (meter.peak(), meter.peak()) == (800, 400)
         del second, view
         assert meter.live == 0
+
+
+def test_what_was_worked_out_before_counts_the_same(monkeypatch):
+    """Of operations that share storage with their input too, such as the view inside a product of three dimensions."""
+
+    def run():
+        weight = meta(8, 8, requires_grad=True)
+        with Meter() as meter:
+            hidden = meta(4, 3, 8)
+            for _ in range(2):
+                hidden = torch.nn.functional.gelu(hidden @ weight).softmax(-1)
+            hidden.max(-1).values.sum().backward()
+            return meter.peak(), meter.live, weight.grad.shape, weight.grad.stride()
+
+    monkeypatch.setattr(metering, "_shapes_alone", lambda function, args, kwargs: function(*args, **kwargs))
+    expected = run()
+    monkeypatch.undo()
+    monkeypatch.setattr(metering, "_OUTPUTS", {})
+    first = run()
+    known = len(metering._OUTPUTS)
+    assert [first, run()] == [expected, expected]
+    assert len(metering._OUTPUTS) == known > 3
+
+
+def test_arguments_are_told_apart_by_type_and_shape(monkeypatch):
+    monkeypatch.setattr(metering, "_OUTPUTS", {})
+    with Meter():
+        number = meta(4, dtype=torch.int64)
+        kinds = [(number * value).dtype for value in (1, 1.0, True, 1)]
+        shapes = [
+            tuple(meta(*shape).sum(-1, keepdim=keep).shape)
+            for shape in ((2, 3), (3, 2))
+            for keep in (False, True)
+        ]
+    assert kinds == [torch.int64, torch.float32, torch.int64, torch.int64]
+    assert shapes == [(2,), (2, 1), (3,), (3, 1)]
 
 
 def test_data_may_meet_weights():
