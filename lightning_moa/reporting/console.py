@@ -13,8 +13,8 @@ from lightning_moa.errors import UserError
 BAD_INPUT = 2
 """Exit code of a command that was given bad input."""
 INTERRUPTED = 130
-NOT_READ = 141
-"""Exit code of a command whose reader, such as `head`, has gone."""
+NOT_READ = 1
+"""Exit code of a command whose reader, such as `head`, has gone; rich's own is the same."""
 
 
 class Parser(argparse.ArgumentParser):
