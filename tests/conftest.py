@@ -14,3 +14,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the folder of real rows, {folder}, is not here")
     return folder
+
+
+LONG = (
+    *("tests/test_readme.py", "tests/study/test_resuming.py", "tests/study/test_together.py"),
+    *("tests/strategies/test_memory_measured.py", "tests/study/test_forecast.py", "tests/study/test_kill.py"),
+    *("tests/experiments/", "tests/study/", "tests/test_configs_on_meta.py", "tests/test_gpu_benchmark.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
+
+    items.sort(key=place)

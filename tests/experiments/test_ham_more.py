@@ -224,9 +224,9 @@ def test_fronts_that_do_not_change_have_no_order():
 def test_heads_that_answer_alike_count_for_one(root):
     config = configure(FIGURE, root, "likelihood.lr=1e-9", "heads.number=2")
     console = Console(file=io.StringIO())
-    panel = FIGURE.head_panel(FIGURE.conduct_panel(config, "a", "(a) alike", [2], console))
+    panel = FIGURE.head_panel(FIGURE.conduct_panel(config, "a", console))
     claims = {row["claim"]: row["value"] for row in FIGURE.judge_heads(panel)}
     assert claims == {
-        "alike: heads cover different trade-offs": 1,
-        "alike: heads span more together than the best one": 0,
+        "each head, small model: heads cover different trade-offs": 1,
+        "each head, small model: heads span more together than the best one": 0,
     }

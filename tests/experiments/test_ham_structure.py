@@ -69,8 +69,11 @@ def test_the_policies_per_objective_are_those_of_figure_3(module, tmp_path):
     from lightning_moa.study.panels import methods_of, settings_of
     from lightning_moa.study.planning import plan_study
 
-    own = settings_of(configure(module, tmp_path), module.OBJECTIVES)
-    mine = plan_study(*module.variant(own, "per_objective", 4.0)).seeds[0].policies
+    config = configure(module, tmp_path)
+    own = settings_of(config, module.OBJECTIVES)
+    label, *study = module.studies(config)[0]
+    assert label == "per_objective, q = 4"
+    mine = plan_study(*study).seeds[0].policies
     theirs = plan_study(own, methods_of(2)).seeds[0].policies
     assert [task.key for task in mine["sca_per_objective_4"]] == [task.key for task in theirs["sca"]]
     assert [task.key for task in mine["ham_per_objective_4"]] == [task.key for task in theirs["ham"]]
