@@ -52,6 +52,7 @@ SMALL = (
     "results_dir=made",
     "sft.steps=3",
     "reward_model.steps=2",
+    "evaluation.prompts=16",
 )
 SMALLER = {
     "panacea": ("dpo.steps=2",),

@@ -66,6 +66,8 @@ def execute(
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
         with Display(todo, workers, console) as display:
             failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
+        # Workers of a start that was killed just before this one may have been alive when it began.
+        store.clear_dead(runs)
         if failed:
             raise RunsFailed("; ".join(failed))
     else:
