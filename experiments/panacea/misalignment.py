@@ -251,6 +251,8 @@ def draw_regret(ax: Axes, regret: pd.DataFrame, mixed: dict[str, float], labelle
     ax.set_xticks(range(len(labellers)), labellers)
     ax.grid(axis="x", visible=False)
     ax.set_title("Regret (lower is better)")
+    # Room for the legend above the highest dot.
+    ax.set_ylim(top=1.25 * regret["regret"].max())
     ax.legend(fontsize=8.5)
 
 
