@@ -12,11 +12,16 @@ from lightning_moa.reporting.schema import CLAIMS
 
 @dataclass(frozen=True)
 class Artefact:
-    """A table, figure or theorem; its script is experiments/<paper>/<name>.py."""
+    """A table, figure or theorem; its script is experiments/<paper>/<script>.py."""
 
     paper: str
     name: str
     title: str
+
+    @property
+    def script(self) -> str:
+        """That of its own name, unless another one's makes it too."""
+        return _SCRIPTS.get((self.paper, self.name), self.name)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Standing:
     has_script: bool
     scales: dict[str, Counter[str]]
 
+
+_SCRIPTS = {("gapo", "figure_scale_objective"): "figure_scale"}
 
 ARTEFACTS = tuple(
     Artefact(paper, name, title)
@@ -46,6 +53,7 @@ ARTEFACTS = tuple(
             "table_harmless_ratio": "Share of harmless responses, method by method",
             "figure_pareto": "P-GAPO, MORLHF and Rewarded Soups over users' preferences",
             "figure_scale": "Which methods follow an objective whose reward is multiplied",
+            "figure_scale_objective": "Which methods follow an objective that is multiplied, KL term and all",
             "figure_probe": "Last-layer against all-parameter gradients: cosine, weights, fronts, cost",
             "figure_progress": "Measured progress of each objective against its gradient's norm (theorems 3.1, 3.3)",
             "figure_balance": "Whether GAPO is the most balanced and the best on average, and why",
@@ -88,7 +96,7 @@ def standings(root: str | Path) -> list[Standing]:
     root = Path(root)
     found = []
     for artefact in ARTEFACTS:
-        script = root / "experiments" / artefact.paper / f"{artefact.name}.py"
+        script = root / "experiments" / artefact.paper / f"{artefact.script}.py"
         folder = root / "results" / artefact.paper / artefact.name
         names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
         scales = {name: _verdicts(folder / name) for name in names if any((folder / name).iterdir())}
