@@ -12,11 +12,13 @@ import runpy
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 TIMEOUT = 480
 """Seconds; on idle cores the longest start takes thirty, and ten times that where others want them."""
@@ -82,6 +84,21 @@ def run(
             process.join()
             raise AssertionError(f"still at work after {TIMEOUT} s:\n{errors.read_text()}")
         return CompletedProcess([str(target), *words], process.exitcode, out.read_text(), errors.read_text())
+
+
+def of_two(work: Callable[[int, int, str], None], port: int, folder: Path, seconds: float) -> list[Any]:
+    """What `work(rank, port, folder)` leaves as `<rank>.pt` in each of two processes, which meet at the port."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    pair = [CONTEXT.Process(target=work, args=(each, port, str(folder))) for each in (0, 1)]  # type: ignore[attr-defined]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+    assert [process.exitcode for process in pair] == [0, 0]
+    return [torch.load(folder / f"{each}.pt", weights_only=True) for each in (0, 1)]
 
 
 def _work(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +28,7 @@ from lightning_moa.processes import (
     wait_for_all,
     world_size,
 )
+from tests.forked import of_two
 from tests.study.starts import free_port
 
 TIMEOUT = 120
@@ -122,18 +121,7 @@ def work(process: int, port: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """What each of two processes finds."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    folder, port = tmp_path_factory.mktemp("pair"), free_port()
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(each, port, str(folder))) for each in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(TIMEOUT)
-        if process.exitcode is None:
-            process.kill()
-    assert [process.exitcode for process in processes] == [0, 0]
-    return [torch.load(folder / f"{each}.pt", weights_only=True) for each in (0, 1)]
+    return of_two(work, free_port(), tmp_path_factory.mktemp("pair"), TIMEOUT)
 
 
 def test_one_process_alone():

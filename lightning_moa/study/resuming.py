@@ -185,22 +185,21 @@ def _trained(module: L.LightningModule) -> list[nn.Parameter]:
     return [each for each in module.parameters() if each.requires_grad]
 
 
-def _weights(trained: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Their values; of those that ZeRO-3 shares out, whole ones of the first process, gathered one at a time."""
+def _weights(trained: Iterable[nn.Parameter]) -> list[Tensor | None]:
+    """Their values, gathered one at a time where ZeRO-3 shares them out: whole in the first process, None in others."""
     values = []
     for each in trained:
         with gathered([each]):
-            if rank() == 0 or not hasattr(each, "ds_id"):
-                values.append(each.detach().cpu().clone())
+            here = rank() == 0 or not hasattr(each, "ds_id")
+            values.append(each.detach().cpu().clone() if here else None)
     return values
 
 
-def _load_weights(trained: Iterable[nn.Parameter], values: Iterable[Tensor]) -> None:
-    given = iter(values)
-    for each in trained:
+def _load_weights(trained: Iterable[nn.Parameter], values: Iterable[Tensor | None]) -> None:
+    for each, value in zip(trained, values, strict=True):
         with torch.no_grad(), gathered([each], write=True):
-            if rank() == 0 or not hasattr(each, "ds_id"):
-                each.copy_(next(given))
+            if value is not None:
+                each.copy_(value)
 
 
 def _own_state(module: Alignment) -> dict[str, Any]:

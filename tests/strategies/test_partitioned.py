@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from lightning_moa.objectives import rollout
 from lightning_moa.objectives.rollout import Sampling, sample_responses
 from lightning_moa.policies import Heads, LoRA, SVDLoRA
 from lightning_moa.processes import full_size, gathered, is_partitioned
-from tests.forked import CONTEXT
+from tests.forked import of_two
 from tests.objectives.rollouts import prompts
 from tests.policies.models import tiny
 from tests.study.starts import free_port
@@ -75,18 +74,7 @@ def work(rank: int, port: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """What each of two processes finds."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    folder, port = tmp_path_factory.mktemp("pair"), free_port()
-    processes = [CONTEXT.Process(target=work, args=(each, port, str(folder))) for each in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(TIMEOUT)
-        if process.exitcode is None:
-            os.kill(process.pid, signal.SIGKILL)
-    assert [process.exitcode for process in processes] == [0, 0]
-    return [torch.load(folder / f"{each}.pt", weights_only=True) for each in (0, 1)]
+    return of_two(work, free_port(), tmp_path_factory.mktemp("pair"), TIMEOUT)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
