@@ -38,9 +38,9 @@ from rich.table import Table
 from benchmarks.gpu_cases import METHODS, MODELS, SIZES, Case, cases_of, planned
 from benchmarks.measuring import RESULTS, commit
 from lightning_moa.errors import UserError
+from lightning_moa.forecast.flops import GPUS
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.strategies.choices import PRECISIONS, STRATEGIES
-from lightning_moa.strategies.flops import GPUS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WITHOUT = "a rule, no reward model in memory"

@@ -21,9 +21,9 @@ from lightning_moa.config import (
     parse,
 )
 from lightning_moa.errors import UserError
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.methods.products import GAPO_P1_PPO, PANACEA_LS_DPO, PANACEA_PPO, Product, ham
 from lightning_moa.strategies.choices import check_hardware, processes_of
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task
 
@@ -223,7 +223,7 @@ def task_of(case: Case, weights: Path) -> Task:
 def architecture(model: str, size: str) -> PreTrainedConfig:
     """The published configuration, or one of the same family with small sizes; no token ends a response, so that all
     are sampled to their full length."""
-    from lightning_moa.strategies.architectures import published_config
+    from lightning_moa.forecast.architectures import published_config
 
     config = published_config(MODELS[model])
     if size == "tiny":
@@ -247,9 +247,9 @@ def planned(case: Case, weights: Path, gpu: str | None) -> dict[str, Any]:
         update, recomputing and sampling among them; seconds of it at the GPU's full speed, what decoding reads of
         memory included.
     """
-    from lightning_moa.strategies.flops import gpu_named
-    from lightning_moa.strategies.memory import GIB, peak, total
-    from lightning_moa.study.forecast import forecast
+    from lightning_moa.forecast.flops import gpu_named
+    from lightning_moa.forecast.memory import GIB, peak, total
+    from lightning_moa.forecast.rows import forecast
 
     found = forecast(task_of(case, weights))
     phase, kinds = peak(found.phases)

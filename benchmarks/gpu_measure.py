@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_measure CASE.json RESULT.json     (gpu_7b starts it so, once for each case)
 
-It takes the way of a study's training task (`lightning_moa.study.runs.align`): the base model is loaded in the case's
+It takes the way of a study's training task (`lightning_moa.runs.align`): the base model is loaded in the case's
 precision from safetensors, the policy and the method are built of the task's spec, Lightning's Trainer fits them.
 """
 
@@ -42,7 +42,7 @@ from lightning_moa.data.tables import GoldReward, PairTable
 from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size
 from lightning_moa.reporting.run_record import hardware, package_versions
-from lightning_moa.study.building import (
+from lightning_moa.runs.building import (
     SCORED,
     VIEWS,
     Ingredients,
@@ -51,9 +51,9 @@ from lightning_moa.study.building import (
     extra_inputs,
     scored_rows,
 )
-from lightning_moa.study.loading import pretrained
-from lightning_moa.study.scoring import ABOUT
-from lightning_moa.study.training import fit, prepare
+from lightning_moa.runs.loading import pretrained
+from lightning_moa.runs.rows import ABOUT
+from lightning_moa.runs.training import fit, prepare
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -101,13 +101,13 @@ def _add_plan(commands: Any) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from lightning_moa.forecast.question import answer, asked
     from lightning_moa.reporting.files import write_atomically
     from lightning_moa.reporting.plan_table import plan_csv, plan_table
-    from lightning_moa.study.foretelling import answer, asked
 
     question, words = asked(options.settings)
     found = answer(Path(options.script), question, words)
-    from lightning_moa.strategies.memory import KINDS, MARGIN
+    from lightning_moa.forecast.memory import KINDS, MARGIN
 
     for message in found.warnings:
         warn(message)

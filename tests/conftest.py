@@ -17,9 +17,15 @@ def shared_data() -> Path:
 
 
 LONG = (
-    *("tests/test_readme.py", "tests/study/test_resuming.py", "tests/study/test_together.py"),
-    *("tests/strategies/test_memory_measured.py", "tests/study/test_forecast.py", "tests/study/test_kill.py"),
-    *("tests/experiments/", "tests/study/", "tests/test_configs_on_meta.py", "tests/test_gpu_benchmark.py"),
+    *("tests/test_readme.py", "tests/runs/test_resuming.py", "tests/runs/test_together.py"),
+    *("tests/forecast/test_memory_measured.py", "tests/forecast/test_rows.py", "tests/study/test_kill.py"),
+    *(
+        "tests/experiments/",
+        "tests/runs/",
+        "tests/study/",
+        "tests/test_configs_on_meta.py",
+        "tests/test_gpu_benchmark.py",
+    ),
 )
 
 

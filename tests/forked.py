@@ -25,9 +25,9 @@ TIMEOUT = 480
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "tests.study.together",
-        "lightning_moa.study.measuring",
-        "lightning_moa.study.runs",
+        "tests.runs.together",
+        "lightning_moa.runs.measuring",
+        "lightning_moa.runs.align",
         "lightning_moa.reporting.plots",
         "transformers.models.auto.modeling_auto",
         "deepspeed",

@@ -24,12 +24,12 @@ import yaml
 from lightning_moa import config as schemas
 from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
 from lightning_moa.config import LikelihoodStudyConfig, StudyConfig, parse
+from lightning_moa.figures.panels import settings_of
+from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
 from lightning_moa.policies import AdapterPolicy, Heads, Policy, Responses, build_model
 from lightning_moa.policies.layers import resolve_targets
-from lightning_moa.strategies.architectures import PUBLISHED, meta_model, published_config
+from lightning_moa.runs import building
 from lightning_moa.strategies.choices import processes_of
-from lightning_moa.study import building
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import plan_study
 from tests.shapes import Shapes
 from tests.test_configs_shipped import CALL, EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of, script_of

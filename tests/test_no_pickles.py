@@ -52,7 +52,7 @@ def test_a_file_has_nothing_to_do_with_pickles(path):
 def test_the_trainer_and_slurm_are_told_so():
     """Left out, both would be on."""
     for name, word in (
-        ("study/training", "enable_checkpointing=False"),
+        ("runs/training", "enable_checkpointing=False"),
         ("strategies/trainer", "auto_requeue=False"),
     ):
         assert word in (ROOT / "lightning_moa" / f"{name}.py").read_text()

@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.figures.final_gains import column, distance, gains
+from lightning_moa.figures.gradients import read_looks, shares
 from lightning_moa.methods.products import (
     GAPO_P1_PPO,
     GAPO_P2_PPO,
@@ -40,8 +42,6 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import SPARE_COLOURS, Style, styles_of
 from lightning_moa.study.collect import Collected, joined
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.ends import column, distance, gains
-from lightning_moa.study.gradients import read_looks, shares
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script

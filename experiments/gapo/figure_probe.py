@@ -22,6 +22,8 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.figures.final_gains import column, distance, gains
+from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_over_steps
@@ -30,8 +32,6 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.ends import column, distance, gains
-from lightning_moa.study.gradients import Look, pairs, read_looks, shares
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
 

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from lightning_moa.config import PPOStudyConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.gradients import Look, read_looks
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_grouped_bars
@@ -29,7 +30,6 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.gradients import Look, read_looks
 from lightning_moa.study.results import Artefact, print_summary
 from lightning_moa.study.script import script
 

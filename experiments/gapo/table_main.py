@@ -30,6 +30,7 @@ from lightning_moa.config import PPOStudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.evaluation.judge import Judge
 from lightning_moa.fields import option
+from lightning_moa.figures.judging import JudgeConfig, endpoint_judges, recordable, win_rates
 from lightning_moa.methods.products import (
     GAPO_P1_PPO,
     GAPO_P2_PPO,
@@ -53,7 +54,6 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.judging import JudgeConfig, endpoint_judges, recordable, win_rates
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.prompts import prompt_sets
 from lightning_moa.study.results import Artefact, print_claims

@@ -15,14 +15,14 @@ paper's statements stand ours on the policies' means over all prompts (hollow ma
 from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig
-from lightning_moa.study.front_figures import (
+from lightning_moa.figures.cluster_figures import (
     NONE_DOMINATES,
     conduct_panels,
     draw_fronts,
     judge_panel,
     publish,
 )
-from lightning_moa.study.panels import methods_of
+from lightning_moa.figures.panels import methods_of
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful")

@@ -8,8 +8,8 @@ Panels, points and files are those of figure3.py; results lie in results/ham/fig
 from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig
-from lightning_moa.study.front_figures import conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.study.panels import methods_of
+from lightning_moa.figures.cluster_figures import conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.figures.panels import methods_of
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "humorous")

@@ -9,8 +9,8 @@ for better summaries: `hallucination` is high where little is invented.
 from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig
-from lightning_moa.study.front_figures import conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.study.panels import methods_of
+from lightning_moa.figures.cluster_figures import conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.figures.panels import methods_of
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("faithful", "hallucination")

@@ -18,14 +18,14 @@ from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.cluster_figures import Panel, conduct_panels, per_seed, publish
+from lightning_moa.figures.panels import methods_of
 from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.cluster_fronts import front_means
 from lightning_moa.reporting.front_panels import draw_radar, legend_entries
 from lightning_moa.reporting.plots import canvas
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
-from lightning_moa.study.front_figures import Panel, conduct_panels, per_seed, publish
-from lightning_moa.study.panels import methods_of
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.script import script
 

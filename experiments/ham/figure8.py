@@ -31,6 +31,8 @@ from lightning_moa import pareto
 from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.cluster_figures import OURS, last_looks
+from lightning_moa.figures.panels import clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
@@ -42,8 +44,6 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.front_figures import OURS, last_looks
-from lightning_moa.study.panels import clusters_of, settings_of
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
 

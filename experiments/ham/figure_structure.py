@@ -29,6 +29,9 @@ from rich.console import Console
 from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.modes import risky_modes, world_of
+from lightning_moa.figures.optima import EXACT, computed_fronts, curve_styles, draw_computed, summary
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.methods.products import Product, ham, sca, scalarisations
 from lightning_moa.pareto import preference_grid
 from lightning_moa.reporting.claims import Row, claims_frame, judge
@@ -38,9 +41,6 @@ from lightning_moa.reporting.styles import Style
 from lightning_moa.rewards import UnitMap
 from lightning_moa.study.collect import Collected, joined
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.modes import risky_modes, world_of
-from lightning_moa.study.optima import EXACT, computed_fronts, curve_styles, draw_computed, summary
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.world import World

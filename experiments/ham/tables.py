@@ -30,14 +30,14 @@ from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.data.configs import SyntheticConfig, WorldConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.modes import world_of
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.cluster_fronts import policy_means
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.modes import world_of
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.results import Artefact
 from lightning_moa.study.script import script
 

@@ -21,15 +21,15 @@ from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.fields import option
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.methods.products import ham
 from lightning_moa.pareto.estimation import smallest_z
 from lightning_moa.reporting.batch_errors import draw_bound, errors_table
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
+from lightning_moa.runs.offline_logps import offline_logps
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.offline_logps import offline_logps
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.results import Artefact, print_summary
 from lightning_moa.study.script import script
@@ -80,7 +80,7 @@ def measured(config: Theorem1Config) -> tuple[pd.DataFrame, PerSeed]:
 
 def training_z(rows: Path) -> float:
     """z of eq. 4 as training has it."""
-    from lightning_moa.study.scoring import read_about
+    from lightning_moa.runs.rows import read_about
 
     return float(read_about(rows)["z"])
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lightning_moa.config import PPOStudyConfig
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.fronts import preferences_of
@@ -36,7 +37,6 @@ from lightning_moa.reporting.statistics import (
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.modes import risky_modes, world_of
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script

@@ -16,6 +16,7 @@ from rich.console import Console
 from lightning_moa.config import PPOStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.modes import world_of
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
@@ -23,7 +24,6 @@ from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.statistics import PerSeed, rank_correlation
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.modes import world_of
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
 

@@ -14,8 +14,8 @@ from typing import Any
 from lightning_moa.config import LikelihoodStudyConfig, PPOStudyConfig, StudyConfig, parse
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.methods.products import Product
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import Plan, plan_study
 
 _CALL = re.compile(r'script\((\w+), main, __file__, family="(\w+)"')

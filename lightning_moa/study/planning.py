@@ -148,4 +148,4 @@ def _exact(config: StudyConfig, data: DataConfig, objectives: tuple[str, ...]) -
         "grid": preference_grid(len(objectives), config.evaluation.grid_step).tolist(),
         "beta": beta_of(config),
     }
-    return Task("exact front", "lightning_moa.study.runs:exact", spec, cost=3, code=config.code_in_key)
+    return Task("exact front", "lightning_moa.runs.exact:exact", spec, cost=3, code=config.code_in_key)

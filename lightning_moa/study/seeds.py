@@ -17,6 +17,8 @@ from lightning_moa.pareto import preference_grid
 from lightning_moa.strategies.choices import PARTITIONED, strategy_of
 from lightning_moa.study.tasks import Task
 
+_FILES = {"offline_rows": "rows", "online_rows": "rows"}
+
 REFERENCE = "sft"
 """The reference policy's name among the methods of a study."""
 
@@ -218,7 +220,7 @@ class SeedPlanner:
         }
         return Task(
             f"{name}, seed {self.seed}",
-            f"lightning_moa.study.runs:{function}",
+            f"lightning_moa.runs.{_FILES.get(function, function)}:{function}",
             {**common, **spec},
             needs,
             cost,

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from lightning_moa.config import PPOStudyConfig, parse
 from lightning_moa.errors import UserError
+from lightning_moa.figures.gradients import Look
 from lightning_moa.pareto import min_norm_weights
 from lightning_moa.reporting.plots import save_figure
-from lightning_moa.study.gradients import Look
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from lightning_moa import pareto
 from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.errors import UserError
+from lightning_moa.figures.panels import settings_of
 from lightning_moa.reporting.schema import CLAIMS, METRICS, POINTS, TIMINGS
-from lightning_moa.study.panels import settings_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import DONE
 from tests.conftest import REPOSITORY

@@ -16,10 +16,10 @@ from rich.console import Console
 from lightning_moa import pareto
 from lightning_moa.config import parse
 from lightning_moa.errors import UserError
+from lightning_moa.figures.panels import methods_of, settings_of
 from lightning_moa.pareto.estimation import batch_errors, hypervolume_bound, smallest_z
 from lightning_moa.reporting.schema import CLAIMS, POINTS
-from lightning_moa.study.offline_logps import offline_logps
-from lightning_moa.study.panels import methods_of, settings_of
+from lightning_moa.runs.offline_logps import offline_logps
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 

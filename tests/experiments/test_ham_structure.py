@@ -66,7 +66,7 @@ def test_claims_follow_from_the_tables(module, folder):
 
 
 def test_the_policies_per_objective_are_those_of_figure_3(module, tmp_path):
-    from lightning_moa.study.panels import methods_of, settings_of
+    from lightning_moa.figures.panels import methods_of, settings_of
     from lightning_moa.study.planning import plan_study
 
     config = configure(module, tmp_path)

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.errors import UserError
+from lightning_moa.figures.panels import methods_of, settings_of
 from lightning_moa.rewards import models_of
 from lightning_moa.rewards.inputs import ASSISTANT
-from lightning_moa.study.panels import methods_of, settings_of
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 

@@ -117,7 +117,7 @@ def test_bitsandbytes_is_imported_only_where_it_is_asked_for():
     """Its import costs seconds; here a policy is trained, saved and loaded first."""
     script = """
 import sys, tempfile
-import lightning_moa.methods.base, lightning_moa.rewards, lightning_moa.study.loading
+import lightning_moa.methods.base, lightning_moa.rewards, lightning_moa.runs.loading
 from lightning_moa.strategies.quantisation import adamw, base_dtype, quantization_config
 from tests.policies.models import shake, tiny, tokens
 from lightning_moa.policies import SVDLoRA, load_model, load_policy, save_model

@@ -13,7 +13,7 @@ from typing import Any
 from tests import forked
 from tests.forked import TIMEOUT
 
-SCRIPT = "tests.study.together"
+SCRIPT = "tests.runs.together"
 
 
 def free_port(first: int = 1024, last: int = 65535) -> int:

@@ -11,7 +11,7 @@ from lightning_moa.methods.products import FIVE, PANACEA_PPO, TEN, ham, ric, sca
 from lightning_moa.pareto import check_preference
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
-from tests.study.likelihood import METHODS, offline_task, planned, rounds_of
+from tests.runs.likelihood import METHODS, offline_task, planned, rounds_of
 
 
 def names(plan):

@@ -1,0 +1,1 @@
+"""What experiment scripts share: panels, modes of response, judging, gains, computed optima."""

@@ -1,0 +1,260 @@
+"""What HaM's Figures 3 to 7 share: three panels of one set of objectives, each a study of its own, with fronts over
+(policy, cluster of prompts) points. Light: no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from rich.console import Console
+
+from lightning_moa.config import SYNTHETIC, LikelihoodStudyConfig
+from lightning_moa.figures.panels import clusters_of, methods_of, settings_of
+from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
+from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
+from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
+from lightning_moa.reporting.plots import canvas, save_figure
+from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.statistics import PerSeed, metric_difference
+from lightning_moa.reporting.styles import styles_of
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.conduct import conduct
+from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.tasks import HEADS
+
+PANELS = {
+    "a": ("small model, offline", {}),
+    "b": ("large model, offline", {"large": True}),
+    "c": ("small model, online", {"online": True}),
+}
+"""Letter -> words, and which study `settings_of` makes of it."""
+BASELINES = ("ric", "sca")
+NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
+"""Fronts that all cross, as `domination_rows` wants it said."""
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A study of one model in one phase, and the fronts of its methods."""
+
+    letter: str
+    artefact: Artefact
+    collected: Collected
+    tables: Tables
+    points: pd.DataFrame
+    """Of `cluster_points`, the trained methods' alone."""
+    means: pd.DataFrame
+    """Of `policy_means`."""
+    dominations: pd.DataFrame
+    heads: pd.DataFrame
+    """The last look at HaM's heads: `seed`, then the columns of heads.csv; empty where nobody looked."""
+
+    @property
+    def words(self) -> str:
+        return PANELS[self.letter][0]
+
+    @property
+    def title(self) -> str:
+        return f"({self.letter}) {self.words}"
+
+    @property
+    def where(self) -> str:
+        """The place in the paper."""
+        return f"Figure {self.artefact.name.removeprefix('figure')}{self.letter}"
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self.collected.objectives
+
+    @property
+    def space(self) -> str:
+        return self.collected.space
+
+    def write(self, others: Mapping[str, pd.DataFrame] | None = None) -> None:
+        """The part's tables but for its claims; `others` as in `Artefact.write`."""
+        shown = {"clusters.csv": self.points, "dominations.csv": self.dominations}
+        heads = {} if self.heads.empty else {HEADS: self.heads}
+        self.artefact.write(self.collected, self.tables, None, {**shown, **heads, **(others or {})})
+
+
+def conduct_panels(
+    config: LikelihoodStudyConfig,
+    name: str,
+    objectives: Sequence[str],
+    console: Console,
+    home: str = SYNTHETIC,
+) -> list[Panel]:
+    """Train and measure HaM and its baselines for every panel. Nothing is written yet.
+
+    Args:
+        config: the script's; `objectives` in it go before those given here.
+        name: the artefact's.
+        objectives: the paper's, in order.
+        console: for progress.
+        home: as in `Artefact`.
+
+    Raises:
+        UserError: settings that no run can be made of.
+    """
+    names = list(config.objectives or objectives)
+    return [_conduct(config, name, names, letter, console, home) for letter in PANELS]
+
+
+def _conduct(
+    config: LikelihoodStudyConfig, name: str, objectives: list[str], letter: str, console: Console, home: str
+) -> Panel:
+    own = settings_of(config, objectives, **PANELS[letter][1])
+    methods = methods_of(len(objectives))
+    artefact = Artefact.begin("ham", name, own, part=letter, home=home)
+    collected = conduct(own, methods, console)
+    responses = collected.responses[collected.responses["method"].isin(list(methods))]
+    responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
+    asked = (collected.objectives, collected.space)
+    points = cluster_points(responses, *asked)
+    return Panel(
+        letter,
+        artefact,
+        collected,
+        artefact.tables(collected),
+        points,
+        policy_means(responses, *asked),
+        dominations(points, *asked),
+        last_looks(collected),
+    )
+
+
+def last_looks(collected: Collected) -> pd.DataFrame:
+    """HaM's heads as `HeadWatch` last saw them: `seed`, then the columns of its file; empty where it didn't look."""
+    found = []
+    for (method, seed), folders in collected.policies.items():
+        path = folders[0].parent / HEADS
+        if method == "ham" and path.is_file():
+            looks = pd.read_csv(path)
+            last = looks[looks["step"] == looks["step"].max()]
+            found.append(last.assign(seed=seed)[["seed", *looks.columns]])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def judge_panel(
+    panel: Panel,
+    says: Mapping[str, Sequence[tuple[str, str, bool]]],
+    highest: Mapping[str, Sequence[str]],
+) -> list[Row]:
+    """What the paper says of a panel's fronts, and beside it what it does not ask.
+
+    Args:
+        panel: from `conduct_panels`.
+        says: letter -> (winner, loser, whether the winner dominates).
+        highest: letter -> objectives in which HaM is said to reach the highest level; those that the study does not
+            have are passed over.
+    """
+    rows = domination_rows(panel.dominations, says[panel.letter], panel.where, panel.words)
+    levels = [level_row(panel, each) for each in highest.get(panel.letter, ()) if each in panel.objectives]
+    return [*rows, *levels, *own_rows(panel)]
+
+
+def level_row(panel: Panel, objective: str) -> Row:
+    """The highest value that HaM's points reach in an objective, against the best baseline's."""
+    best = panel.points.groupby(["method", "seed"])[f"{panel.space}_{objective}"].max().unstack("method")
+    gap = per_seed(best["ham"] - best[list(BASELINES)].max(axis=1))
+    claim = f"{panel.words}: HaM reaches the highest reward for {objective}"
+    what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's - the best baseline's"
+    return judge(claim, panel.where, what, gap, ">", 0)
+
+
+def own_rows(panel: Panel) -> list[Row]:
+    """Ours: fronts without clusters, whether all heads are used, and what is trained."""
+    rows, metrics = [], panel.tables.metrics
+    for other, style in styles_of(BASELINES).items():
+        gap = metric_difference(metrics, "hypervolume", "ham", other, panel.space)
+        claim = f"{panel.words}: without clusters HaM spans more than {style.label}"
+        what = f"hypervolume of the policies' means ({panel.space}), HaM's - {style.label}'s"
+        rows.append(judge(claim, OURS, what, gap, ">", 0))
+    if len(panel.heads):
+        alive = panel.heads.groupby("seed")["alive"].all()
+        claim = f"{panel.words}: all of HaM's heads are alive at the end"
+        what = "seeds in which the hypervolume has a gradient in every head"
+        rows.append(judge_count(claim, OURS, what, int(alive.sum()), ">=", len(alive)))
+    costs = panel.collected.costs.drop_duplicates("method").set_index("method")
+    trained = costs["trained_parameters"]
+    claim = f"{panel.words}: HaM trains fewer parameters than SCA's {costs['trained_models']['sca']} models"
+    what = "trained parameters, HaM's / the sum of SCA's"
+    return [*rows, judge_count(claim, OURS, what, trained["ham"] / trained["sca"], "<", 1)]
+
+
+def draw_fronts(panels: Sequence[Panel], title: str) -> Figure:
+    """A column a panel: surfaces of three objectives, else a row for each pair of objectives."""
+    objectives = panels[0].objectives
+    styles = styles_of(panels[0].points["method"])
+    pairs = [objectives] if len(objectives) == 3 else list(combinations(objectives, 2))
+    look: dict[str, Any] = {"subplot_kw": {"projection": "3d"}} if len(objectives) == 3 else {}
+    with canvas(4.2 * len(panels), 4.2 * len(pairs) + 0.7, title) as figure:
+        grid = figure.subplots(len(pairs), len(panels), squeeze=False, **look)
+        for row, pair in zip(grid, pairs, strict=True):
+            for ax, panel in zip(row, panels, strict=True):
+                words: dict[str, Any] = {"title": panel.title}
+                if look:
+                    draw_cluster_fronts_3d(ax, panel.points, pair, panel.space, styles, **words)
+                else:
+                    _draw_exact(ax, panel.collected, pair)
+                    draw_cluster_fronts(
+                        ax, panel.points, pair, panel.space, styles, means=panel.means, **words
+                    )
+        if look:
+            handles = legend_entries(styles, "surface")
+        else:
+            seeds = panels[0].points["seed"].nunique()
+            handles = [*legend_entries(styles, "plane", seeds=seeds, means=True), *_exact_handle(panels[0])]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), fontsize=8.5)
+    return figure
+
+
+def _draw_exact(ax: Axes, collected: Collected, pair: Sequence[str]) -> None:
+    """The best policies' means over all prompts, where they are known."""
+    if collected.exact is not None:
+        values = collected.exact.front[[f"gold_{name}" for name in pair]].to_numpy().T
+        joined = len(collected.objectives) == 2
+        ax.plot(*values, "-" if joined else ".", color="black", linewidth=1.3, markersize=2, zorder=1)
+
+
+def _exact_handle(panel: Panel) -> list[Line2D]:
+    exact = panel.collected.exact
+    if exact is None:
+        return []
+    joined = len(panel.objectives) == 2
+    look: dict[str, Any] = {"linestyle": "-" if joined else "", "marker": "" if joined else "."}
+    label = rf"exact front on all prompts, $\beta$ = {exact.beta:g}"
+    return [Line2D([], [], color="black", linewidth=1.3, label=label, **look)]
+
+
+def publish(panels: Sequence[Panel], rows: Sequence[Row], picture: Figure, console: Console) -> None:
+    """Write the claims and the picture above the parts, and print the summary."""
+    claims = claims_frame(rows)
+    folder = panels[0].artefact.folder.parent
+    CLAIMS.write(claims, folder / CLAIMS.file)
+    files = [folder / f"{panels[0].artefact.name}.{suffix}" for suffix in ("png", "pdf")]
+    save_figure(picture, *files)
+    for panel in panels:
+        print_methods(console, panel.artefact, panel.collected, panel.tables)
+        took = seconds_ratio(panel.collected)
+        mean = sum(took.values()) / len(took)
+        console.print(f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models", markup=False)
+    print_claims(console, claims, files)
+
+
+def seconds_ratio(collected: Collected) -> PerSeed:
+    """Seconds of HaM's training over those of all of SCA's models. A clock's readings, so no claim is judged on it."""
+    seconds = collected.timings.pivot(index="seed", columns="method", values="seconds")
+    return per_seed(seconds["ham"] / seconds["sca"])
+
+
+def per_seed(values: pd.Series) -> PerSeed:
+    """What claims are judged by, of a series whose index is the seed."""
+    return {int(str(seed)): float(value) for seed, value in values.items()}

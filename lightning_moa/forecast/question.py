@@ -1,0 +1,126 @@
+"""What `moa plan` is asked, and the rows that answer it. Light until there are rows to work out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lightning_moa.errors import UserError
+from lightning_moa.forecast.flops import Gpu, gpu_named
+from lightning_moa.reporting.plan_table import PlanRow
+from lightning_moa.strategies.choices import check_hardware, processes_of
+from lightning_moa.study.artefacts import Study, needs_given_responses, studies_of
+
+SHORT = ("accelerator", "devices", "nodes", "strategy", "precision", "optimiser", "tf32")
+"""Keys that stand for `hardware.<key>`."""
+OWN = {"gpu": None, "utilisation": "0.35", "gpu_type": "h100", "rows": None}
+"""Keys of the plan's own and what they are where they aren't given."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A plan's own options."""
+
+    gib: float
+    """Memory of a GPU."""
+    utilisation: float
+    """Share of a GPU's peak that runs reach."""
+    gpu: Gpu
+    gpu_type: str
+    rows: int | None
+    """Rows of the training split; None: as many as were published."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A plan's rows, and lines that go with them."""
+
+    rows: list[PlanRow]
+    notes: list[str]
+    warnings: list[str]
+    processes: int
+
+
+def asked(words: Sequence[str]) -> tuple[Question, list[str]]:
+    """The plan's own options of a command line, and the script's.
+
+    Raises:
+        UserError: an option's value that is not allowed.
+    """
+    own: dict[str, str | None] = dict(OWN)
+    rest = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in own:
+            own[key] = value
+        else:
+            rest.append(f"hardware.{word}" if equals and key in SHORT else word)
+    gpu = gpu_named(str(own["gpu_type"]))
+    gib = float(gpu.gib) if own["gpu"] is None else _number("gpu", own["gpu"], "GiB of a GPU")
+    utilisation = _number("utilisation", str(own["utilisation"]), "a share of the peak")
+    if utilisation > 1:
+        raise UserError(f"utilisation={utilisation:g}: a share above 0 and up to 1 is allowed")
+    rows = None if own["rows"] is None else int(_number("rows", own["rows"], "rows"))
+    return Question(gib, utilisation, gpu, str(own["gpu_type"]), rows), rest
+
+
+def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
+    """The rows of a script's studies.
+
+    Raises:
+        UserError: a script that has no study, settings that are not allowed, or something that isn't known offline.
+    """
+    studies = studies_of(path, words)
+    hardware = asdict(studies[0].config.hardware)
+    warnings = check_hardware(hardware)
+    notes = []
+    if needs_given_responses(studies[0].config):
+        ptx = f"ppo.ptx={getattr(studies[0].config, 'ppo').ptx:g}"  # noqa: B009
+        notes.append(f"{ptx}: counted as if ppo.ptx_path were given; the runs themselves need it")
+    if hardware["accelerator"] == "cpu":
+        notes.append(
+            f"The hours are those of the GPU named, {question.gpu_type}, and not of this study's CPUs"
+        )
+    known: set[str] = set()
+    rows = [row for study in studies for row in _rows(study, question, processes_of(hardware), known)]
+    return Answer(rows, notes, warnings, processes_of(hardware))
+
+
+def _rows(study: Study, question: Question, processes: int, known: set[str]) -> list[PlanRow]:
+    from lightning_moa.forecast.memory import GIB, MARGIN, peak
+    from lightning_moa.forecast.rows import rows_of
+
+    size = question.gib * GIB / (1 + MARGIN)
+    made = []
+    for row in rows_of(study.plan(), question.rows, known):
+        one = row.forecast
+        phase, kinds = peak(one.phases)
+        made.append(
+            PlanRow(
+                run=f"{row.name} ({study.label})" if study.label else row.name,
+                count=row.count,
+                trained=one.trained,
+                frozen=one.frozen,
+                steps=one.steps,
+                rows=one.rows,
+                tokens=one.tokens,
+                phase=phase,
+                memory=kinds,
+                host=one.host,
+                largest=row.largest_batch(size),
+                flops=one.work.flops,
+                hours=one.work.hours(question.gpu, processes, question.utilisation),
+            )
+        )
+    return made
+
+
+def _number(key: str, text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise UserError(f"{key}={text}: {what}, a number above 0, is expected") from error
+    if not 0 < value < float("inf"):
+        raise UserError(f"{key}={text}: {what}, a number above 0, is expected")
+    return value

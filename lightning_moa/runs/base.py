@@ -1,0 +1,79 @@
+"""The reference policy of a study: a pretrained model as it is, or a small one built from scratch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_moa.data.encoding import Encoded
+from lightning_moa.methods.sft import SFT
+from lightning_moa.policies import save_model
+from lightning_moa.processes import full_size, gathered, rank
+from lightning_moa.runs.loading import load_data, make_base
+from lightning_moa.runs.training import (
+    fit,
+    micro_batches,
+    number_of_steps,
+    optimiser_factory,
+    prepare,
+    resume_of,
+)
+from lightning_moa.study.execute import Progress
+
+Spec = dict[str, Any]
+Inputs = dict[str, Path]
+
+
+def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
+    """The reference policy: a pretrained model as it is, or a small one built from scratch and fine-tuned."""
+    prepare(spec["hardware"])
+    data = load_data(spec)
+    policy, tokenizer = make_base(spec, data)
+    if spec["model"]["path"] is None:
+        settings = spec["sft"]
+        steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "sequences")))
+        rows, batches = micro_batches(settings, steps)
+        data.use(tokenizer, "sequences", batch_size=rows, steps=batches, seed=spec["seed"])
+        module = SFT(policy, optimiser_factory(settings, steps))
+        # A model that is built here is small, and the same one whatever precision the policies' base is loaded at.
+        fit(
+            module,
+            data,
+            {**spec["hardware"], "precision": "fp32"},
+            out,
+            batches=batches,
+            progress=progress,
+            grad_clip=settings["grad_clip"],
+            accumulate=settings["accumulate"],
+            resume=resume_of(spec, out, settings, data, whole=True),
+        )
+        with gathered(policy.parameters()):
+            if rank() == 0:
+                if "ric" in spec:
+                    _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
+                save_model(policy.model, out / "model")
+        tokenizer.save_pretrained(out / "model")
+    (out / "base.json").write_text(json.dumps({"model": spec["model"]}))
+    (out / "data.txt").write_text("\n".join(data.report.lines()) + "\n")
+    return {
+        "trained_parameters": sum(full_size(p) for p in policy.parameters())
+        if spec["model"]["path"] is None
+        else 0
+    }
+
+
+@torch.no_grad()
+def _lengthen_unseen(model: torch.nn.Module, seen: Encoded) -> None:
+    """Give tokens that no text had the mean length of those that were trained, so that they can be told apart.
+
+    RiC's tokens are such ones. Their first values are noise far below the rest; directions stay as they are.
+    """
+    weight = model.get_input_embeddings().weight  # type: ignore[operator]
+    known = torch.zeros(len(weight), dtype=torch.bool)
+    for part in (seen.prompts, *seen.responses):
+        known[torch.from_numpy(part.values).long()] = True
+    lengths = weight.norm(dim=1, keepdim=True)
+    weight[~known] *= lengths[known].mean() / lengths[~known].clamp(min=1e-12)

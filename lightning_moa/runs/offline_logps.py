@@ -1,0 +1,55 @@
+"""What the heads of a finished run say of the rows that it was trained on. Light until it is called."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_moa.study.tasks import Task
+
+if TYPE_CHECKING:
+    from lightning_moa.data.encoding import EncodingRules
+
+
+def offline_logps(task: Task, runs: Path, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The log-probs of a run's rows under its heads, and what weighs them.
+
+    Args:
+        task: an `align` task of a policy of heads on scored rows, finished.
+        runs: the folder of runs.
+        batch_size: rows of one forward pass.
+
+    Returns:
+        log p(y | x; theta_k) of whole responses, (K, n), nats, and the weights r_j^power, (n, J), in [0, 1], of the n
+        rows that fit the run's lengths, in the rows' order; float64.
+    """
+    import torch
+
+    from lightning_moa.data.scored import ScoredRows
+    from lightning_moa.policies import Heads, head_logps, load_policy
+    from lightning_moa.runs.loading import device_of, load_base, moved
+    from lightning_moa.runs.training import prepare
+
+    spec = task.spec
+    prepare(spec["hardware"])
+    base, tokenizer = load_base(runs / task.needs["base"].key, spec["hardware"])
+    rows = ScoredRows.read(runs / task.needs["rows"].key, spec["objectives"], _rules(spec["data"]))
+    policy = load_policy(base.model, runs / task.key / "policy").eval()
+    assert isinstance(policy, Heads)
+    logps, rewards = [], []
+    with torch.no_grad():
+        for loaded in rows.batches(tokenizer, batch_size):
+            batch = moved(loaded, device_of(spec["hardware"]))
+            values = head_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
+            logps.append(values.double().cpu().numpy())
+            rewards.append(batch.rewards.double().cpu().numpy())
+    return np.concatenate(logps, axis=1), np.concatenate(rewards) ** spec["settings"]["power"]
+
+
+def _rules(data: dict[str, object]) -> EncodingRules:
+    from lightning_moa.data.encoding import EncodingRules
+
+    return EncodingRules(**{each.name: data[each.name] for each in fields(EncodingRules)})  # type: ignore[arg-type]

@@ -1,0 +1,132 @@
+"""Win rates of recorded responses: by hand, by any judge, and who is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.errors import UserError
+from lightning_moa.evaluation import EndpointJudge
+from lightning_moa.figures.judging import (
+    JudgeConfig,
+    RecordedRewards,
+    endpoint_judges,
+    recordable,
+    win_rates,
+)
+from lightning_moa.study.collect import Collected
+
+OBJECTIVES = ("kind", "short")
+
+
+def responses(method, kind, short, seed=0, step=9):
+    """One response a prompt, named after its scores so that a text has one score."""
+    return pd.DataFrame(
+        {
+            "prompt_index": range(len(kind)),
+            "prompt": [f"question {i}" for i in range(len(kind))],
+            "response": [f"answer {a} {b}" for a, b in zip(kind, short, strict=True)],
+            "reward_kind": np.asarray(kind, dtype=float),
+            "reward_short": np.asarray(short, dtype=float),
+            "method": method,
+            "seed": seed,
+            "step": step,
+        }
+    )
+
+
+def collected(*frames):
+    empty = pd.DataFrame()
+    whole = pd.concat(frames, ignore_index=True)
+    return Collected(OBJECTIVES, empty, empty, whole, empty, empty, None, [], {})
+
+
+STUDY = collected(
+    responses("ours", [3, 3, 0, 1], [0, 0, 0, 0]),
+    responses("theirs", [1, 2, 2, 1], [0, 1, 1, 1]).iloc[::-1],
+    responses("ours", [5, 5, 5, 5], [5, 5, 5, 5], seed=1),
+    responses("theirs", [1, 1, 1, 1], [6, 6, 6, 4], seed=1),
+    # An earlier snapshot must not count.
+    responses("ours", [9, 9, 9, 9], [9, 9, 9, 9], step=3),
+)
+
+
+def rates(frame):
+    return frame.set_index(["objective", "seed"])["rate"].to_dict()
+
+
+def test_recorded_scores_decide_pair_by_pair():
+    found = win_rates(STUDY, "ours", ["theirs"])
+    assert rates(found) == {
+        ("kind", 0): (1 + 1 + 0 + 0.5) / 4,
+        ("kind", 1): 1.0,
+        ("short", 0): 0.5 / 4,
+        ("short", 1): 0.25,
+    }
+    assert set(found["n"]) == set(found["prompts"]) == {4}
+    assert found["position_bias"].tolist() == [0, 0, 0, 0]
+
+
+def test_turned_round_the_other_wins():
+    ours, theirs = (win_rates(STUDY, *names) for names in (("ours", ["theirs"]), ("theirs", ["ours"])))
+    assert {key: 1 - rate for key, rate in rates(ours).items()} == rates(theirs)
+
+
+def test_only_the_first_prompts_are_judged():
+    found = win_rates(STUDY, "ours", ["theirs"], prompts=2)
+    assert rates(found)["kind", 0] == 1.0
+    assert set(found["n"]) == {2}
+
+
+def test_any_judge_may_stand_in_and_sees_the_texts():
+    seen = []
+
+    def longest(prompts, first, second):
+        seen.extend(prompts)
+        return np.array([float(len(a) > len(b)) for a, b in zip(first, second, strict=True)])
+
+    study = collected(responses("ours", [10, 1], [0, 0]), responses("theirs", [2, 2], [0, 0]))
+    found = win_rates(study, "ours", ["theirs"], {"kind": longest, "short": longest})
+    # Of equal length, the second place wins in both orders: a tie.
+    assert found["rate"].tolist() == [0.75, 0.75]
+    assert set(seen) == {"question 0", "question 1"}
+
+
+def test_recorded_rewards_are_looked_up():
+    rewards = RecordedRewards(STUDY.responses, ("short", "kind"), "reward")
+    found = rewards.scores(["question 1", "question 0"], ["answer 2 1", "answer 3 0"])
+    assert found.tolist() == [[1, 2], [0, 3]]
+
+
+def test_without_an_address_the_rewards_judge():
+    assert endpoint_judges(JudgeConfig(), OBJECTIVES) is None
+    assert (
+        endpoint_judges(JudgeConfig(kind="reward", url="http://localhost:1", model="m"), OBJECTIVES) is None
+    )
+
+
+def test_an_address_is_enough_to_ask_a_model_by_each_objectives_criterion():
+    judges = endpoint_judges(JudgeConfig(url="http://localhost:1", model="m"), ("helpful", "concise"))
+    assert all(isinstance(judge, EndpointJudge) for judge in judges.values())
+    assert "fewer words" in judges["concise"].criterion
+    assert "asked for" in judges["helpful"].criterion
+
+
+@pytest.mark.parametrize(
+    ("given", "objectives", "message"),
+    [
+        ({"kind": "endpoint"}, ("helpful",), r"judge\.url: judge\.kind=endpoint needs"),
+        ({"url": "http://localhost:1"}, ("helpful",), r"judge\.model: judge\.kind=endpoint needs"),
+        ({"url": "http://localhost:1", "model": "m"}, ("kind",), r"judge\.criteria\.kind: a text is needed"),
+        ({"url": "localhost", "model": "m"}, ("helpful",), r"judge's url: allowed are addresses"),
+    ],
+)
+def test_what_an_endpoint_lacks_is_said(given, objectives, message):
+    with pytest.raises(UserError, match=message):
+        endpoint_judges(JudgeConfig(**given), objectives)
+
+
+def test_a_record_keeps_no_query():
+    assert recordable(JudgeConfig(url="http://a/v1?key=secret")).url == "http://a/v1"
+    assert recordable(JudgeConfig()) == JudgeConfig()

@@ -1,0 +1,65 @@
+"""HaM's panels: a copy of the script's settings, with what a panel's objectives leave of them."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+
+from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.data.configs import PairsConfig
+from lightning_moa.figures.panels import methods_of, settings_of
+from lightning_moa.methods.products import FIVE, TEN
+
+LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
+
+
+def config(**changes):
+    made = LikelihoodStudyConfig(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
+    made.likelihood.hub_rewards = {"helpful": "a", "humorous": "b"}
+    made.likelihood.hub_paths = {"humorous": "c"}
+    made.online.rounds = 2
+    made.large.hidden_size = 99
+    return made
+
+
+def test_a_panel_has_its_own_objectives_and_what_belongs_to_them():
+    script = config()
+    before = deepcopy(script)
+    panel = settings_of(script, ["harmless", "helpful"])
+    assert panel.objectives == ["harmless", "helpful"]
+    assert panel.likelihood.hub_rewards == {"helpful": "a"}
+    assert panel.likelihood.hub_paths == {}
+    assert panel.data.labels == {"helpful": "h", "harmless": "s"}
+    assert script == before
+
+
+def test_objectives_that_the_user_gives_go_first():
+    assert settings_of(config(objectives=["humorous", "helpful"]), ["harmless"]).objectives == [
+        "humorous",
+        "helpful",
+    ]
+
+
+@pytest.mark.parametrize(("online", "rounds"), [(False, 0), (True, 2)])
+@pytest.mark.parametrize("large", [False, True])
+def test_model_and_phase(online, rounds, large):
+    script = config()
+    panel = settings_of(script, ["helpful", "harmless"], large=large, online=online)
+    assert panel.online.rounds == rounds
+    assert (panel.model == script.large) == large
+    assert (panel.model == script.model) != large
+    panel.model.layers += 1
+    panel.online.rounds += 1
+    assert (script.model, script.large, script.online.rounds) == (config().model, config().large, 2)
+
+
+def test_methods_are_the_papers():
+    assert {name: list(methods_of(m)) for m, name in ((2, "two"), (3, "three"))} == {
+        "two": ["ham", "ric", "sca"],
+        "three": ["ham", "ric", "sca"],
+    }
+    for m, rows in ((2, FIVE), (3, TEN)):
+        assert methods_of(m)["sca"].preferences == methods_of(m)["ric"].preferences == rows
+        assert methods_of(m)["ham"].heads is None
+    assert len(methods_of(4)["sca"].preferences) == 9

@@ -1,0 +1,73 @@
+"""`moa plan` from its words to its exit code."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from lightning_moa.cli import main
+from lightning_moa.errors import UserError
+from lightning_moa.forecast.question import asked
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+FIGURE4, FIGURE5 = (str(EXPERIMENTS / "panacea" / name) for name in ("figure4.py", "figure5.py"))
+
+
+def test_words_are_the_plans_or_the_scripts():
+    question, rest = asked(
+        [
+            "scale=paper",
+            "devices=8",
+            "strategy=ddp",
+            "gpu=40",
+            "utilisation=0.5",
+            "gpu_type=a100",
+            "rows=7",
+            "dpo.lr=1",
+        ]
+    )
+    assert rest == ["scale=paper", "hardware.devices=8", "hardware.strategy=ddp", "dpo.lr=1"]
+    assert (question.gib, question.utilisation, question.gpu_type, question.rows) == (40, 0.5, "a100", 7)
+    assert asked([])[0].gib == 80
+    assert asked(["gpu_type=v100"])[0].gib == 32
+
+
+@pytest.mark.parametrize(
+    "word", ["gpu=large", "gpu=0", "utilisation=1.5", "utilisation=nan", "gpu_type=abacus", "rows=-1"]
+)
+def test_bad_words_are_one_line(word):
+    with pytest.raises(UserError, match=word.replace(".", r"\.")):
+        asked([word])
+
+
+def test_a_plan_says_that_it_is_an_estimate_and_writes_its_rows(tmp_path, capsys):
+    out = tmp_path / "plan.csv"
+    assert main(["plan", FIGURE4, "scale=paper", "strategy=deepspeed_2", "--csv", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "An estimate, ± 15%" in printed.out
+    assert "dps x 11" in printed.out
+    assert "989 TFLOP/s" in printed.out
+    assert "warning: hardware.strategy=deepspeed_2 saves almost nothing here" in printed.err
+    assert "ppo.ptx=16: counted as if ppo.ptx_path were given" in printed.out
+    rows = {row["run"]: row for row in csv.DictReader(out.open())}
+    assert rows["dps"]["count"] == "11"
+    assert float(rows["dps"]["weights_bytes"]) == 2 * 6_738_423_808
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([FIGURE5, "scale=paper", "strategy=deepspeed_3", "precision=int8"], "bitsandbytes issue 1451"),
+        ([FIGURE5, "scale=paper", "model.path=someone/unknown"], "architecture is not known offline"),
+        ([FIGURE5, "devises=8"], "there is no key 'devises'"),
+        ([str(EXPERIMENTS / "panacea" / "tables.py")], "trains nothing"),
+    ],
+)
+def test_refusals_are_one_line_and_exit_code_2(words, said, capsys):
+    assert main(["plan", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1

@@ -1,0 +1,111 @@
+"""HaM, SCA and RiC on text: pairs of one's own and published ones, scored by a model that is trained on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.methods.products import ham, ric, sca, sca_heads
+from lightning_moa.runs.building import scored_rows
+from lightning_moa.runs.loading import load_base, load_data
+from tests.data.support import pair_rows, write_lines
+from tests.runs.likelihood import conduct, settings
+
+TINY = (
+    "sft.steps=4",
+    "reward_model.steps=3",
+    "likelihood.rows=40",
+    "likelihood.steps=2",
+    "likelihood.batch_size=8",
+    "likelihood.reward=trained",
+    "online.rounds=1",
+    "online.generated=16",
+    "online.kept=5",
+    "online.steps=2",
+    "evaluation.prompts=6",
+    "evaluation.max_new_tokens=8",
+    "data.max_length=96",
+    "data.max_response_length=32",
+    "tokenizer.vocab_size=320",
+)
+
+
+def methods_of(preferences):
+    return {
+        "ham": ham(2),
+        "sca": sca(preferences),
+        "sca_heads": sca_heads(preferences),
+        "ric": ric(preferences),
+    }
+
+
+def study(runs, preferences, *words):
+    methods = methods_of(preferences)
+    return conduct(settings(*TINY, *words, methods=methods, small=False), runs, methods)
+
+
+def check(plan, collected, runs, preferences, objectives):
+    assert plan.objectives == objectives
+    assert collected.space == "reward"
+    points = collected.points
+    counts = points.groupby("method").size().to_dict()
+    many = len(preferences)
+    assert counts == {"ham": 2, "sca": many, "sca_heads": many, "ric": many, "sft": 1}
+    assert points[[f"reward_{name}" for name in objectives]].notna().all(axis=None)
+    assert points.filter(like="gold_").isna().all(axis=None)
+    assert collected.responses["prompt"].nunique() == 6
+    for name in ("ham", "ric"):
+        rows = pd.read_parquet(runs / plan.seeds[0].policies[name][0].needs["rows"].key / "rows.parquet")
+        assert rows["round"].value_counts().to_dict() == {0: 40, 1: 5}
+        rewards = rows[[f"reward_{each}" for each in objectives]].to_numpy()
+        assert ((rewards >= 0) & (rewards <= 1)).all()
+        np.testing.assert_array_equal(rewards[:40].min(0), 0)
+        np.testing.assert_array_equal(rewards[:40].max(0), 1)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "preferences"),
+    [
+        (("good", "brief"), ((0.0, 1.0), (0.5, 0.5))),
+        (("good", "brief", "kind"), ((0.0, 0.0, 1.0), (1 / 3, 1 / 3, 1 / 3))),
+    ],
+)
+def test_pairs_of_ones_own(tmp_path, objectives, preferences):
+    path = write_lines(tmp_path / "pairs.jsonl", pair_rows(90))
+    columns = {"good": "good", "brief": "shorter", "kind": "kind"}
+    labels = [f"data.labels.{name}={columns[name]}" for name in objectives]
+    words = ("data=pairs", f"data.path={path}", *labels)
+    plan, collected = study(tmp_path / "runs", preferences, *words)
+    check(plan, collected, tmp_path / "runs", preferences, objectives)
+
+
+def test_published_pairs(tmp_path, shared_data):
+    """Their prompts end in a marker of their own, which the rewards go in front of."""
+    source = shared_data / "hh-rlhf" / "harmless-base-test.jsonl.gz"
+    if not source.is_file():
+        pytest.skip(f"{source.name} is not here")
+    preferences = ((0.0, 1.0), (0.5, 0.5))
+    words = (
+        "data=hh_rlhf",
+        f"data.path={source}",
+        "data.limit=150",
+        "data.max_length=160",
+        "tokenizer.vocab_size=400",
+        "model.intermediate_size=32",
+        'ric.before="\\n\\nAssistant:"',
+    )
+    plan, collected = study(tmp_path / "runs", preferences, *words)
+    check(plan, collected, tmp_path / "runs", preferences, ("harmless", "concise"))
+    assert collected.responses["prompt"].str.endswith("\n\nAssistant:").all(), "as they were"
+    task = plan.seeds[0].policies["ric"][0]
+    tokenizer = load_base(
+        tmp_path / "runs" / task.needs["base"].key, {"accelerator": "cpu", "precision": "fp32"}
+    )[1]
+    inputs = {role: tmp_path / "runs" / need.key for role, need in task.needs.items()}
+    rows = scored_rows(task.spec, inputs, load_data(task.spec), tokenizer)
+    encoded = rows.encoded(tokenizer)
+    for row in range(0, len(encoded), 7):
+        text = tokenizer.decode(encoded.prompts[row], skip_special_tokens=True)
+        first, second = rows.rewards[encoded.index[row]]
+        assert text.endswith(f" <r1> {first:.1f} <r2> {second:.1f} \n\nAssistant:")

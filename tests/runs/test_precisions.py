@@ -1,0 +1,107 @@
+"""Studies from end to end on bases in 16 and in 8 bits: DPO, PPO, and likelihood with several heads."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from safetensors.torch import load_file
+
+from lightning_moa.config import DPOStudyConfig, LikelihoodStudyConfig, PPOStudyConfig, parse
+from lightning_moa.policies.quantised import is_quantised
+from lightning_moa.runs import loading, training
+from tests.conftest import REPOSITORY
+
+QUICK = ["sft.steps=4", "evaluation.grid_step=1", "evaluation.prompts=16", "evaluation.max_new_tokens=4"]
+STUDIES = {
+    "panacea/figure5": (DPOStudyConfig, "panacea/config/dpo", ["dpo.steps=2", "reward_model.steps=2"]),
+    "panacea/figure4": (
+        PPOStudyConfig,
+        "panacea/config/rlhf",
+        ["ppo.steps=1", "ppo.reward=trained", "ppo.max_new_tokens=4", "reward_model.steps=2"],
+    ),
+    "ham/figure3": (
+        LikelihoodStudyConfig,
+        "ham/config/assistant",
+        # Without online rounds, panel c is panel a.
+        ["likelihood.steps=2", "likelihood.rows=60", "online.rounds=0", "heads.number=2"],
+    ),
+}
+OPTIMISERS = {"bf16": "adamw", "int8": "adamw_8bit"}
+
+
+def start(name: str, root: Path, *words: str) -> Path:
+    """The folder that a script leaves, worked in this process."""
+    path = REPOSITORY / "experiments" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    schema, configs, quick = STUDIES[name]
+    folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
+    given = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *quick, *words]
+    config = parse(schema, given, REPOSITORY / "experiments" / configs, module.METHODS)
+    module.main(config, Console(file=io.StringIO(), width=200))
+    (folder,) = (root / "results" / name).iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+@pytest.mark.parametrize("precision", list(OPTIMISERS))
+def test_a_script_runs_at_a_precision(precision, name, tmp_path, monkeypatch):
+    loaded, kinds = [], []
+
+    def load_model(*path, **options):
+        loaded.append(loading_model(*path, **options))
+        return loaded[-1]
+
+    def adamw(kind, *given, **options):
+        kinds.append(kind)
+        return making_adamw(kind, *given, **options)
+
+    loading_model, making_adamw = loading.load_model, training.adamw
+    monkeypatch.setattr(loading, "load_model", load_model)
+    monkeypatch.setattr(training, "adamw", adamw)
+    # Pictures take a third of the time and know no precision.
+    monkeypatch.setattr(Figure, "savefig", lambda *given, **options: None)
+    folder = start(
+        name, tmp_path, f"hardware.precision={precision}", f"hardware.optimiser={OPTIMISERS[precision]}"
+    )
+
+    numbers = {"points.csv": 0, "metrics.csv": 0}
+    for table in (path for path in folder.rglob("*.csv") if path.name in numbers):
+        frame = pd.read_csv(table)
+        rows = frame.select_dtypes("number")
+        # Not every method has every number.
+        numbers[table.name] += int(np.isfinite(rows).to_numpy().sum())
+        assert not np.isinf(rows).to_numpy().any()
+        if table.name == "points.csv":
+            assert frame["kl"].notna().all()
+            assert frame.filter(regex="^(gold|reward)_").notna().to_numpy().any(axis=1).all()
+    assert min(numbers.values()) > 0
+
+    # What has all its weights trained is in floating point; bases are written in float32.
+    bases = list((tmp_path / "runs").glob("base-*/model"))
+    for base in bases:
+        assert {each.dtype for each in load_file(base / "model.safetensors").values()} == {torch.float32}
+    widths = sorted(json.loads((base / "config.json").read_text())["hidden_size"] for base in bases)
+    assert widths == ([16, 24] if name == "ham/figure3" else [16])
+    rewards = list((tmp_path / "runs").glob("reward_model-*/model"))
+    assert len(rewards) == (name != "ham/figure3")
+    for model in rewards:
+        tensors = load_file(model / "model.safetensors").values()
+        assert all(each.is_floating_point() and bool(each.isfinite().all()) for each in tensors)
+    for policy in (tmp_path / "runs").glob("align-*/policy"):
+        assert {each.dtype for each in load_file(policy / "policy.safetensors").values()} == {torch.float32}
+
+    types = [(is_quantised(model), model.dtype) for model in loaded]
+    assert types.count((False, torch.float32)) == len(rewards)
+    assert set(types) - {(False, torch.float32)} == {(precision == "int8", torch.bfloat16)}
+    assert OPTIMISERS[precision] in kinds
