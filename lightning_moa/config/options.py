@@ -1,4 +1,4 @@
-"""Every setting of a study, typed."""
+"""Every setting of a study but those that its answers bring, typed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.fields import option
+from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.strategies.choices import OPTIMISERS, PRECISIONS, STRATEGIES
 
 SYNTHETIC = "synthetic"
@@ -36,25 +37,6 @@ class TokenizerConfig:
 
 
 @dataclass
-class OptimiserConfig:
-    """AdamW, its schedule, and how long it runs."""
-
-    lr: float = option(1e-3, "peak learning rate", above=0)
-    weight_decay: float = option(0.0, "AdamW's weight decay", at_least=0)
-    beta1: float = option(0.9, "AdamW's first momentum", at_least=0, below=1)
-    beta2: float = option(0.95, "AdamW's second momentum", at_least=0, below=1)
-    schedule: str = option("cosine", "learning-rate schedule", choices=("cosine", "linear", "constant"))
-    warmup_ratio: float = option(
-        0.03, "share of the steps that the learning rate rises over", at_least=0, at_most=1
-    )
-    grad_clip: float = option(1.0, "largest gradient norm; 0 does not clip", at_least=0)
-    batch_size: int = option(64, "rows of an update, over all devices", at_least=1)
-    accumulate: int = option(1, "micro-batches that an update is split into", at_least=1)
-    steps: int | None = option(None, "updates; empty: as many as `epochs` takes", at_least=1)
-    epochs: float = option(1.0, "passes over the training split, where `steps` is empty", above=0)
-
-
-@dataclass
 class SFTConfig(OptimiserConfig):
     """Supervised fine-tuning of a model built from scratch: the reference policy."""
 
@@ -69,200 +51,6 @@ class RewardModelConfig(OptimiserConfig):
 
 
 @dataclass
-class AdapterConfig:
-    """The adapter that all policies of a study share in size."""
-
-    rank: int = option(
-        8, "k: preference-agnostic singular values (baselines without a preference get k + 1)", at_least=1
-    )
-    scaling: float = option(1.0, "factor on the low-rank update", above=0)
-    targets: str = option(
-        "all-linear-and-head", "linear layers adapted: all-linear-and-head, or a part of their names"
-    )
-    dropout: float = option(0.0, "dropout on the adapter's input", at_least=0, at_most=1)
-    fixed_scale: float | None = option(None, "Panacea's factor on the preference; empty: learned")
-    orthogonality: float = option(0.0, "weight of the penalty |U'U-I|^2 + |V'V-I|^2", at_least=0)
-
-
-@dataclass
-class DPOConfig(OptimiserConfig):
-    """Direct preference optimisation, for every policy of the study."""
-
-    beta: float = option(0.1, "DPO's beta: the strength of the pull to the reference policy", above=0)
-    likelihood: float = option(
-        0.0, "weight of the chosen responses' negative log-likelihood per token", at_least=0
-    )
-    preferences_per_batch: int = option(
-        1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
-    )
-    concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
-
-
-@dataclass
-class ScoredConfig(OptimiserConfig):
-    """An optimiser's settings, and what scores the responses that a policy learns from."""
-
-    reward: str = option(
-        "auto",
-        "what scores responses: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and "
-        "trained for objectives that it leaves out); auto: gold where there is one, else trained",
-        choices=("auto", "gold", "trained", "hub"),
-    )
-    hub_rewards: dict[str, str] = option(
-        {}, "objective: reward model, by its name in the table of hub models"
-    )
-    hub_paths: dict[str, str] = option(
-        {}, "objective: local folder with the files of its hub_rewards model, read instead of the hub"
-    )
-
-
-@dataclass
-class PPOConfig(ScoredConfig):
-    """PPO, for every policy of the study; the optimiser's fields are the actor's."""
-
-    kl_coeff: float = option(0.02, "weight of the KL from the reference in the reward (beta)", at_least=0)
-    clip_ratio: float = option(0.2, "how far the ratio may move from 1", above=0)
-    clip_score: float = option(50.0, "largest absolute score, and token reward", above=0)
-    clip_value: float = option(5.0, "how far a value may move in one update", above=0)
-    gamma: float = option(1.0, "discount", above=0, at_most=1)
-    gae_lambda: float = option(0.95, "lambda of generalised advantage estimation", at_least=0, at_most=1)
-    update_iters: int = option(1, "updates on each rollout", at_least=1)
-    weigh: str = option(
-        "advantages",
-        "where the preference acts",
-        choices=("surrogates", "advantages", "linear_reward", "tchebycheff_reward"),
-    )
-    ideal_point: list[float] | None = option(
-        None, "z of tchebycheff_reward, one value per objective, after scaling"
-    )
-    max_kl: float = option(200.0, "mean KL in nats per response at which a run stops as diverged", above=0)
-    critic_lr: float = option(5e-3, "the critic's peak learning rate", above=0)
-    critic_weight_decay: float = option(0.0, "the critic's weight decay", at_least=0)
-    critic_schedule: str = option(
-        "constant", "the critic's learning-rate schedule", choices=("cosine", "linear", "constant")
-    )
-    critic_warmup_ratio: float = option(0.03, "share of the steps that it rises over", at_least=0, at_most=1)
-    max_new_tokens: int = option(16, "longest sampled response in training", at_least=1)
-    temperature: float = option(1.0, "sampling temperature in training", above=0)
-    top_p: float = option(1.0, "nucleus of the sampling in training", above=0, at_most=1)
-    ptx: float = option(
-        0.0, "weight of the negative log-likelihood per token of given responses (PTX)", at_least=0
-    )
-    ptx_path: str | None = option(
-        None, "file with columns prompt and response for PTX; empty: the data set's own responses"
-    )
-    reward_scale: dict[str, float] = option({}, "objective: factor on its score; 1 where none is given")
-    objective_scale: dict[str, float] = option(
-        {}, "objective: factor on the whole of it, score and KL term alike; 1 where none is given"
-    )
-    preferences_per_batch: int = option(
-        1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
-    )
-    concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
-
-
-@dataclass
-class LikelihoodConfig(ScoredConfig):
-    """Likelihood of scored responses: weighted by their rewards (HaM, SCA), or given them in the prompt (RiC)."""
-
-    rows: int = option(
-        5000, "responses of the offline phase, drawn at random from the training split", at_least=2
-    )
-    unit_map: str = option(
-        "minmax",
-        "what takes scores to rewards in [0, 1], fitted on the offline rows",
-        choices=("minmax", "sigmoid", "rank"),
-    )
-    power: float = option(1.0, "exponent of the rewards that weigh a likelihood", above=0)
-    weigh: str = option(
-        "per_objective",
-        "what weighs a likelihood: sum_j w_j r_j^power, so that objectives stay apart (the paper), or (w . r)^power, "
-        "scalarised first",
-        choices=("per_objective", "scalarise_first"),
-    )
-    z: float | None = option(
-        None, "z of max((L + z) / z, 0), nats; empty: z_factor times the reference's largest |L|", above=0
-    )
-    z_factor: float = option(
-        2.0, "z over the largest |L_j| of the reference policy on the offline rows", above=1
-    )
-
-
-@dataclass
-class HeadsConfig:
-    """HaM's policies: heads on one backbone."""
-
-    number: int = option(5, "K: heads, each a policy", at_least=1)
-    rank: int | None = option(
-        None, "rank of each head's update of the model's own head; empty: a full head", at_least=1
-    )
-    jitter: float = option(0.0, "standard deviation of noise on each head at the start", at_least=0)
-    warm_up: int = option(
-        0,
-        "updates, before the hypervolume's, in which head k maximises a scalarisation of its own",
-        at_least=0,
-    )
-    volume: str = option(
-        "exact", "how the hypervolume is computed", choices=("exact", "inclusion_exclusion", "random")
-    )
-    scalarisations: int = option(1024, "random directions of an update, where volume=random", at_least=1)
-    directions: int | None = option(
-        None,
-        "where likelihood.weigh=scalarise_first: preferences on an even grid, each an objective of the hypervolume; "
-        "empty: 2 m - 1",
-        at_least=1,
-    )
-    watch: int = option(
-        50,
-        "updates between two looks at the heads (alive, KL, likelihood), kept in the run; 0: none",
-        at_least=0,
-    )
-    watch_rows: int = option(512, "offline rows that such a look is taken on", at_least=1)
-
-
-@dataclass
-class OnlineConfig:
-    """The online phase: rounds of sampling, scoring, filtering and training on."""
-
-    rounds: int = option(0, "rounds; 0: offline only", at_least=0)
-    generated: int = option(5000, "responses sampled in a round, over all policies of a method", at_least=1)
-    kept: int = option(500, "of those that pass the filter, how many join the rows, at random", at_least=1)
-    quantile: float = option(
-        0.7, "MORS: a response passes where any score reaches this quantile of it", at_least=0, below=1
-    )
-    steps: int = option(400, "updates of a round", at_least=1)
-    lr: float = option(1e-5, "learning rate of a round", above=0)
-    schedule: str = option(
-        "constant", "learning-rate schedule of a round", choices=("cosine", "linear", "constant")
-    )
-    temperature: float = option(1.0, "sampling temperature of a round", above=0)
-    top_p: float = option(1.0, "nucleus of the sampling of a round", above=0, at_most=1)
-
-
-@dataclass
-class RiCConfig:
-    """Rewards in the prompt."""
-
-    marker: str = option("<r{i}>", "what stands before the reward of objective i, from 1")
-    decimals: int = option(1, "decimals of a reward in the prompt", at_least=0)
-    before: str = option("", "the prompt's ending that the rewards go in front of; empty: at its end")
-
-
-@dataclass
-class LagrangianConfig:
-    """PPO-Lagrangian's multipliers, one for each objective after the first, which is the one that is maximised."""
-
-    thresholds: list[float] | None = option(
-        None, "least mean score of each objective after the first, after scaling; empty: 0"
-    )
-    lr: float = option(0.1, "step of the gradient ascent on their logarithms", above=0)
-    initial: float = option(1.0, "their value at the start", above=0)
-    largest: float = option(5.0, "their largest value", above=0)
-    episodes: int = option(128, "last responses that a mean score is taken of", at_least=1)
-    delay: int = option(0, "batches before they move", at_least=0)
-
-
-@dataclass
 class MethodConfig:
     """What one method of a study does differently."""
 
@@ -270,7 +58,9 @@ class MethodConfig:
         None, "updates of each of its policies; empty: as the objective says", at_least=1
     )
     lr: float | None = option(None, "its peak learning rate; empty: as the objective says", above=0)
-    fixed_scale: float | None = option(None, "its factor on the preference; empty: as `adapter` says")
+    settings: dict[str, Any] = option(
+        {}, "section.key: what it says of its answers' own sections, such as settings.adapter.rank=4"
+    )
     snapshots: list[float] = option(
         [], "shares of the training after which its policies are saved and measured"
     )
@@ -341,7 +131,6 @@ class StudyConfig:
     tokenizer: TokenizerConfig = option(TokenizerConfig, "its tokenizer")
     sft: SFTConfig = option(SFTConfig, "supervised fine-tuning of a model built from scratch")
     reward_model: RewardModelConfig = option(RewardModelConfig, "the trained reward model")
-    adapter: AdapterConfig = option(AdapterConfig, "the policies' adapters")
     probe: str = option(
         "last_layer",
         "whose gradients gradient-based aggregation looks at: the last layer's parameters, all parameters, or the last "
@@ -356,36 +145,10 @@ class StudyConfig:
     )
     evaluation: EvaluationConfig = option(EvaluationConfig, "the measurements")
     hardware: HardwareConfig = option(HardwareConfig, "what the runs train on")
+    exact_beta: float | None = option(
+        None,
+        "weight of the KL in the exact front, where the best policies are known; empty: what the objectives train under, "
+        "and 0.5 where they train under none",
+        above=0,
+    )
     methods: dict[str, MethodConfig] = option({}, "what a method does differently, by its name")
-
-
-@dataclass
-class DPOStudyConfig(StudyConfig):
-    """A study whose policies are trained by DPO."""
-
-    dpo: DPOConfig = option(DPOConfig, "direct preference optimisation")
-
-
-@dataclass
-class PPOStudyConfig(StudyConfig):
-    """A study whose policies are trained by PPO."""
-
-    ppo: PPOConfig = option(PPOConfig, "proximal policy optimisation")
-    lagrangian: LagrangianConfig = option(LagrangianConfig, "Safe RLHF's multipliers")
-
-
-@dataclass
-class LikelihoodStudyConfig(StudyConfig):
-    """A study whose policies are trained by likelihood on scored responses: HaM, SCA, RiC."""
-
-    likelihood: LikelihoodConfig = option(LikelihoodConfig, "likelihood of scored responses")
-    heads: HeadsConfig = option(HeadsConfig, "HaM's policies")
-    online: OnlineConfig = option(OnlineConfig, "the online phase")
-    ric: RiCConfig = option(RiCConfig, "rewards in the prompt")
-    large: ModelConfig = option(ModelConfig, "the larger model, for scripts that show two")
-    clusters: int = option(
-        5, "clusters of the held-out prompts; a point is one policy's mean rewards on one of them", at_least=1
-    )
-    exact_beta: float = option(
-        0.5, "weight of the KL in the exact front that pictures show; nothing is trained under it", above=0
-    )

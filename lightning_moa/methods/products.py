@@ -2,141 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lightning_moa.answers import Use, load, use
+from lightning_moa.deployments import Alone, Deployment, EachHead, InPrompt, Nearest, Soup, Steered, TrainedOn
+from lightning_moa.deployments.trained_on import Rows, as_rows
 from lightning_moa.errors import UserError
-from lightning_moa.pareto import preference_grid
 
 
 @dataclass(frozen=True)
 class Product:
-    """A method: three answers, which preferences its policies are trained for, and how they are used.
+    """A method: three answers and a LightningModule, what its policies are trained for, and how they are used.
 
-    Classes are given as 'module:Class', so that a method of one's own needs no entry in this package.
+    Each answer is given by a short name (`<room>/names.py`), as 'module:Class', as the class, or by `use(answer, ...)`
+    with what the method says of its settings. So one of one's own needs no entry in this package.
+
+    Args:
+        method: the LightningModule, an `Alignment`.
+        policy: how a preference enters the network.
+        objective: what objective i is on a batch.
+        aggregation: how m objectives become one update.
+        trained_on: for which preferences a policy is trained each.
+        deployment: how they are used; a `Deployment`, or 'module:Class' of one without arguments.
+        probe: for an aggregation that looks at gradients, whose; None: as the study's `probe` says.
+
+    Raises:
+        UserError: policies that the deployment can't use, or a class that workers can't import.
     """
 
-    module: str
-    """The LightningModule."""
-    policy: str
-    """'steered': SVD-LoRA with the preference among its singular values; 'fixed': SVD-LoRA of rank k + 1; 'lora': LoRA
-    of rank k; 'heads': LoRA of rank k on the backbone and `heads` output heads."""
-    objective: str
-    """The name of its builder: 'dpo', 'ppo', 'likelihood' (weighted by rewards), or 'in_context' (rewards in the
-    prompt)."""
-    aggregation: str
-    trained_on: str
-    """'sampled': one policy, preferences drawn, or none needed; 'corners': one per objective; 'grid': one per grid
-    point; 'interior': one per grid point without a zero; 'centre': one, for equal weights; 'corner': one, for the
-    objective `corner`; 'given': one for each of `preferences`."""
-    deployed_as: str
-    """'steered': the policy takes the preference; 'soup': the policies' updates are interpolated; 'nearest':
-    the policy trained for the preference is taken; 'alone': one policy, whatever the preference (or several, each
-    measured by itself); 'heads': each head of each policy by itself; 'in_prompt': the prompt says each of
-    `preferences`."""
-    fixed_scale: float | None = None
-    """Keeps a steered policy's factor on the preference at this value; None leaves it as the study says (learned)."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the aggregation's class."""
+    method: Use
+    policy: Use
+    objective: Use
+    aggregation: Use
+    trained_on: TrainedOn
+    deployment: Deployment
     probe: str | None = None
-    """For an aggregation that looks at gradients, whose: 'study', as the study's `probe` says, or one of that option's
-    values; None for the others."""
-    weigh: str | None = None
-    """Where PPO lets the weights act, where the method leaves no choice; None: as the study says."""
-    section: str | None = None
-    """The section of the study's configuration that holds the LightningModule's own arguments; None: it has none."""
-    corner: int = 0
-    preferences: tuple[tuple[float, ...], ...] = ()
-    heads: int | None = 1
-    """K, for 'heads'; None: as the study's `heads` says."""
-    method: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the LightningModule's class."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of the aggregation's class that the study's configuration holds: argument -> section.key."""
 
-    def training_preferences(self, m: int, step: float) -> list[list[float] | None]:
-        """The preference that each of its policies is trained for; None is one policy for all."""
-        if self.trained_on == "sampled":
-            return [None]
-        grid = preference_grid(m, step)
-        rows = {
-            "corners": np.eye(m),
-            "grid": grid,
-            "interior": grid[(grid > 0).all(axis=1)],
-            "centre": np.full((1, m), 1 / m),
-            "corner": np.eye(m)[self.corner : self.corner + 1],
-            "given": np.array(self.preferences),
-        }
-        if self.trained_on not in rows:
-            raise UserError(f"trained_on={self.trained_on}: allowed are sampled, {', '.join(rows)}")
-        if not len(rows[self.trained_on]):
-            raise UserError(
-                f"trained_on={self.trained_on}: no preference of {m} objectives is left to train for"
-            )
-        return [[float(value) for value in row] for row in rows[self.trained_on]]
+    def __init__(
+        self,
+        method: str | type | Use,
+        policy: str | type | Use,
+        objective: str | type | Use,
+        aggregation: str | type | Use,
+        trained_on: TrainedOn,
+        deployment: Deployment | str,
+        probe: str | None = None,
+    ) -> None:
+        answers = {"method": method, "policy": policy, "objective": objective, "aggregation": aggregation}
+        for name, answer in answers.items():
+            object.__setattr__(self, name, use(answer))
+        if isinstance(deployment, str):
+            deployment = load(deployment, "deployment")()
+        if not isinstance(deployment, Deployment):
+            raise UserError(f"deployment={deployment!r}: a Deployment is expected, or 'module:Class' of one")
+        if not isinstance(trained_on, TrainedOn):
+            raise UserError(f"trained_on={trained_on!r}: one of TrainedOn's is expected, such as TrainedOn.grid()")
+        for name, value in (("trained_on", trained_on), ("deployment", deployment), ("probe", probe)):
+            object.__setattr__(self, name, value)
+        deployment.check(trained_on)
 
 
-_LINEAR = "lightning_moa.aggregation.linear:Linear"
-_TCHEBYCHEFF = "lightning_moa.aggregation.tchebycheff:Tchebycheff"
-_PANACEA = "lightning_moa.methods.panacea:Panacea"
-_SOUPS = "lightning_moa.methods.rewarded_soups:RewardedSoups"
-_DPS = "lightning_moa.methods.dps:DPS"
+FIXED = use("svd_lora", steered=False)
+"""SVD-LoRA of rank k + 1 that knows no preference."""
+SAMPLED, CORNERS, GRID = TrainedOn.sampled(), TrainedOn.corners(), TrainedOn.grid()
+CENTRE, INTERIOR = TrainedOn.centre(), TrainedOn.interior()
 
-PANACEA_LS_DPO = Product(_PANACEA, "steered", "dpo", _LINEAR, "sampled", "steered")
-PANACEA_TCHE_DPO = Product(_PANACEA, "steered", "dpo", _TCHEBYCHEFF, "sampled", "steered")
-REWARDED_SOUPS_DPO = Product(_SOUPS, "fixed", "dpo", _LINEAR, "corners", "soup")
-DPS_DPO = Product(_DPS, "fixed", "dpo", _LINEAR, "grid", "nearest")
+PANACEA_LS_DPO = Product("panacea", "svd_lora", "dpo", "linear", SAMPLED, Steered())
+PANACEA_TCHE_DPO = Product("panacea", "svd_lora", "dpo", "tchebycheff", SAMPLED, Steered())
+REWARDED_SOUPS_DPO = Product("rewarded_soups", FIXED, "dpo", "linear", CORNERS, Soup())
+DPS_DPO = Product("dps", FIXED, "dpo", "linear", GRID, Nearest())
 
-PANACEA_PPO = Product(_PANACEA, "steered", "ppo", _LINEAR, "sampled", "steered")
-REWARDED_SOUPS_PPO = Product(_SOUPS, "fixed", "ppo", _LINEAR, "corners", "soup")
-DPS_PPO = Product(_DPS, "fixed", "ppo", _LINEAR, "grid", "nearest")
-SINGLE_OBJECTIVE_PPO = Product(_DPS, "fixed", "ppo", _LINEAR, "centre", "alone")
+PANACEA_PPO = Product("panacea", "svd_lora", "ppo", "linear", SAMPLED, Steered())
+REWARDED_SOUPS_PPO = Product("rewarded_soups", FIXED, "ppo", "linear", CORNERS, Soup())
+DPS_PPO = Product("dps", FIXED, "ppo", "linear", GRID, Nearest())
+SINGLE_OBJECTIVE_PPO = Product("dps", FIXED, "ppo", "linear", CENTRE, Alone())
 
+APART = use("ppo", weigh="surrogates")
+"""PPO's m losses stay apart, so that each has a gradient of its own."""
+MGDA_PPO = Product("mgda", "lora", APART, "mgda", CENTRE, Alone())
+GAPO_P1_PPO = Product("gapo", "lora", APART, use("gapo", p=1.0), CENTRE, Alone())
+GAPO_P2_PPO = Product("gapo", "lora", APART, use("gapo", p=2.0), CENTRE, Alone())
+PGAPO_PPO = Product("pgapo", "lora", APART, "pgapo", INTERIOR, Nearest())
 
-def _of(method: str, aggregation: str, trained_on: str, deployed_as: str, **options: Any) -> Product:
-    """One that looks at gradients: PPO's m losses stay apart, so that each has a gradient of its own."""
-    return Product(
-        f"lightning_moa.methods.{method}",
-        "lora",
-        "ppo",
-        f"lightning_moa.aggregation.gapo:{aggregation}",
-        trained_on,
-        deployed_as,
-        options=options,
-        probe="study",
-        weigh="surrogates",
-    )
-
-
-MGDA_PPO = _of("mgda:MGDA", "MGDA", "centre", "alone")
-GAPO_P1_PPO = _of("gapo:GAPO", "GAPO", "centre", "alone", p=1.0)
-GAPO_P2_PPO = _of("gapo:GAPO", "GAPO", "centre", "alone", p=2.0)
-PGAPO_PPO = _of("pgapo:PGAPO", "PGAPO", "interior", "nearest")
-
-MORLHF_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "interior", "nearest")
-LINEAR_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "centre", "alone")
-SOUPS_OF_LORAS_PPO = Product(_DPS, "lora", "ppo", _LINEAR, "corners", "soup")
-SAFE_RLHF_PPO = Product(
-    "lightning_moa.methods.safe_rlhf:SafeRLHF",
-    "lora",
-    "ppo",
-    _LINEAR,
-    "centre",
-    "alone",
-    weigh="advantages",
-    section="lagrangian",
-)
+MORLHF_PPO = Product("dps", "lora", "ppo", "linear", INTERIOR, Nearest())
+LINEAR_PPO = Product("dps", "lora", "ppo", "linear", CENTRE, Alone())
+SOUPS_OF_LORAS_PPO = Product("dps", "lora", "ppo", "linear", CORNERS, Soup())
+SAFE_RLHF_PPO = Product("safe_rlhf", "lora", use("ppo", weigh="advantages"), "linear", CENTRE, Alone())
 
 
 def ppo_on_one(objective: int) -> Product:
     """PPO on one objective alone, by its place among them: PPO-H and PPO-S of GAPO's paper."""
-    return Product(_DPS, "lora", "ppo", _LINEAR, "corner", "alone", corner=objective)
+    return Product("dps", "lora", "ppo", "linear", TrainedOn.corner(objective), Alone())
 
 
-_HYPERVOLUME = {"method": "heads.volume", "directions": "heads.scalarisations", "warm_up": "heads.warm_up"}
 FIVE = ((0.0, 1.0), (0.3, 0.7), (0.5, 0.5), (0.7, 0.3), (1.0, 0.0))
 """HaM, section 4: the preferences of SCA and RiC for two objectives."""
 TEN = (
@@ -146,68 +108,40 @@ TEN = (
     (1 / 3, 1 / 3, 1 / 3),
 )
 """HaM, section 4.4: those for three, whose last one the paper writes (.33, .33, .33)."""
+ONE_HEAD = use("heads", number=1)
 
 
 def ham(heads: int | None = None) -> Product:
     """HaM with K heads; None: as the study says. Raises `UserError` for K below 1."""
     if heads is not None and heads < 1:
         raise UserError(f"ham({heads}): K must be at least 1")
-    return Product(
-        "lightning_moa.methods.ham:HaM",
-        "heads",
-        "likelihood",
-        "lightning_moa.aggregation.hypervolume:Hypervolume",
-        "sampled",
-        "heads",
-        heads=heads,
-        settings=_HYPERVOLUME,
-    )
+    policy = use("heads") if heads is None else use("heads", number=heads)
+    return Product("ham", policy, "likelihood", "hypervolume", SAMPLED, EachHead())
 
 
 def sca(preferences: Sequence[Sequence[float]]) -> Product:
     """Linear scalarisation (HaM, eq. 5): a model for each preference, with an output head of its own as HaM's have."""
-    return Product(
-        _DPS, "heads", "likelihood", _LINEAR, "given", "heads", preferences=_rows(preferences), heads=1
-    )
+    return Product("dps", ONE_HEAD, "likelihood", "linear", TrainedOn.given(preferences), EachHead())
 
 
 def sca_heads(preferences: Sequence[Sequence[float]]) -> Product:
     """SCA as heads on one backbone: head k is trained for preference k."""
-    rows = _rows(preferences)
-    return Product(
-        "lightning_moa.methods.sca:HeadwiseSCA",
-        "heads",
-        "likelihood",
-        _LINEAR,
-        "sampled",
-        "heads",
-        heads=len(rows),
-        method={"head_preferences": [list(row) for row in rows]},
-    )
+    rows = [list(row) for row in as_rows(preferences)]
+    heads = use("heads", number=len(rows))
+    return Product(use("sca", head_preferences=rows), heads, "likelihood", "linear", SAMPLED, EachHead())
 
 
 def ric(preferences: Sequence[Sequence[float]]) -> Product:
     """Rewards in the prompt; asked for each of the preferences."""
-    return Product(
-        "lightning_moa.methods.ric:RiC",
-        "heads",
-        "in_context",
-        _LINEAR,
-        "sampled",
-        "in_prompt",
-        preferences=_rows(preferences),
-    )
+    return Product("ric", ONE_HEAD, "in_context", "linear", SAMPLED, InPrompt(as_rows(preferences)))
 
 
-def scalarisations(m: int) -> tuple[tuple[float, ...], ...]:
+def scalarisations(m: int) -> Rows:
     """The preferences of SCA and RiC: the paper's for two and three objectives, else corners, their mixtures of
     .6 with the rest evenly, and the centre (ours)."""
     if m <= 3:
         return (((1.0,),), FIVE, TEN)[m - 1]
     corners = np.eye(m)
     mixed = 0.6 * corners + 0.4 * (1 - corners) / (m - 1)
-    return _rows(np.concatenate([corners, mixed, np.full((1, m), 1 / m)]))
-
-
-def _rows(preferences: Any) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(value) for value in row) for row in preferences)
+    rows: Any = np.concatenate([corners, mixed, np.full((1, m), 1 / m)])
+    return as_rows(rows)

@@ -12,7 +12,8 @@ from lightning_moa.policies.generate import Responses, generate
 from lightning_moa.policies.head_logprobs import head_logps, head_token_logps
 from lightning_moa.policies.heads import HeadPolicy, Heads
 from lightning_moa.policies.in_prompt import RewardPrompt
-from lightning_moa.policies.io import export_policy, load_policy, read_sidecar, save_policy
+from lightning_moa.policies.files import read_sidecar
+from lightning_moa.policies.loading import load_policy
 from lightning_moa.policies.logprobs import response_logps, token_logps
 from lightning_moa.policies.lora import LoRA
 from lightning_moa.policies.model import build_model, load_model, save_model
@@ -33,7 +34,6 @@ __all__ = [
     "RewardedSoup",
     "SVDLoRA",
     "build_model",
-    "export_policy",
     "generate",
     "head_logps",
     "head_token_logps",
@@ -42,6 +42,5 @@ __all__ = [
     "read_sidecar",
     "response_logps",
     "save_model",
-    "save_policy",
     "token_logps",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
+from lightning_moa.policies.files import replace_files
 from lightning_moa.policies.layers import (
     AdaptedLinear,
     Factors,
@@ -63,8 +66,11 @@ class AdapterPolicy(Policy, ABC):
         inject(model, self.targets, make)
 
     @abstractmethod
-    def options(self) -> dict[str, Any]:
+    def own_options(self) -> dict[str, Any]:
         """The constructor's arguments besides model, targets and seed, as JSON can hold them."""
+
+    def options(self) -> dict[str, Any]:
+        return {**self.own_options(), "targets": list(self.targets)}
 
     @property
     def layers(self) -> dict[str, AdaptedLinear]:
@@ -116,7 +122,7 @@ class AdapterPolicy(Policy, ABC):
     def _checkpointing(self) -> dict[str, object]:
         return {"use_reentrant": False, "context_fn": self.steering.remember}
 
-    def adapter_state(self) -> dict[str, Tensor]:
+    def trained_state(self) -> dict[str, Tensor]:
         """The adapters' tensors: `<layer>.lora_A`, `<layer>.lora_B` and the gates' parameters."""
         return {
             f"{name}.{key}": value
@@ -125,26 +131,21 @@ class AdapterPolicy(Policy, ABC):
             if not key.startswith("base.")
         }
 
-    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what `adapter_state` gave.
+    def factors(self) -> dict[str, Factors]:
+        """Each layer's factors, detached copies, all that multiplies them folded into B: delta W is B A.
 
         Raises:
-            UserError: a key is missing or unexpected, or a tensor has another shape. Nothing is changed then.
+            UserError: the policy is steered by a preference, so that no single update is what it does.
         """
-        own = self.adapter_state()
-        for kind, names in (
-            ("missing", own.keys() - state.keys()),
-            ("unexpected", state.keys() - own.keys()),
-        ):
-            if names:
-                raise UserError(f"adapter weights: {len(names)} {kind}, such as {min(names)}")
-        for name, value in own.items():
-            if state[name].shape != value.shape:
-                found, wanted = tuple(state[name].shape), tuple(value.shape)
-                raise UserError(f"adapter weights: {name} has shape {found}, this policy needs {wanted}")
+        if self.m:
+            raise UserError(
+                f"a soup's members know no preference; this {type(self).__name__} takes {self.m} values"
+            )
         with torch.no_grad():
-            for name, value in own.items():
-                value.copy_(state[name])
+            return {
+                name: (_copy(layer.lora_A), _copy(layer.lora_B * layer.gate(None)))
+                for name, layer in self.layers.items()
+            }
 
     def unload(self) -> PreTrainedModel:
         """Take the adapters out of the model and give it back, frozen. The policy is of no use afterwards."""
@@ -188,14 +189,35 @@ class AdapterPolicy(Policy, ABC):
                 )
             yield
 
-    def save(self, folder: str | Path, *, objectives: Sequence[str] = (), base_id: str | None = None) -> None:
-        """Write the adapter to a folder; see `lightning_moa.policies.io.save_policy`."""
-        from lightning_moa.policies.io import save_policy
-
-        save_policy(self, folder, objectives=objectives, base_id=base_id)
-
     def export(self, preference: Tensor | None, folder: str | Path) -> None:
-        """Write a vanilla LoRA for stock peft; see `lightning_moa.policies.io.export_policy`."""
-        from lightning_moa.policies.io import export_policy
+        """Write the policy at one preference, (m,), as a vanilla LoRA that stock `peft.PeftModel.from_pretrained`
+        loads.
 
-        export_policy(self, preference, folder)
+        The gate is folded into A, so B A is the policy's exact update.
+
+        Raises:
+            UserError: as for `fixed`.
+        """
+        from peft import LoraConfig
+
+        tensors = {}
+        with torch.no_grad(), self.fixed(preference):
+            for name, layer in self.layers.items():
+                gate = layer.gate(self.steering.preference)
+                prefix = f"base_model.model.{name}"
+                tensors[f"{prefix}.lora_A.weight"] = (gate[:, None] * layer.lora_A).cpu().contiguous()
+                tensors[f"{prefix}.lora_B.weight"] = layer.lora_B.detach().cpu().contiguous()
+        rank = len(next(iter(self.layers.values())).lora_A)
+        config = LoraConfig(
+            r=rank, lora_alpha=rank, target_modules=self.targets, task_type="CAUSAL_LM", inference_mode=True
+        ).to_dict()
+        config["target_modules"] = self.targets
+        files = {
+            "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
+            "adapter_config.json": json.dumps(config, indent=2, default=str).encode(),
+        }
+        replace_files(Path(folder), files)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().clone()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
+from lightning_moa.policies.files import PolicyRun, write_policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,11 +21,18 @@ if TYPE_CHECKING:
 class Policy(nn.Module):
     """A transformers causal language model behind the interface that all policies share.
 
-    This class trains all weights of the model and ignores preferences. Its children adapt a frozen model.
+    This class trains all weights of the model and ignores preferences. Its children adapt a frozen model. One that a
+    study may train says by `options` what it is made with, frees the model by `unload`, and by `reference` is the
+    model as it was; `build`, `trained_state` and `save` have defaults that fit most.
 
     Args:
         model: a transformers causal language model.
     """
+
+    sections: ClassVar[Mapping[str, type]] = {}
+    """Sections of a study's configuration, by name: the dataclasses of the settings that it is built from."""
+    linear_in: ClassVar[tuple[str, str] | None] = None
+    """The section and the key of a number of like parts, in which memory is a straight line; None: there is none."""
 
     m = 0
     """Number of objectives whose preference steers the policy; with 0 it accepts any and ignores it."""
@@ -31,6 +41,78 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         self._slices_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    @classmethod
+    def build(cls, run: PolicyRun) -> Self:
+        """The policy that a run begins with, on `run.model`, whose weights are frozen already.
+
+        By default the constructor's arguments are the model, the fields of the policy's sections, what the method says
+        besides, and those of `m` (number of objectives) and `seed` that the constructor has.
+        """
+        given: dict[str, Any] = {}
+        for name in cls.sections:
+            given |= vars(run.section(name))
+        known = inspect.signature(cls.__init__).parameters
+        given |= {key: value for key, value in (("m", run.m), ("seed", run.seed)) if key in known}
+        return cls(run.model, **{**given, **run.options})
+
+    @classmethod
+    def rebuild(cls, model: PreTrainedModel, options: dict[str, Any]) -> Self:
+        """A policy of the same form on a model, which is changed in place; `options` as `options()` gave them."""
+        return cls(model, **options)
+
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments besides model and seed, as JSON can hold them."""
+        raise UserError(f"{type(self).__name__}.options(): it must give what the policy is made with, to be saved")
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """All that is trained, by name."""
+        return {name: value for name, value in self.named_parameters() if value.requires_grad}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `trained_state` gave.
+
+        Raises:
+            UserError: a key is missing or unexpected, or a tensor has another shape. Nothing is changed then.
+        """
+        own = self.trained_state()
+        for kind, names in (("missing", own.keys() - state.keys()), ("unexpected", state.keys() - own.keys())):
+            if names:
+                raise UserError(f"adapter weights: {len(names)} {kind}, such as {min(names)}")
+        for name, value in own.items():
+            if state[name].shape != value.shape:
+                found, wanted = tuple(state[name].shape), tuple(value.shape)
+                raise UserError(f"adapter weights: {name} has shape {found}, this policy needs {wanted}")
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(state[name])
+
+    def save(self, folder: str | Path, *, objectives: Sequence[str] = (), base_id: str | None = None) -> None:
+        """Write what is trained, not the base, to a folder that `load_policy` reads.
+
+        Args:
+            folder: made if missing; a policy that it holds already is replaced.
+            objectives: the preference's names, in order; one for each of the policy's m values, or none. A policy
+                with m = 0 may name whatever it was trained on.
+            base_id: the caller's name for the base weights, compared on loading where both are given.
+        """
+        if objectives and self.m and len(objectives) != self.m:
+            raise UserError(
+                f"objectives={list(objectives)}: this policy is steered by {self.m} values; name each"
+            )
+        write_policy(folder, type(self), self.options(), self.trained_state(), self.model, objectives, base_id)
+
+    def unload(self) -> PreTrainedModel:
+        """Take out of the model what the policy has put in, and give it back. The policy is of no use afterwards."""
+        return self.model
+
+    def members(self) -> list[tuple[str, Policy]]:
+        """The policies that can be sampled, with a name each: itself, or its heads."""
+        return [("policy", self)]
+
+    def penalty(self) -> Tensor | None:
+        """A scalar that is lowered beside the objectives, where the policy asks for one."""
+        return None
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, preference: Tensor | None = None, *, last: int = 0
@@ -100,9 +182,11 @@ class Policy(nn.Module):
         """The parameters that training changes, in a fixed order."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def orthogonality(self) -> Tensor:
-        """||U'U - I||^2 + ||V'V - I||^2 summed over the layers, for policies that have singular vectors."""
-        raise UserError(f"orthogonality: {type(self).__name__} has no singular vectors; allowed for SVDLoRA")
+    @property
+    def decodes_by_model(self) -> bool:
+        """Whether the model's own loop, steered, samples from the policy: not where `forward` or `run` is its own."""
+        kind = type(self)
+        return kind.forward is Policy.forward and kind.run is Policy.run
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, to save memory. Puts the model in training mode: a

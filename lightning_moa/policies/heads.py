@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
+from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.head_bank import Choice, FullHead, HeadBank, LowRankHead
-from lightning_moa.policies.layers import resolve_targets
+from lightning_moa.policies.layers import Factors, resolve_targets
 from lightning_moa.policies.lora import LoRA
+from lightning_moa.policies.names import POLICIES
+from lightning_moa.policies.settings import AdapterConfig, HeadsConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,6 +47,26 @@ class Heads(LoRA):
         UserError: a number out of range, targets that take in the output head, or a model whose output head is no
             linear layer in floating point.
     """
+
+    sections = POLICIES["heads"].sections
+    linear_in = ("heads", "number")
+
+    @classmethod
+    def build(cls, run: PolicyRun) -> Self:
+        adapter: AdapterConfig = run.section("adapter")
+        heads: HeadsConfig = run.section("heads")
+        adapter.check_plain("Heads")
+        return cls(
+            run.model,
+            heads=heads.number,
+            rank=adapter.rank,
+            head_rank=heads.rank,
+            jitter=heads.jitter,
+            scaling=adapter.scaling,
+            targets=adapter.targets,
+            dropout=adapter.dropout,
+            seed=run.seed,
+        )
 
     def __init__(
         self,
@@ -108,13 +131,20 @@ class Heads(LoRA):
         hidden: Tensor = logits
         return hidden
 
-    def adapter_state(self) -> dict[str, Tensor]:
+    def trained_state(self) -> dict[str, Tensor]:
         """The backbone's adapters, as in `AdapterPolicy`, and `<output head>.heads.<k>.<tensor>` of each head."""
-        return super().adapter_state() | {
+        return super().trained_state() | {
             f"{self._place}.heads.{name}": value
             for name, value in self.bank.heads.state_dict().items()
             if ".base." not in name
         }
+
+    def factors(self) -> dict[str, Factors]:
+        """Not of heads, which no update of the adapted layers alone makes up."""
+        raise UserError("a soup's members have the base's output head; this Heads has heads of its own")
+
+    def members(self) -> list[tuple[str, Policy]]:
+        return [(f"head {k}", self.head(k)) for k in range(self.heads)]
 
     def unload(self) -> PreTrainedModel:
         self.model.set_submodule(self._place, self.bank.base)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lightning_moa.errors import UserError
+from lightning_moa.policies.settings import RiCConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -60,6 +61,18 @@ class RewardPrompt:
         self.decimals = decimals
         self.before = before
         self.markers = tuple(marker.replace("{i}", str(i)) for i in range(1, len(self.objectives) + 1))
+
+    @classmethod
+    def of(cls, settings: RiCConfig, objectives: Sequence[str], low: ArrayLike, high: ArrayLike) -> RewardPrompt:
+        """As a study's section `ric` says; low and high (J,) are the rewards' range."""
+        return cls(
+            objectives,
+            low,
+            high,
+            decimals=settings.decimals,
+            marker=settings.marker,
+            before=settings.before,
+        )
 
     def text(self, rewards: ArrayLike) -> str:
         """The text of rewards (J,), such as "<r1> 0.3 <r2> 0.9"; never "-0.0".

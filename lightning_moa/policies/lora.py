@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
+from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import PlainGate
 from lightning_moa.policies.layers import Factors
+from lightning_moa.policies.names import POLICIES
+from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,6 +32,21 @@ class LoRA(AdapterPolicy):
         dropout: on the adapters' input, in training.
         seed: of A's first values; None draws them from torch's global generator.
     """
+
+    sections = POLICIES["lora"].sections
+
+    @classmethod
+    def build(cls, run: PolicyRun) -> Self:
+        adapter: AdapterConfig = run.section("adapter")
+        adapter.check_plain("LoRA")
+        return cls(
+            run.model,
+            adapter.rank,
+            scaling=adapter.scaling,
+            targets=adapter.targets,
+            dropout=adapter.dropout,
+            seed=run.seed,
+        )
 
     def __init__(
         self,
@@ -56,5 +74,5 @@ class LoRA(AdapterPolicy):
             model, targets=targets, dropout=dropout, factors=factors, gate=lambda: PlainGate(rank, scaling)
         )
 
-    def options(self) -> dict[str, Any]:
+    def own_options(self) -> dict[str, Any]:
         return dict(self._options)

@@ -13,6 +13,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.gates import SoupGate
 from lightning_moa.policies.layers import Factors
+from lightning_moa.policies.loading import load_policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +34,7 @@ class RewardedSoup(AdapterPolicy):
 
     Args:
         model: the base of all members, changed in place.
-        members: each with the same layers, as `member_of` gives them.
+        members: each with the same layers, as `AdapterPolicy.factors` gives them.
     """
 
     def __init__(self, model: PreTrainedModel, members: Sequence[Member]) -> None:
@@ -69,44 +70,31 @@ class RewardedSoup(AdapterPolicy):
         """The soup of saved policies, one folder each, in the order of the objectives.
 
         Raises:
-            UserError: as for `load_policy`, or a member that is itself steered by a preference.
+            UserError: as for `load_policy`, or a member that is itself steered by a preference, or no adapter.
         """
-        from lightning_moa.policies.io import load_policy
-
         members = []
         for folder in folders:
             policy = load_policy(model, folder, base_id=base_id)
             try:
-                members.append(member_of(policy))
+                members.append(policy.factors())
             finally:
                 policy.unload()
         return cls(model, members)
 
-    def options(self) -> dict[str, Any]:
-        return {"ranks": self.ranks}
+    @classmethod
+    def rebuild(cls, model: PreTrainedModel, options: dict[str, Any]) -> RewardedSoup:
+        targets = options["targets"]
+        linears = dict(model.named_modules())
+        missing = [name for name in targets if not isinstance(linears.get(name), nn.Linear)]
+        if missing:
+            raise UserError(f"targets: {missing[0]} is no linear layer of {type(model).__name__}")
 
+        def blank(rank: int, linear: Any) -> Factors:
+            return torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank)
 
-def member_of(policy: AdapterPolicy) -> Member:
-    """A trained policy's factors, detached copies, as a soup takes them.
-
-    Raises:
-        UserError: the policy is steered by a preference, or has heads of its own, so that no single update of the
-            adapted layers is what it does.
-    """
-    from lightning_moa.policies.heads import Heads
-
-    if isinstance(policy, Heads):
-        raise UserError("a soup's members have the base's output head; this Heads has heads of its own")
-    if policy.m:
-        raise UserError(
-            f"a soup's members know no preference; this {type(policy).__name__} takes {policy.m} values"
+        return cls(
+            model, [{name: blank(rank, linears[name]) for name in targets} for rank in options["ranks"]]
         )
-    with torch.no_grad():
-        return {
-            name: (_copy(layer.lora_A), _copy(layer.lora_B * layer.gate(None)))
-            for name, layer in policy.layers.items()
-        }
 
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().float().clone()
+    def own_options(self) -> dict[str, Any]:
+        return {"ranks": self.ranks}

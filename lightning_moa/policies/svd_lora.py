@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
+from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import SVDGate
 from lightning_moa.policies.layers import Factors, normal
+from lightning_moa.policies.names import POLICIES
+from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,8 +40,28 @@ class SVDLoRA(AdapterPolicy):
         fixed_scale: keeps s at this value instead (Panacea, Figure 7); None learns it. As with `scale_init`,
             the policy then starts off its reference.
         init_std: standard deviation of U and V at the start.
+        orthogonality: weight of `penalty`, which holds U and V near to orthogonal matrices (Section 4.1); 0: none.
         seed: of their first values; None draws them from torch's global generator.
     """
+
+    sections = POLICIES["svd_lora"].sections
+
+    @classmethod
+    def build(cls, run: PolicyRun) -> Self:
+        """Steered by the study's m objectives, of rank k + m; with the option steered=False of rank k + 1."""
+        adapter: AdapterConfig = run.section("adapter")
+        steered = run.options.get("steered", True)
+        return cls(
+            run.model,
+            k=adapter.rank if steered else adapter.rank + 1,
+            m=run.m if steered else 0,
+            fixed_scale=adapter.fixed_scale if steered else None,
+            scaling=adapter.scaling,
+            targets=adapter.targets,
+            dropout=adapter.dropout,
+            orthogonality=adapter.orthogonality,
+            seed=run.seed,
+        )
 
     def __init__(
         self,
@@ -52,6 +75,7 @@ class SVDLoRA(AdapterPolicy):
         scale_init: float = 0.0,
         fixed_scale: float | None = None,
         init_std: float = 0.02,
+        orthogonality: float = 0.0,
         seed: int | None = None,
     ) -> None:
         if k < 0 or m < 0 or k + m < 1:
@@ -62,6 +86,7 @@ class SVDLoRA(AdapterPolicy):
             )
         self.k = k
         self.m = m
+        self.orthogonality_weight = orthogonality
         self._options: dict[str, Any] = {
             "k": k,
             "m": m,
@@ -70,6 +95,7 @@ class SVDLoRA(AdapterPolicy):
             "scale_init": scale_init,
             "fixed_scale": fixed_scale,
             "init_std": init_std,
+            "orthogonality": orthogonality,
         }
         generator = None if seed is None else torch.Generator().manual_seed(seed)
 
@@ -85,8 +111,11 @@ class SVDLoRA(AdapterPolicy):
             gate=lambda: SVDGate(k, m, scaling, scale_init, fixed_scale),
         )
 
-    def options(self) -> dict[str, Any]:
+    def own_options(self) -> dict[str, Any]:
         return dict(self._options)
+
+    def penalty(self) -> Tensor | None:
+        return self.orthogonality_weight * self.orthogonality() if self.orthogonality_weight else None
 
     def orthogonality(self) -> Tensor:
         """||U'U - I||^2 + ||V'V - I||^2 (squared Frobenius norms) summed over the layers, a scalar to

@@ -1,0 +1,16 @@
+"""This room's answers by their short names. Light: no torch."""
+
+from __future__ import annotations
+
+from lightning_moa.answers import Known
+from lightning_moa.policies.settings import HeadsConfig
+
+AGGREGATIONS = {
+    "linear": Known("lightning_moa.aggregation.linear:Linear"),
+    "tchebycheff": Known("lightning_moa.aggregation.tchebycheff:Tchebycheff"),
+    "mgda": Known("lightning_moa.aggregation.gapo:MGDA"),
+    "gapo": Known("lightning_moa.aggregation.gapo:GAPO"),
+    "pgapo": Known("lightning_moa.aggregation.gapo:PGAPO"),
+    "hypervolume": Known("lightning_moa.aggregation.hypervolume:Hypervolume", {"heads": HeadsConfig}),
+}
+"""How m objectives become one update."""

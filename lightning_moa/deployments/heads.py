@@ -1,0 +1,23 @@
+"""Each member of each policy by itself (HaM's heads)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lightning_moa.deployments.base import Deployed, Deployment, Trained, shown
+
+
+@dataclass(frozen=True)
+class EachHead(Deployment):
+    """Every policy that a trained one has (its heads), under the preference that it was trained for, or under none."""
+
+    def policies(self, trained: Trained) -> Iterator[Deployed]:
+        import torch
+
+        for place, at in enumerate(trained.trained_at):
+            policy = trained.load(place)
+            for name, member in policy.members():
+                asked = None if at is None else torch.tensor([list(at)], dtype=torch.float64)
+                yield Deployed(name if at is None else shown(at), member, asked)
+            policy.unload()

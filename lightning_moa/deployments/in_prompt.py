@@ -1,0 +1,40 @@
+"""The preference in the prompt (RiC)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from lightning_moa.deployments.base import Deployed, Deployment, Load, Trained, need_one, shown
+from lightning_moa.deployments.trained_on import Rows, TrainedOn
+from lightning_moa.policies.settings import RiCConfig
+
+
+@dataclass(frozen=True)
+class InPrompt(Deployment):
+    """One policy, whose prompts say which rewards are wanted, for each of these preferences."""
+
+    preferences: Rows
+
+    sections = {"ric": RiCConfig}  # noqa: RUF012
+
+    def check(self, trained_on: TrainedOn) -> None:
+        need_one(self, trained_on)
+
+    def policies(self, trained: Trained) -> Iterator[Deployed]:
+        import torch
+
+        from lightning_moa.policies import RewardPrompt
+
+        policy = trained.load()
+        goals = RewardPrompt.of(trained.section("ric"), trained.objectives, *trained.reward_range())
+        goals.check(trained.tokenizer)
+        (_, member), *_ = policy.members()
+        for row in torch.tensor(self.preferences, dtype=torch.float64):
+            rewrite = partial(goals.insert, rewards=goals.asked(row.numpy()))
+            yield Deployed(shown(row.tolist(), 3), member, row[None], rewrite=rewrite)
+        policy.unload()
+
+    def load(self, grid: int, policies: int, members: int) -> Load:
+        return Load(passes=len(self.preferences))

@@ -1,0 +1,21 @@
+"""The settings of methods that have some of their own, each a section of a study's configuration. Light: no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_moa.fields import option
+
+
+@dataclass
+class LagrangianConfig:
+    """PPO-Lagrangian's multipliers, one for each objective after the first, which is the one that is maximised."""
+
+    thresholds: list[float] | None = option(
+        None, "least mean score of each objective after the first, after scaling; empty: 0"
+    )
+    lr: float = option(0.1, "step of the gradient ascent on their logarithms", above=0)
+    initial: float = option(1.0, "their value at the start", above=0)
+    largest: float = option(5.0, "their largest value", above=0)
+    episodes: int = option(128, "last responses that a mean score is taken of", at_least=1)
+    delay: int = option(0, "batches before they move", at_least=0)

@@ -1,0 +1,19 @@
+"""This room's answers by their short names. Light: no torch."""
+
+from __future__ import annotations
+
+from lightning_moa.answers import Known
+from lightning_moa.objectives.settings import DPOConfig, LikelihoodConfig, OnlineConfig, PPOConfig
+from lightning_moa.policies.settings import HeadsConfig, RiCConfig
+
+SCORED = {"likelihood": LikelihoodConfig, "online": OnlineConfig, "ric": RiCConfig}
+
+OBJECTIVES = {
+    "dpo": Known("lightning_moa.objectives.dpo:DPO", {"dpo": DPOConfig}),
+    "ppo": Known("lightning_moa.objectives.ppo:PPO", {"ppo": PPOConfig}),
+    "likelihood": Known(
+        "lightning_moa.objectives.likelihood:RewardWeightedLikelihood", {**SCORED, "heads": HeadsConfig}
+    ),
+    "in_context": Known("lightning_moa.objectives.likelihood:LikelihoodInContext", SCORED),
+}
+"""What objective i is on a batch. The first section of each holds its optimiser."""

@@ -1,0 +1,65 @@
+"""A saved policy on its base model again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_moa.answers import load
+from lightning_moa.errors import UserError
+from lightning_moa.policies.base import Policy
+from lightning_moa.policies.files import SIDECAR, check_base, fingerprint, kind_of, read_sidecar, read_tensors
+from lightning_moa.policies.names import KINDS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_policy(
+    model: PreTrainedModel, folder: str | Path, *, kind: type[Policy] | None = None, base_id: str | None = None
+) -> Any:
+    """Rebuild a saved policy on its base model, which is changed in place.
+
+    Args:
+        model: of the architecture that it was trained on.
+        folder: where `Policy.save` wrote it.
+        kind: its class. Needed for one from outside: what a folder names is never imported by its own word.
+        base_id: the caller's name for the base weights.
+
+    Raises:
+        UserError: no policy there, a file that is torn, changed or of another kind, another base architecture
+            or `base_id`, or tensors that do not fit what the sidecar describes. The model is left as it was.
+    """
+    folder = Path(folder)
+    sidecar = read_sidecar(folder)
+    chosen = _class_of(folder, sidecar["kind"], kind)
+    check_base(folder, sidecar["base"], fingerprint(model) | {"id": base_id})
+    state = read_tensors(folder, sidecar["sha256"])
+    try:
+        policy = chosen.rebuild(model, sidecar["options"])
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"{folder / SIDECAR}: options do not describe a {sidecar['kind']}: {error}"
+        ) from error
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
+    try:
+        policy.load_trained_state(state)
+    except UserError as error:
+        policy.unload()
+        raise UserError(f"{folder}: {error}") from error
+    return policy
+
+
+def _class_of(folder: Path, name: str, kind: type[Policy] | None) -> type[Policy]:
+    if kind is not None:
+        if name != kind_of(kind):
+            raise UserError(f"{folder / SIDECAR}: kind {name}: {kind_of(kind)} is expected")
+        return kind
+    if name not in KINDS:
+        raise UserError(
+            f"{folder / SIDECAR}: kind {name}: allowed are {', '.join(sorted(KINDS))}, and a class of one's own where "
+            "load_policy(kind=...) gives it"
+        )
+    found: type[Policy] = load(KINDS[name])
+    return found

@@ -1,0 +1,19 @@
+"""This room's answers by their short names. Light: no torch."""
+
+from __future__ import annotations
+
+from lightning_moa.answers import Known
+from lightning_moa.policies.settings import AdapterConfig, HeadsConfig
+
+POLICIES = {
+    "svd_lora": Known("lightning_moa.policies.svd_lora:SVDLoRA", {"adapter": AdapterConfig}),
+    "lora": Known("lightning_moa.policies.lora:LoRA", {"adapter": AdapterConfig}),
+    "heads": Known("lightning_moa.policies.heads:Heads", {"adapter": AdapterConfig, "heads": HeadsConfig}),
+}
+"""How a preference enters the network: what can be trained."""
+
+KINDS = {
+    **{one.path.rpartition(":")[2]: one.path for one in POLICIES.values()},
+    "RewardedSoup": "lightning_moa.policies.soup:RewardedSoup",
+}
+"""What a saved policy's `kind` stands for."""
