@@ -156,7 +156,7 @@ def ham(heads: int | None = None) -> Product:
         "lightning_moa.methods.ham:HaM",
         "heads",
         "likelihood",
-        "lightning_moa.aggregation.hypervolume:Hypervolume",
+        "lightning_moa.aggregation.volume:Hypervolume",
         "sampled",
         "heads",
         heads=heads,
