@@ -1,3 +1,208 @@
-"""Multi-objective alignment of language models: one model, several conflicting preferences."""
+"""Multi-objective alignment of language models: one model, several conflicting preferences.
+
+`import lightning_moa as moa` gives what a method is made of (`moa.SVDLoRA`, `moa.DPO`, `moa.Tchebycheff`), the
+methods (`moa.Panacea`) and the measures of a front, each loaded when it is first used. `moa.GAPO`, `moa.MGDA` and
+`moa.PGAPO` are the LightningModules; the aggregators of the same names are in `lightning_moa.aggregation`.
+"""
+
+from typing import TYPE_CHECKING
+
+from lightning_moa.lazy import attach
+
+if TYPE_CHECKING:
+    from lightning_moa.aggregation.base import Aggregator as Aggregator
+    from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
+    from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
+    from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
+    from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
+    from lightning_moa.batches import PairBatch as PairBatch
+    from lightning_moa.batches import PromptBatch as PromptBatch
+    from lightning_moa.batches import Rollout as Rollout
+    from lightning_moa.batches import SequenceBatch as SequenceBatch
+    from lightning_moa.data.base import PreferenceData as PreferenceData
+    from lightning_moa.data.beavertails import BeaverTails as BeaverTails
+    from lightning_moa.data.configs import DataConfig as DataConfig
+    from lightning_moa.data.hh_rlhf import HHRLHF as HHRLHF
+    from lightning_moa.data.pairs import Pairs as Pairs
+    from lightning_moa.data.pku_saferlhf import PKUSafeRLHF as PKUSafeRLHF
+    from lightning_moa.data.scored import ScoredRows as ScoredRows
+    from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
+    from lightning_moa.data.synthetic import Synthetic as Synthetic
+    from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.errors import UserError as UserError
+    from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
+    from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
+    from lightning_moa.evaluation.endpoint import EndpointJudge as EndpointJudge
+    from lightning_moa.evaluation.judge import Judge as Judge
+    from lightning_moa.evaluation.judge import RewardJudge as RewardJudge
+    from lightning_moa.evaluation.judge import WinRate as WinRate
+    from lightning_moa.evaluation.judge import win_rate as win_rate
+    from lightning_moa.evaluation.sampling import Decoding as Decoding
+    from lightning_moa.evaluation.sampling import sample_grid as sample_grid
+    from lightning_moa.fields import option as option
+    from lightning_moa.methods.base import Alignment as Alignment
+    from lightning_moa.methods.dps import DPS as DPS
+    from lightning_moa.methods.gapo import GAPO as GAPO
+    from lightning_moa.methods.ham import HaM as HaM
+    from lightning_moa.methods.head_watch import HeadWatch as HeadWatch
+    from lightning_moa.methods.mgda import MGDA as MGDA
+    from lightning_moa.methods.panacea import Panacea as Panacea
+    from lightning_moa.methods.pgapo import PGAPO as PGAPO
+    from lightning_moa.methods.products import Product as Product
+    from lightning_moa.methods.reward_model import RewardModel as RewardModel
+    from lightning_moa.methods.rewarded_soups import RewardedSoups as RewardedSoups
+    from lightning_moa.methods.ric import RiC as RiC
+    from lightning_moa.methods.safe_rlhf import SafeRLHF as SafeRLHF
+    from lightning_moa.methods.sca import HeadwiseSCA as HeadwiseSCA
+    from lightning_moa.methods.sft import SFT as SFT
+    from lightning_moa.methods.watching import GradientWatch as GradientWatch
+    from lightning_moa.objectives.base import Objective as Objective
+    from lightning_moa.objectives.bradley_terry import BradleyTerry as BradleyTerry
+    from lightning_moa.objectives.dpo import DPO as DPO
+    from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
+    from lightning_moa.objectives.likelihood import Likelihood as Likelihood
+    from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
+    from lightning_moa.objectives.ppo import PPO as PPO
+    from lightning_moa.objectives.ppo import Diverged as Diverged
+    from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+    from lightning_moa.pareto.dominance import coverage as coverage
+    from lightning_moa.pareto.dominance import dominates as dominates
+    from lightning_moa.pareto.dominance import is_non_dominated as is_non_dominated
+    from lightning_moa.pareto.hypervolume import hypervolume as hypervolume
+    from lightning_moa.pareto.measures import additive_epsilon as additive_epsilon
+    from lightning_moa.pareto.measures import igd as igd
+    from lightning_moa.pareto.measures import igd_plus as igd_plus
+    from lightning_moa.pareto.measures import inner_product as inner_product
+    from lightning_moa.pareto.measures import spacing as spacing
+    from lightning_moa.pareto.measures import sparsity as sparsity
+    from lightning_moa.pareto.min_norm import min_norm_weights as min_norm_weights
+    from lightning_moa.pareto.preferences import preference_grid as preference_grid
+    from lightning_moa.pareto.preferences import sample_preferences as sample_preferences
+    from lightning_moa.policies.adapter import AdapterPolicy as AdapterPolicy
+    from lightning_moa.policies.base import Policy as Policy
+    from lightning_moa.policies.generation import Responses as Responses
+    from lightning_moa.policies.generation import generate as generate
+    from lightning_moa.policies.heads import HeadPolicy as HeadPolicy
+    from lightning_moa.policies.heads import Heads as Heads
+    from lightning_moa.policies.in_prompt import RewardPrompt as RewardPrompt
+    from lightning_moa.policies.loading import load_policy as load_policy
+    from lightning_moa.policies.logprobs import response_logps as response_logps
+    from lightning_moa.policies.logprobs import token_logps as token_logps
+    from lightning_moa.policies.lora import LoRA as LoRA
+    from lightning_moa.policies.model import build_model as build_model
+    from lightning_moa.policies.model import load_model as load_model
+    from lightning_moa.policies.model import save_model as save_model
+    from lightning_moa.policies.probes import Probe as Probe
+    from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
+    from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
+    from lightning_moa.rewards.base import Rewards as Rewards
+    from lightning_moa.rewards.base import RuleRewards as RuleRewards
+    from lightning_moa.rewards.hub import HubRewards as HubRewards
+    from lightning_moa.rewards.joined import Normalised as Normalised
+    from lightning_moa.rewards.joined import RewardSet as RewardSet
+    from lightning_moa.rewards.table import HubModel as HubModel
+    from lightning_moa.rewards.trained import TrainedRewards as TrainedRewards
+    from lightning_moa.rewards.unit import UnitMap as UnitMap
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "DPO": "objectives.dpo",
+        "DPS": "methods.dps",
+        "GAPO": "methods.gapo",
+        "HHRLHF": "data.hh_rlhf",
+        "MGDA": "methods.mgda",
+        "PGAPO": "methods.pgapo",
+        "PPO": "objectives.ppo",
+        "SFT": "methods.sft",
+        "AdapterPolicy": "policies.adapter",
+        "Aggregator": "aggregation.base",
+        "Alignment": "methods.base",
+        "BeaverTails": "data.beavertails",
+        "BradleyTerry": "objectives.bradley_terry",
+        "DataConfig": "data.configs",
+        "Decoding": "evaluation.sampling",
+        "Diverged": "objectives.ppo",
+        "EndpointConfig": "evaluation.endpoint",
+        "EndpointJudge": "evaluation.endpoint",
+        "GradientAggregator": "aggregation.gradients",
+        "GradientWatch": "methods.watching",
+        "HaM": "methods.ham",
+        "HeadPolicy": "policies.heads",
+        "HeadWatch": "methods.head_watch",
+        "Heads": "policies.heads",
+        "HeadwiseSCA": "methods.sca",
+        "HubModel": "rewards.table",
+        "HubRewards": "rewards.hub",
+        "Hypervolume": "aggregation.volume",
+        "Judge": "evaluation.judge",
+        "Likelihood": "objectives.likelihood",
+        "Linear": "aggregation.linear",
+        "LoRA": "policies.lora",
+        "Multipliers": "aggregation.lagrangian",
+        "Normalised": "rewards.joined",
+        "Objective": "objectives.base",
+        "PKUSafeRLHF": "data.pku_saferlhf",
+        "PPOSettings": "objectives.ppo",
+        "PairBatch": "batches",
+        "Pairs": "data.pairs",
+        "Panacea": "methods.panacea",
+        "Policy": "policies.base",
+        "PreferenceData": "data.base",
+        "Probe": "policies.probes",
+        "Product": "methods.products",
+        "PromptBatch": "batches",
+        "Responses": "policies.generation",
+        "RewardJudge": "evaluation.judge",
+        "RewardModel": "methods.reward_model",
+        "RewardPrompt": "policies.in_prompt",
+        "RewardSet": "rewards.joined",
+        "RewardWeightedLikelihood": "objectives.likelihood",
+        "RewardedSoup": "policies.soup",
+        "RewardedSoups": "methods.rewarded_soups",
+        "Rewards": "rewards.base",
+        "RiC": "methods.ric",
+        "Rollout": "batches",
+        "RuleRewards": "rewards.base",
+        "SVDLoRA": "policies.svd_lora",
+        "SafeRLHF": "methods.safe_rlhf",
+        "ScoredRows": "data.scored",
+        "SequenceBatch": "batches",
+        "SummarizeFromFeedback": "data.summarize_from_feedback",
+        "Synthetic": "data.synthetic",
+        "SyntheticSummaries": "data.synthetic_summaries",
+        "Tchebycheff": "aggregation.tchebycheff",
+        "TrainedRewards": "rewards.trained",
+        "UnitMap": "rewards.unit",
+        "UserError": "errors",
+        "WinRate": "evaluation.judge",
+        "additive_epsilon": "pareto.measures",
+        "build_model": "policies.model",
+        "coverage": "pareto.dominance",
+        "dominates": "pareto.dominance",
+        "dpo_losses": "objectives.dpo",
+        "generate": "policies.generation",
+        "hypervolume": "pareto.hypervolume",
+        "igd": "pareto.measures",
+        "igd_plus": "pareto.measures",
+        "implicit_accuracies": "evaluation.accuracy",
+        "inner_product": "pareto.measures",
+        "is_non_dominated": "pareto.dominance",
+        "load_model": "policies.model",
+        "load_policy": "policies.loading",
+        "min_norm_weights": "pareto.min_norm",
+        "option": "fields",
+        "preference_grid": "pareto.preferences",
+        "response_logps": "policies.logprobs",
+        "sample_grid": "evaluation.sampling",
+        "sample_preferences": "pareto.preferences",
+        "save_model": "policies.model",
+        "spacing": "pareto.measures",
+        "sparsity": "pareto.measures",
+        "token_logps": "policies.logprobs",
+        "win_rate": "evaluation.judge",
+    },
+)

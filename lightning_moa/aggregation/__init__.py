@@ -5,34 +5,42 @@ scalar whose gradient is the update. Where a batch carries g preferences, both a
 mean over the g groups. One that looks at gradients takes those of the probed tensors for the parameters.
 """
 
-from lightning_moa.aggregation.base import Aggregator
-from lightning_moa.aggregation.gapo import GAPO, MGDA, PGAPO
-from lightning_moa.aggregation.gradients import GradientAggregator
-from lightning_moa.aggregation.hypervolume import (
-    Hypervolume,
-    even_preferences,
-    hypervolume,
-    inclusion_exclusion,
-    random_scalarisation,
-    sample_directions,
-)
-from lightning_moa.aggregation.lagrangian import Multipliers
-from lightning_moa.aggregation.linear import Linear
-from lightning_moa.aggregation.tchebycheff import Tchebycheff
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GAPO",
-    "MGDA",
-    "PGAPO",
-    "Aggregator",
-    "GradientAggregator",
-    "Hypervolume",
-    "Linear",
-    "Multipliers",
-    "Tchebycheff",
-    "even_preferences",
-    "hypervolume",
-    "inclusion_exclusion",
-    "random_scalarisation",
-    "sample_directions",
-]
+from lightning_moa.lazy import attach
+
+if TYPE_CHECKING:
+    from lightning_moa.aggregation.base import Aggregator as Aggregator
+    from lightning_moa.aggregation.gapo import GAPO as GAPO
+    from lightning_moa.aggregation.gapo import MGDA as MGDA
+    from lightning_moa.aggregation.gapo import PGAPO as PGAPO
+    from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
+    from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
+    from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
+    from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
+    from lightning_moa.aggregation.volume import even_preferences as even_preferences
+    from lightning_moa.aggregation.volume import hypervolume as hypervolume
+    from lightning_moa.aggregation.volume import inclusion_exclusion as inclusion_exclusion
+    from lightning_moa.aggregation.volume import random_scalarisation as random_scalarisation
+    from lightning_moa.aggregation.volume import sample_directions as sample_directions
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "GAPO": "gapo",
+        "MGDA": "gapo",
+        "PGAPO": "gapo",
+        "Aggregator": "base",
+        "GradientAggregator": "gradients",
+        "Hypervolume": "volume",
+        "Linear": "linear",
+        "Multipliers": "lagrangian",
+        "Tchebycheff": "tchebycheff",
+        "even_preferences": "volume",
+        "hypervolume": "volume",
+        "inclusion_exclusion": "volume",
+        "random_scalarisation": "volume",
+        "sample_directions": "volume",
+    },
+)

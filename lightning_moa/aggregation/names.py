@@ -11,6 +11,6 @@ AGGREGATIONS = {
     "mgda": Known("lightning_moa.aggregation.gapo:MGDA"),
     "gapo": Known("lightning_moa.aggregation.gapo:GAPO"),
     "pgapo": Known("lightning_moa.aggregation.gapo:PGAPO"),
-    "hypervolume": Known("lightning_moa.aggregation.hypervolume:Hypervolume", {"heads": HeadsConfig}),
+    "hypervolume": Known("lightning_moa.aggregation.volume:Hypervolume", {"heads": HeadsConfig}),
 }
 """How m objectives become one update."""

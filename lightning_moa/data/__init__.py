@@ -1,58 +1,43 @@
-"""The data sets by name. Nothing heavy is imported until one is built."""
+"""Data sets as LightningDataModules, one file each, and all of them by name (`DATASETS`, `build`)."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
-
-from lightning_moa.data.configs import CONFIGS, DataConfig
-from lightning_moa.errors import UserError
+from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
-    from lightning_moa.data.base import PreferenceData
+    from lightning_moa.data.base import PreferenceData as PreferenceData
+    from lightning_moa.data.beavertails import BeaverTails as BeaverTails
+    from lightning_moa.data.configs import CONFIGS as CONFIGS
+    from lightning_moa.data.configs import DataConfig as DataConfig
+    from lightning_moa.data.hh_rlhf import HHRLHF as HHRLHF
+    from lightning_moa.data.pairs import Pairs as Pairs
+    from lightning_moa.data.pku_saferlhf import PKUSafeRLHF as PKUSafeRLHF
+    from lightning_moa.data.registry import CLASSES as CLASSES
+    from lightning_moa.data.registry import DATASETS as DATASETS
+    from lightning_moa.data.registry import DataSet as DataSet
+    from lightning_moa.data.registry import build as build
+    from lightning_moa.data.scored import ScoredRows as ScoredRows
+    from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
+    from lightning_moa.data.synthetic import Synthetic as Synthetic
+    from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
 
-
-class DataSet(NamedTuple):
-    """A data set's options, and the module and class that read it (imported when first built)."""
-
-    config: type[DataConfig]
-    module: str
-    class_name: str
-
-    def load(self) -> type[PreferenceData]:
-        """The data module's class."""
-        loaded: type[PreferenceData] = getattr(import_module(self.module), self.class_name)
-        return loaded
-
-
-CLASSES = {
-    "hh_rlhf": "HHRLHF",
-    "pku_saferlhf": "PKUSafeRLHF",
-    "beavertails": "BeaverTails",
-    "summarize_from_feedback": "SummarizeFromFeedback",
-    "pairs": "Pairs",
-    "synthetic": "Synthetic",
-    "synthetic_summaries": "SyntheticSummaries",
-}
-"""The class that reads each data set; its file bears the data set's name."""
-
-DATASETS: dict[str, DataSet] = {
-    name: DataSet(CONFIGS[name], f"{__name__}.{name}", class_name) for name, class_name in CLASSES.items()
-}
-
-
-def build(config: DataConfig, objectives: Sequence[str] | None = None) -> PreferenceData:
-    """The data module of `config.name`, for the named objectives (None: all of `config.labels`, in order).
-
-    Raises `UserError` for a name that is not registered or a config of another data set.
-    """
-    entry = DATASETS.get(config.name)
-    if entry is None:
-        raise UserError(f"data.name={config.name!r}: allowed are {', '.join(sorted(DATASETS))}")
-    if not isinstance(config, entry.config):
-        raise UserError(
-            f"data.name={config.name!r} takes options of type {entry.config.__name__}, "
-            f"got {type(config).__name__}"
-        )
-    return entry.load()(config, objectives)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "CLASSES": "registry",
+        "CONFIGS": "configs",
+        "DATASETS": "registry",
+        "HHRLHF": "hh_rlhf",
+        "BeaverTails": "beavertails",
+        "DataConfig": "configs",
+        "DataSet": "registry",
+        "PKUSafeRLHF": "pku_saferlhf",
+        "Pairs": "pairs",
+        "PreferenceData": "base",
+        "ScoredRows": "scored",
+        "SummarizeFromFeedback": "summarize_from_feedback",
+        "Synthetic": "synthetic",
+        "SyntheticSummaries": "synthetic_summaries",
+        "build": "registry",
+    },
+)

@@ -1,56 +1,41 @@
 """Measures of a policy on a grid of preferences: accuracies on held-out pairs, rewards of sampled responses; and
 win rates of one policy's responses over another's.
-
-What needs torch is imported when it is first asked for, so that judges work on texts alone.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from lightning_moa.evaluation.endpoint import EndpointConfig, EndpointJudge
-from lightning_moa.evaluation.judge import Judge, RewardJudge, WinRate, win_rate
+from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
-    from lightning_moa.evaluation.accuracy import implicit_accuracies
-    from lightning_moa.evaluation.sampling import (
-        Decoding,
-        joined,
-        mean_rows,
-        sample_asked,
-        sample_grid,
-        score,
-    )
+    from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
+    from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
+    from lightning_moa.evaluation.endpoint import EndpointJudge as EndpointJudge
+    from lightning_moa.evaluation.judge import Judge as Judge
+    from lightning_moa.evaluation.judge import RewardJudge as RewardJudge
+    from lightning_moa.evaluation.judge import WinRate as WinRate
+    from lightning_moa.evaluation.judge import win_rate as win_rate
+    from lightning_moa.evaluation.sampling import Decoding as Decoding
+    from lightning_moa.evaluation.sampling import joined as joined
+    from lightning_moa.evaluation.sampling import mean_rows as mean_rows
+    from lightning_moa.evaluation.sampling import sample_asked as sample_asked
+    from lightning_moa.evaluation.sampling import sample_grid as sample_grid
+    from lightning_moa.evaluation.sampling import score as score
 
-__all__ = [
-    "Decoding",
-    "EndpointConfig",
-    "EndpointJudge",
-    "Judge",
-    "RewardJudge",
-    "WinRate",
-    "implicit_accuracies",
-    "joined",
-    "mean_rows",
-    "sample_asked",
-    "sample_grid",
-    "score",
-    "win_rate",
-]
-
-_LATER = {
-    "Decoding": "sampling",
-    "implicit_accuracies": "accuracy",
-    "joined": "sampling",
-    "mean_rows": "sampling",
-    "sample_asked": "sampling",
-    "sample_grid": "sampling",
-    "score": "sampling",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Decoding": "sampling",
+        "EndpointConfig": "endpoint",
+        "EndpointJudge": "endpoint",
+        "Judge": "judge",
+        "RewardJudge": "judge",
+        "WinRate": "judge",
+        "implicit_accuracies": "accuracy",
+        "joined": "sampling",
+        "mean_rows": "sampling",
+        "sample_asked": "sampling",
+        "sample_grid": "sampling",
+        "score": "sampling",
+        "win_rate": "judge",
+    },
+)

@@ -22,7 +22,7 @@ from lightning_moa.objectives import DPO, PPO, BradleyTerry, Likelihood, PPOSett
 from lightning_moa.objectives.rollout import Sampling, reference_pass, response_token_logps
 from lightning_moa.policies import AdapterPolicy, Heads, Policy, Probe, response_logps
 from lightning_moa.policies.critic import Critic
-from lightning_moa.policies.generate import evaluating
+from lightning_moa.policies.generation import evaluating
 from lightning_moa.policies.noise import gumbel
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.strategies.choices import strategy_of, trained_whole

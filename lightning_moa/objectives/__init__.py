@@ -1,20 +1,33 @@
 """What objective i is on a batch: per-objective losses (m,), to minimise."""
 
-from lightning_moa.objectives.base import Objective
-from lightning_moa.objectives.bradley_terry import BradleyTerry, bradley_terry_losses
-from lightning_moa.objectives.dpo import DPO, dpo_losses
-from lightning_moa.objectives.likelihood import Likelihood, RewardWeightedLikelihood
-from lightning_moa.objectives.ppo import PPO, Diverged, PPOSettings
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DPO",
-    "PPO",
-    "BradleyTerry",
-    "Diverged",
-    "Likelihood",
-    "Objective",
-    "PPOSettings",
-    "RewardWeightedLikelihood",
-    "bradley_terry_losses",
-    "dpo_losses",
-]
+from lightning_moa.lazy import attach
+
+if TYPE_CHECKING:
+    from lightning_moa.objectives.base import Objective as Objective
+    from lightning_moa.objectives.bradley_terry import BradleyTerry as BradleyTerry
+    from lightning_moa.objectives.bradley_terry import bradley_terry_losses as bradley_terry_losses
+    from lightning_moa.objectives.dpo import DPO as DPO
+    from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
+    from lightning_moa.objectives.likelihood import Likelihood as Likelihood
+    from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
+    from lightning_moa.objectives.ppo import PPO as PPO
+    from lightning_moa.objectives.ppo import Diverged as Diverged
+    from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "DPO": "dpo",
+        "PPO": "ppo",
+        "BradleyTerry": "bradley_terry",
+        "Diverged": "ppo",
+        "Likelihood": "likelihood",
+        "Objective": "base",
+        "PPOSettings": "ppo",
+        "RewardWeightedLikelihood": "likelihood",
+        "bradley_terry_losses": "bradley_terry",
+        "dpo_losses": "dpo",
+    },
+)

@@ -29,7 +29,7 @@ from lightning_moa.objectives.rollout import (
 )
 from lightning_moa.policies import Policy
 from lightning_moa.policies.critic import Critic
-from lightning_moa.policies.generate import evaluating
+from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import any_of, joint_mean
 from lightning_moa.rewards import Rewards
 

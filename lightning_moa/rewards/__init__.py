@@ -1,46 +1,45 @@
 """One source of rewards, many kinds: a model of the hub or trained here, or a rule. All score texts, higher
 is better.
-
-What needs torch is imported when it is first asked for, so that the table of models is there at once.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from lightning_moa.rewards.base import Rewards, RuleRewards, check_scores
-from lightning_moa.rewards.joined import Normalised, RewardSet
-from lightning_moa.rewards.selection import mors, select
-from lightning_moa.rewards.table import MODELS, HubModel, hub_model, models_of
-from lightning_moa.rewards.unit import UNIT_MAPS, UnitMap
+from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
-    from lightning_moa.rewards.hub import HubRewards
-    from lightning_moa.rewards.trained import TrainedRewards
+    from lightning_moa.rewards.base import Rewards as Rewards
+    from lightning_moa.rewards.base import RuleRewards as RuleRewards
+    from lightning_moa.rewards.base import check_scores as check_scores
+    from lightning_moa.rewards.hub import HubRewards as HubRewards
+    from lightning_moa.rewards.joined import Normalised as Normalised
+    from lightning_moa.rewards.joined import RewardSet as RewardSet
+    from lightning_moa.rewards.selection import mors as mors
+    from lightning_moa.rewards.selection import select as select
+    from lightning_moa.rewards.table import MODELS as MODELS
+    from lightning_moa.rewards.table import HubModel as HubModel
+    from lightning_moa.rewards.table import hub_model as hub_model
+    from lightning_moa.rewards.table import models_of as models_of
+    from lightning_moa.rewards.trained import TrainedRewards as TrainedRewards
+    from lightning_moa.rewards.unit import UNIT_MAPS as UNIT_MAPS
+    from lightning_moa.rewards.unit import UnitMap as UnitMap
 
-__all__ = [
-    "MODELS",
-    "UNIT_MAPS",
-    "HubModel",
-    "HubRewards",
-    "Normalised",
-    "RewardSet",
-    "Rewards",
-    "RuleRewards",
-    "TrainedRewards",
-    "UnitMap",
-    "check_scores",
-    "hub_model",
-    "models_of",
-    "mors",
-    "select",
-]
-
-_LATER = {"HubRewards": "hub", "TrainedRewards": "trained"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "MODELS": "table",
+        "UNIT_MAPS": "unit",
+        "HubModel": "table",
+        "HubRewards": "hub",
+        "Normalised": "joined",
+        "RewardSet": "joined",
+        "Rewards": "base",
+        "RuleRewards": "base",
+        "TrainedRewards": "trained",
+        "UnitMap": "unit",
+        "check_scores": "base",
+        "hub_model": "table",
+        "models_of": "table",
+        "mors": "selection",
+        "select": "selection",
+    },
+)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lightning_moa.aggregation.hypervolume import even_preferences
+from lightning_moa.aggregation.volume import even_preferences
 from lightning_moa.batches import SequenceBatch
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.demonstrations import demonstrations

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_moa.aggregation import Linear
-from lightning_moa.aggregation.hypervolume import Hypervolume, even_preferences, inclusion_exclusion
+from lightning_moa.aggregation.volume import Hypervolume, even_preferences, inclusion_exclusion
 from lightning_moa.errors import UserError
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.ham import HaM

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lightning_moa.aggregation.hypervolume import Hypervolume
+from lightning_moa.aggregation.volume import Hypervolume
 from lightning_moa.errors import UserError
 from lightning_moa.methods.ham import HaM
 from lightning_moa.methods.head_watch import HeadWatch
