@@ -7,8 +7,10 @@ closing EOS included. Sequences to train on are padded on the right, prompts to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -94,3 +96,11 @@ class Rollout:
     """(batch, m), or (m,) for all rows; None where the policy knows no preference."""
     given: SequenceBatch | None = None
     """As many responses that were not sampled, whose likelihood is raised beside the rewards (PTX); None: none."""
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """The typed batch with its tensors on a device."""
+    tensors = {
+        name: value.to(device) for name, value in vars(batch).items() if isinstance(value, torch.Tensor)
+    }
+    return replace(batch, **tensors)

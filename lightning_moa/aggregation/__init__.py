@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lightning_moa.aggregation.linear import Linear as Linear
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
-    from lightning_moa.aggregation.volume import even_preferences as even_preferences
     from lightning_moa.aggregation.volume import hypervolume as hypervolume
     from lightning_moa.aggregation.volume import inclusion_exclusion as inclusion_exclusion
     from lightning_moa.aggregation.volume import random_scalarisation as random_scalarisation
@@ -37,7 +36,6 @@ __getattr__, __dir__, __all__ = attach(
         "Linear": "linear",
         "Multipliers": "lagrangian",
         "Tchebycheff": "tchebycheff",
-        "even_preferences": "volume",
         "hypervolume": "volume",
         "inclusion_exclusion": "volume",
         "random_scalarisation": "volume",

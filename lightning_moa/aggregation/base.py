@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -22,4 +22,23 @@ class Aggregator(Protocol):
         Returns:
             A scalar to minimise.
         """
+        ...
+
+
+class Run(Protocol):
+    """What an aggregator is built from, by a classmethod `build(run)` where its class has one; else its constructor
+    gets `options`."""
+
+    m: int
+    """Number of objectives."""
+    seed: int
+    stage: int
+    """0; from 1 on where an earlier training is gone on with."""
+    accumulate: int
+    """Batches of an update."""
+    options: Mapping[str, Any]
+    """What the method says of it besides its settings."""
+
+    def section(self, name: str) -> Any:
+        """The settings of one of its sections, as its dataclass."""
         ...

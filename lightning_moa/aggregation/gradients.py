@@ -74,6 +74,9 @@ class GradientAggregator(ABC):
     is returned holds the weights as constants, so that one ordinary backward pass makes the update.
     """
 
+    looks_at_gradients = True
+    """By which a study knows that it needs probed tensors."""
+
     def __init__(self) -> None:
         self._logs: dict[str, float] = {}
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_moa.aggregation.base import Run
 from lightning_moa.aggregation.linear import Linear
+from lightning_moa.aggregation.names import AGGREGATIONS
 from lightning_moa.errors import UserError
-from lightning_moa.pareto import hypervolume_gradient, preference_grid
+from lightning_moa.pareto import even_preferences, hypervolume_gradient
 from lightning_moa.pareto.points import as_point, as_points
+from lightning_moa.policies.settings import HeadsConfig
 
 MOST_POLICIES = 20
 """Above it the subsets of inclusion-exclusion, 2^K - 1, no longer fit into memory."""
@@ -149,28 +152,6 @@ def sample_directions(objectives: int, count: int, generator: torch.Generator) -
     return normal / normal.norm(dim=1, keepdim=True)
 
 
-def even_preferences(policies: int, objectives: int) -> np.ndarray:
-    """One preference for each policy, spread over the simplex: (K, J) float64, rows sorted as in `preference_grid`.
-
-    From the coarsest grid that has enough of them: all of it where the number fits, which for two objectives is
-    always; else its corners and then, each time, the preference farthest from those taken. One policy alone gets
-    equal weights; other numbers below J get as many corners, so some objectives are left out.
-    """
-    if policies == 1 or objectives == 1:
-        return np.full((policies, objectives), 1 / objectives)
-    parts = 1
-    while math.comb(parts + objectives - 1, objectives - 1) < policies:
-        parts += 1
-    grid = preference_grid(objectives, 1 / parts)
-    # The first row is a corner, and nothing is farther from corners than another one: so all of them come first.
-    taken = [0]
-    distance = np.full(len(grid), np.inf)
-    while len(taken) < policies:
-        distance = np.minimum(distance, np.linalg.norm(grid - grid[taken[-1]], axis=1))
-        taken.append(int(distance.argmax()))
-    return grid[sorted(taken)]
-
-
 class Hypervolume:
     """HaM's aggregation: maximise the volume that K policies dominate together.
 
@@ -192,6 +173,21 @@ class Hypervolume:
         seed: for "random".
         warm_up: steps, 0 for none.
     """
+
+    sections = AGGREGATIONS["hypervolume"].sections
+
+    @classmethod
+    def build(cls, run: Run) -> Self:
+        heads: HeadsConfig = run.section("heads")
+        return cls(
+            method=heads.volume,
+            directions=heads.scalarisations,
+            # Directions of its own for every seed and every round.
+            seed=1000 * run.seed + run.stage if heads.volume == "random" else 0,
+            # It counts batches. What is gone on with has drawn apart already.
+            warm_up=0 if run.stage else heads.warm_up * run.accumulate,
+            **run.options,
+        )
 
     def __init__(
         self,

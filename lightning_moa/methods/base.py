@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,17 +15,20 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.errors import UserError
+from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
-from lightning_moa.objectives.base import OptimiserFactory
+from lightning_moa.objectives.base import OptimiserFactory, Run
 from lightning_moa.pareto import check_preference
 from lightning_moa.policies import Policy, Probe
-from lightning_moa.processes import average_gradients
+from lightning_moa.processes import average_gradients, is_partitioned
 
 
 class Alignment(Stoppable, ABC):
     """One policy trained on m objectives by one ordinary backward pass an update.
+
+    What the answers promise is checked at the first update (see `contracts`).
 
     A method says which preference an update is made for, and nothing else here. The three answers that make it
     are handed in.
@@ -41,7 +44,6 @@ class Alignment(Stoppable, ABC):
         at: the preference, (m,), that this policy is trained for; None for a policy of all preferences.
         accumulate: batches whose gradients make an update.
         grad_clip: largest norm of an update's gradient; 0 does not clip.
-        orthogonality: weight of the policy's own orthogonality penalty; 0 leaves it out.
         probe: which tensors' gradients a gradient-based aggregator looks at, see `Probe`; None for other aggregators.
         watch: records all objectives' gradients now and then; None doesn't.
         fresh_passes: take each probed gradient of a forward pass of its own, and make the update by one more. The same
@@ -51,6 +53,9 @@ class Alignment(Stoppable, ABC):
     Raises:
         UserError: `watch` with `fresh_passes`: it goes back through the pass that the update is made by.
     """
+
+    sections: ClassVar[Mapping[str, type]] = {}
+    """Sections of a study's configuration that the method itself brings."""
 
     def __init__(
         self,
@@ -64,7 +69,6 @@ class Alignment(Stoppable, ABC):
         at: Sequence[float] | None = None,
         accumulate: int = 1,
         grad_clip: float = 0.0,
-        orthogonality: float = 0.0,
         probe: str | None = None,
         watch: GradientWatch | None = None,
         fresh_passes: bool = False,
@@ -85,15 +89,21 @@ class Alignment(Stoppable, ABC):
         self.at = None if at is None else torch.from_numpy(check_preference(at, m)).float()
         self.accumulate = accumulate
         self.grad_clip = grad_clip
-        self.orthogonality = orthogonality
         self.probe = None if probe is None else Probe(policy, probe)
         self.watch = watch
         self.fresh_passes = fresh_passes
         if watch is not None and fresh_passes:
             raise UserError("watch with probe_passes=fresh: the update's forward pass can't be watched then")
         self._held: list[tuple[Tensor, list[Any]]] = []
+        self._checked = False
 
     objective: Objective
+
+    @classmethod
+    def arguments(cls, run: Run) -> dict[str, Any]:
+        """The constructor's arguments besides those that all methods have: here each of its sections, as a dictionary
+        under its name, and what the product says."""
+        return {**{name: dict(vars(run.section(name))) for name in cls.sections}, **run.options}
 
     def _apply(self, function: Any, recurse: bool = True) -> Alignment:
         """Moves to another device or type take the objective along."""
@@ -104,7 +114,7 @@ class Alignment(Stoppable, ABC):
     def preference(self, step: int) -> Tensor:
         """The preference of a batch: (m,), or (g, m) for g equal shares of it. `step` counts batches."""
 
-    def settled(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
+    def reweighed(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
         """What a batch is trained for and on, for methods whose weights hang on what was sampled."""
         return preference, list(parts)
 
@@ -113,9 +123,13 @@ class Alignment(Stoppable, ABC):
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
+        if batch_idx:
+            self._checked = True
+        elif not is_partitioned(self.policy) and self.policy.m:
+            check_steering(self.policy, batch.input_ids, batch.attention_mask)
         preference = self.preference(batch_idx).to(self.device)
         sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
-        preference, parts = self.settled(preference, sampled)
+        preference, parts = self.reweighed(preference, sampled)
         self._held.append((preference, parts))
         if len(self._held) < self.accumulate:
             return
@@ -139,29 +153,45 @@ class Alignment(Stoppable, ABC):
     def _backward(self, part: Any, preference: Tensor) -> Tensor:
         """Add a batch's share to the gradients; its losses, without gradient."""
         losses, total = self._aggregated(part, preference)
+        if not self._checked:
+            check_total(self.aggregator, total)
         if self.watch is not None and self.watch.due:
             self.watch.look(losses, total)
         shared = self.objective.shared_loss(self.policy, part, preference)
         if shared is not None:
             total = total + shared
-        if self.orthogonality:
-            total = total + self.orthogonality * self.policy.orthogonality()
+        penalty = self.policy.penalty()
+        if penalty is not None:
+            total = total + penalty
         own = self.objective.own_loss(part)
         if own is not None:
             # In one backward pass with the policy's loss, whose parameters it shares none with.
             total = total + own
         self.manual_backward(total / self.accumulate)
+        if not self._checked and not self._deepspeed():
+            check_gradients(self.policy)
+        self._checked = True
         return losses.detach()
+
+    def _deepspeed(self) -> bool:
+        """Whether gradients are taken away as they come."""
+        return self._trainer is not None and "DeepSpeed" in type(self.trainer.strategy).__name__
 
     def _aggregated(self, part: Any, preference: Tensor) -> tuple[Tensor, Tensor]:
         """The m losses, and what the aggregator makes of them."""
         if self.fresh_passes and self.probe is not None and isinstance(self.aggregator, GradientAggregator):
             known = self._gramian_of_fresh_passes(self.probe, part, preference)
-            losses = self.objective.losses(self.policy, part, preference)
+            losses = self._losses(part, preference)
             return losses, self.aggregator.weighted(losses, preference, known)
-        losses = self.objective.losses(self.policy, part, preference)
+        losses = self._losses(part, preference)
         probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
         return losses, self.aggregator(losses, preference, probed)
+
+    def _losses(self, part: Any, preference: Tensor) -> Tensor:
+        losses = self.objective.losses(self.policy, part, preference)
+        if not self._checked:
+            check_losses(self.objective, self.policy, losses, preference, self.m)
+        return losses
 
     def _gramian_of_fresh_passes(self, probe: Probe, part: Any, preference: Tensor) -> np.ndarray:
         """(m, m), each loss's gradient taken of a forward pass of its own, which is freed before the next."""

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lightning_moa.batches import SequenceBatch
+from lightning_moa.batches import SequenceBatch, moved
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.likelihood import RewardWeightedLikelihood
 from lightning_moa.pareto import hypervolume_gradient
@@ -107,13 +107,13 @@ class HeadWatch(Callback):
         total = sum(len(batch.input_ids) for batch in self.batches)
         sums = np.zeros((self.policy.heads, len(self.names)))
         for batch in self.batches:
-            losses = self.weighted.losses(self.policy, _moved(batch, device))
+            losses = self.weighted.losses(self.policy, moved(batch, device))
             sums -= losses.double().cpu().numpy() * len(batch.input_ids)
         return sums / total
 
     def _divergence(self, device: torch.device) -> list[float]:
         """KL from the reference of each head, nats per token, on the first batch."""
-        batch = _moved(self.batches[0], device)
+        batch = moved(self.batches[0], device)
         predicted = batch.response_mask[:, 1:]
         inputs = (batch.input_ids, batch.attention_mask)
         with self.policy.reference():
@@ -123,9 +123,3 @@ class HeadWatch(Callback):
             logits = self.policy.head(k)(*inputs)[:, :-1][predicted].float().log_softmax(-1)
             found.append(float((logits.exp() * (logits - reference)).sum(-1).mean()))
         return found
-
-
-def _moved(batch: SequenceBatch, device: torch.device) -> SequenceBatch:
-    rewards = None if batch.rewards is None else batch.rewards.to(device)
-    masks = (batch.attention_mask.to(device), batch.response_mask.to(device))
-    return SequenceBatch(batch.input_ids.to(device), *masks, rewards)

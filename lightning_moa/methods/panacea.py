@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_moa.methods.base import Alignment
+from lightning_moa.objectives.base import Run
 from lightning_moa.pareto import sample_preferences
 
 
@@ -23,6 +24,12 @@ class Panacea(Alignment):
         preferences_per_batch: how many are drawn for a batch, one for each equal share of it.
         concentration: of the Dirichlet distribution that they are drawn from; 1 is uniform on the simplex.
     """
+
+    @classmethod
+    def arguments(cls, run: Run) -> dict[str, Any]:
+        """Those of the objective's settings that say what is drawn."""
+        drawn = {name: getattr(run.settings, name) for name in ("preferences_per_batch", "concentration")}
+        return {**drawn, **super().arguments(run)}
 
     def __init__(
         self, *args: Any, preferences_per_batch: int = 1, concentration: float = 1.0, **kwargs: Any

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_moa.aggregation import Multipliers
 from lightning_moa.batches import Rollout
 from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.names import METHODS
 
 
 class SafeRLHF(Alignment):
@@ -28,6 +29,8 @@ class SafeRLHF(Alignment):
         lagrangian: arguments of `Multipliers`.
     """
 
+    sections = METHODS["safe_rlhf"].sections
+
     def __init__(self, *args: Any, lagrangian: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.multipliers = Multipliers(self.m - 1, **lagrangian)
@@ -35,7 +38,7 @@ class SafeRLHF(Alignment):
     def preference(self, step: int) -> Tensor:
         return self.multipliers.weights().float()
 
-    def settled(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
+    def reweighed(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
         rollout: Rollout = parts[0]
         gathered: Any = self.all_gather(rollout.scores)
         scores = gathered.reshape(-1, self.m)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -13,18 +16,176 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.errors import UserError
+from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
 from lightning_moa.processes import joint_mean, rows_of_joint_batch, together, world_size
+
+if TYPE_CHECKING:
+    from lightning_moa.data.base import PreferenceData
+    from lightning_moa.data.stepping import StepData
+    from lightning_moa.rewards import Rewards
 
 OptimiserFactory = Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]
 """The trained parameters to an optimiser and its schedule, which is stepped once an update."""
 
 
+class Plan(Protocol):
+    """What an objective may plan its method's trainings with. A task is opaque; roles name what a training needs."""
+
+    name: str
+    """The method's."""
+    objectives: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    """'method', 'policy', 'objective', 'aggregation' -> what the method says besides settings."""
+    is_world: bool
+    """Whether the data are a synthetic world's, whose rewards are known."""
+
+    @property
+    def settings(self) -> Any:
+        """The objective's first section, with what the method says of it."""
+        ...
+
+    def section(self, name: str) -> Any:
+        """Another section of the configuration."""
+        ...
+
+    def need(self, name: str) -> Any:
+        """A task that the study offers: reference (log-probs of all pairs), rewards (the trained reward model)."""
+        ...
+
+    def scoring(self) -> dict[str, Any]:
+        """The tasks that must be there before responses can be scored, and none where they need none."""
+        ...
+
+    def task(self, name: str, function: str, spec: Mapping[str, Any], needs: Mapping[str, Any], cost: float) -> Any:
+        """A task of the objective's own: 'module:function', called as function(spec, inputs, out, progress)."""
+        ...
+
+    def train(self, needs: Mapping[str, Any], start: Sequence[Any] = (), stage: int = 0, **changes: Any) -> list[Any]:
+        """The trainings of the method's policies, one for each preference; `start`: earlier ones that they go on
+        from, in stage 1, 2, ...; `changes`: of the settings."""
+        ...
+
+
+class Run(Protocol):
+    """What the answers of a training are built from."""
+
+    objectives: tuple[str, ...]
+    m: int
+    seed: int
+    stage: int
+    """0; from 1 on where an earlier training is gone on with."""
+    at: Sequence[float] | None
+    """The preference that the policy is trained for; None: all."""
+    data: PreferenceData
+    tokenizer: Any
+    policy: Policy
+    steps: int
+    """Updates."""
+    processes: int
+    """That train the policy together."""
+    options: Mapping[str, Any]
+    """What the method says of this answer besides its settings."""
+
+    @property
+    def settings(self) -> Any:
+        """The objective's first section, as its dataclass."""
+        ...
+
+    def section(self, name: str) -> Any:
+        """Another section, as its dataclass."""
+        ...
+
+    def folder(self, role: str) -> Path:
+        """What a task that the training needs has left."""
+        ...
+
+    def rewards(self, batch_size: int) -> Rewards:
+        """What scores responses, so many at a time."""
+        ...
+
+    def optimiser(self, settings: OptimiserConfig, updates: int) -> OptimiserFactory:
+        """AdamW and its schedule over so many updates."""
+        ...
+
+
 class Objective(nn.Module, ABC):
-    """Per-objective losses of a batch. What a method optimises, whatever its policy and its aggregation."""
+    """Per-objective losses of a batch. What a method optimises, whatever its policy and its aggregation.
+
+    Besides `losses` a child says, as far as the defaults don't fit, what settings it has (`sections`), what it is
+    trained on (`view`), what must be there first (`needs`), and how it is built of them.
+    """
+
+    sections: ClassVar[Mapping[str, type]] = {}
+    """Sections of a study's configuration, by name; the first one's dataclass is an `OptimiserConfig`."""
+    planning: ClassVar[tuple[str, ...]] = ()
+    """Those of them that say what is planned and change no training."""
+    view: ClassVar[str] = "pairs"
+    """What a batch is: pairs (`PairBatch`), sequences (`SequenceBatch`) or prompts (`PromptBatch`)."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What a study must have ready: reference (log-probs of all pairs, then `batch.ref_logps` are there)."""
+    step_seconds: ClassVar[float] = 0.05
+    """Of an update of the small world's model, for the progress display; what runs measure corrects it."""
+    scores: ClassVar[bool] = False
+    """Whether what scores responses is in memory while it trains."""
 
     own_optimiser: OptimiserFactory | None = None
     """Builds the optimiser of the objective's own parameters, where it has some (PPO's critic)."""
+
+    @classmethod
+    def build(cls, run: Run) -> Self:
+        """The objective of a run. By default the constructor gets those fields of its sections that it has arguments
+        for, and what the method says besides."""
+        known = inspect.signature(cls.__init__).parameters
+        given: dict[str, Any] = {}
+        for name in cls.sections:
+            given |= {key: value for key, value in vars(run.section(name)).items() if key in known}
+        return cls(**{**given, **run.options})
+
+    @classmethod
+    def check(cls, plan: Plan) -> None:
+        """Refuse, while a study is planned, settings that no run can be made of."""
+
+    @classmethod
+    def files(cls, settings: Any) -> Mapping[str, str | None]:
+        """Keys of the first section that name local files which are trained on, and their paths."""
+        return {}
+
+    @classmethod
+    def kl_weight(cls, settings: Any) -> float | None:
+        """Weight of the KL from the reference that policies are trained under; None: under none."""
+        return None
+
+    @classmethod
+    def vocabulary(cls, section: Callable[[str], Any], objectives: Sequence[str]) -> list[str]:
+        """Words that a tokenizer which is made for the study must have besides the data's."""
+        return []
+
+    @classmethod
+    def tasks(cls, plan: Plan) -> dict[str, Any]:
+        """What must be done before a policy is trained, besides the reference policy: role -> task."""
+        return {name: plan.need(name) for name in cls.needs}
+
+    @classmethod
+    def policies(cls, plan: Plan) -> list[Any]:
+        """The tasks whose results are the method's policies, one for each training preference."""
+        return plan.train(cls.tasks(plan))
+
+    @classmethod
+    def rows(cls, run: Run) -> StepData:
+        """What is trained on: the study's data, or rows of the objective's own."""
+        return run.data
+
+    @classmethod
+    def batch_inputs(cls, run: Run) -> dict[str, Any]:
+        """What the loader must know besides the rows."""
+        if "reference" not in cls.needs:
+            return {}
+        return {"ref_logps": np.load(run.folder("reference") / "train.npy", allow_pickle=False)}
+
+    def count(self, m: int) -> int:
+        """How many losses it gives: m, unless the preference has acted before them."""
+        return m
 
     @abstractmethod
     def losses(self, policy: Policy, batch: Any, preference: Tensor | None) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives.base import Objective, better_sign, labelled_mean, per_example
+from lightning_moa.objectives.names import OBJECTIVES
+from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.policies import Policy, response_logps
 
 
@@ -46,6 +48,13 @@ class DPO(Objective):
         likelihood: weight of the better response's negative log-likelihood per token, added to each loss; it
             holds back the policy from leaving the support of the data. 0 is DPO as published.
     """
+
+    sections = OBJECTIVES["dpo"].sections
+    needs = ("reference",)
+
+    @classmethod
+    def kl_weight(cls, settings: DPOConfig) -> float:
+        return settings.beta
 
     def __init__(self, beta: float, likelihood: float = 0.0) -> None:
         super().__init__()

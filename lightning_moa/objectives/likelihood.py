@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from lightning_moa.batches import SequenceBatch
+from lightning_moa.data.scored import Rewrite, read_about
 from lightning_moa.errors import UserError
-from lightning_moa.objectives.base import Objective, labelled_mean, per_example
-from lightning_moa.policies import Heads, Policy, head_logps, response_logps
+from lightning_moa.objectives.base import Objective, Plan, Run, labelled_mean, per_example
+from lightning_moa.objectives.names import OBJECTIVES
+from lightning_moa.objectives.scored import ScoredObjective
+from lightning_moa.objectives.settings import LikelihoodConfig
+from lightning_moa.pareto import even_preferences
+from lightning_moa.policies import Heads, Policy, RewardPrompt, head_logps, response_logps
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import joint_mean
 
@@ -25,7 +31,28 @@ class Likelihood(Objective):
         return -joint_mean(logps.sum(), batch.response_mask.sum())[None]
 
 
-class RewardWeightedLikelihood(Objective):
+    def count(self, m: int) -> int:
+        return 1
+
+
+class LikelihoodInContext(ScoredObjective, Likelihood):
+    """Likelihood of scored responses whose rewards stand in their prompts (RiC; HaM, section 2.2)."""
+
+    in_prompt = True
+
+    @classmethod
+    def build(cls, run: Run) -> Self:
+        return cls()
+
+    @classmethod
+    def rewrite(cls, run: Run) -> Rewrite:
+        about = read_about(run.folder("rows"))
+        goals = RewardPrompt.of(run.section("ric"), run.objectives, about["low"], about["high"])
+        goals.check(run.tokenizer)
+        return goals.insert
+
+
+class RewardWeightedLikelihood(ScoredObjective):
     """-E[w_j log p(y | x)] of each objective j (HaM, eq. 3 and 9), or its shifted and scaled form (eq. 4).
 
     The batch's rewards must lie in [0, 1]; they are never clipped here. Policies of several heads give a row for each.
@@ -41,7 +68,24 @@ class RewardWeightedLikelihood(Objective):
         UserError: z or power not above 0, or directions off the simplex.
     """
 
+    sections = OBJECTIVES["likelihood"].sections
     directions: Tensor | None
+
+    @classmethod
+    def check(cls, plan: Plan) -> None:
+        if plan.settings.weigh == "scalarise_first" and "head_preferences" in plan.options["method"]:
+            raise UserError(
+                f"likelihood.weigh=scalarise_first: {plan.name}, whose heads each have a preference, needs "
+                "per_objective; allowed are SCA's models, and HaM"
+            )
+
+    @classmethod
+    def build(cls, run: Run) -> Self:
+        settings: LikelihoodConfig = run.settings
+        z = float(read_about(run.folder("rows"))["z"])
+        if settings.weigh == "per_objective":
+            return cls(z, settings.power)
+        return cls(z, settings.power, directions_of(run))
 
     def __init__(
         self,
@@ -95,6 +139,18 @@ class RewardWeightedLikelihood(Objective):
             rewards = rewards @ self.directions.to(rewards).T
         return rewards.pow(self.power)
 
+    def count(self, m: int) -> int:
+        return m if self.directions is None else len(self.directions)
+
     def logs(self) -> dict[str, float | Tensor]:
         """`clipped`: share of the last batch's values that z cut off at 0, which pass no gradient."""
         return {} if self.z is None else {"clipped": self._clipped}
+
+
+def directions_of(run: Run) -> list[list[float]]:
+    """Scalarise-first's directions: a policy's own preference, or those that its heads spread over."""
+    if run.at is not None:
+        return [list(run.at)]
+    count = run.section("heads").directions or 2 * run.m - 1
+    rows: list[list[float]] = even_preferences(count, run.m).tolist()
+    return rows

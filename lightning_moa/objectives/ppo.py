@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch
+from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
+from lightning_moa.data.demonstrations import demonstrations
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
@@ -18,8 +19,16 @@ from lightning_moa.objectives.advantages import (
     kl_estimates,
     shaped_rewards,
 )
-from lightning_moa.objectives.base import Objective, OptimiserFactory, labelled_mean, per_example
+from lightning_moa.objectives.base import (
+    Objective,
+    OptimiserFactory,
+    Plan,
+    Run,
+    labelled_mean,
+    per_example,
+)
 from lightning_moa.objectives.likelihood import Likelihood
+from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.rollout import (
     Sampling,
     reference_pass,
@@ -27,10 +36,11 @@ from lightning_moa.objectives.rollout import (
     sample_responses,
     score_responses,
 )
+from lightning_moa.objectives.settings import PPOConfig
 from lightning_moa.policies import Policy
 from lightning_moa.policies.critic import Critic
 from lightning_moa.policies.generation import evaluating
-from lightning_moa.processes import any_of, joint_mean
+from lightning_moa.processes import any_of, joint_mean, rank, world_size
 from lightning_moa.rewards import Rewards
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
@@ -90,6 +100,59 @@ class PPO(Objective):
         given: the responses of PTX; needed where `settings.ptx` is not 0.
     """
 
+    sections = OBJECTIVES["ppo"].sections
+    view = "prompts"
+    step_seconds = 0.2
+    scores = True
+
+    @classmethod
+    def check(cls, plan: Plan) -> None:
+        settings: PPOConfig = plan.settings
+        if settings.ptx and settings.ptx_path is None and not plan.is_world:
+            raise UserError(
+                f"ppo.ptx={settings.ptx:g}: ppo.ptx_path=<jsonl of prompt and response> is needed (Safe-RLHF takes "
+                f"Alpaca's), since pairs hold worse responses too; ppo.ptx=0 leaves the term out"
+            )
+
+    @classmethod
+    def files(cls, settings: PPOConfig) -> dict[str, str | None]:
+        return {"ptx_path": settings.ptx_path}
+
+    @classmethod
+    def kl_weight(cls, settings: PPOConfig) -> float:
+        return settings.kl_coeff
+
+    @classmethod
+    def tasks(cls, plan: Plan) -> dict[str, Any]:
+        return plan.scoring()
+
+    @classmethod
+    def build(cls, run: Run) -> Self:
+        settings: PPOConfig = run.settings
+        k = 1 if settings.weigh.endswith("_reward") else run.m
+        critic = Critic(run.policy.model.config.hidden_size, k, run.policy.m)
+        own = replace(
+            settings,
+            lr=settings.critic_lr,
+            weight_decay=settings.critic_weight_decay,
+            schedule=settings.critic_schedule,
+            warmup_ratio=settings.critic_warmup_ratio,
+        )
+        micro = settings.batch_size // settings.accumulate
+        return cls(
+            run.rewards(max(1, micro // run.processes)),
+            critic,
+            run.optimiser(own, run.steps * settings.update_iters),
+            run.tokenizer,
+            Sampling(settings.max_new_tokens, settings.temperature, settings.top_p),
+            PPOSettings(**{name: getattr(settings, name) for name in PPOSettings.__dataclass_fields__}),
+            scale=[settings.reward_scale.get(name, 1.0) for name in run.objectives],
+            objective_scale=[settings.objective_scale.get(name, 1.0) for name in run.objectives],
+            ideal_point=settings.ideal_point,
+            seed=run.seed,
+            given=given_responses(run) if settings.ptx else None,
+        )
+
     scale: Tensor
     objective_scale: Tensor
     ideal_point: Tensor
@@ -135,6 +198,9 @@ class PPO(Objective):
         self.given = given if settings.ptx else None
         self.likelihood = Likelihood()
         self._logs: dict[str, float | Tensor] = {}
+
+    def count(self, m: int) -> int:
+        return m if self.settings.weigh == "surrogates" else 1
 
     def parts(
         self, policy: Policy, batch: PromptBatch, preference: Tensor | None, step: int
@@ -247,6 +313,26 @@ class PPO(Objective):
             )
         if any_of(not bool(torch.isfinite(values).all()), values.device):
             raise Diverged(f"step {step}: the critic's values are not finite; try a smaller ppo.critic_lr")
+
+
+def given_responses(run: Run) -> GivenResponses:
+    """The responses of PTX: as many rows as a batch has prompts."""
+    settings: PPOConfig = run.settings
+    loader = demonstrations(
+        run.data,
+        run.tokenizer,
+        settings.ptx_path,
+        batch_size=settings.batch_size // settings.accumulate,
+        steps=run.steps * settings.accumulate,
+        seed=run.seed,
+    )
+
+    def given(step: int, device: torch.device) -> SequenceBatch:
+        loader.shared(rank(), world_size())
+        batch: SequenceBatch = moved(loader.batch(step), device)
+        return batch
+
+    return given
 
 
 def _rows(preference: Tensor | None, like: Tensor) -> Tensor:

@@ -9,7 +9,12 @@ from lightning_moa.pareto.hypervolume import default_reference, hypervolume
 from lightning_moa.pareto.hypervolume_gradient import hypervolume_gradient
 from lightning_moa.pareto.measures import additive_epsilon, igd, igd_plus, inner_product, spacing, sparsity
 from lightning_moa.pareto.min_norm import min_norm_weights
-from lightning_moa.pareto.preferences import check_preference, preference_grid, sample_preferences
+from lightning_moa.pareto.preferences import (
+    check_preference,
+    even_preferences,
+    preference_grid,
+    sample_preferences,
+)
 
 __all__ = [
     "additive_epsilon",
@@ -17,6 +22,7 @@ __all__ = [
     "coverage",
     "default_reference",
     "dominates",
+    "even_preferences",
     "hypervolume",
     "hypervolume_gradient",
     "igd",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -95,3 +96,25 @@ def check_preference(preference: ArrayLike, m: int) -> np.ndarray:
         if not ((row >= 0).all() and abs(row.sum() - 1) <= TOLERANCE):
             raise UserError(f"preference {row.tolist()}: allowed are weights >= 0 that sum to 1")
     return array
+
+
+def even_preferences(policies: int, objectives: int) -> np.ndarray:
+    """One preference for each policy, spread over the simplex: (K, J) float64, rows sorted as in `preference_grid`.
+
+    From the coarsest grid that has enough of them: all of it where the number fits, which for two objectives is
+    always; else its corners and then, each time, the preference farthest from those taken. One policy alone gets
+    equal weights; other numbers below J get as many corners, so some objectives are left out.
+    """
+    if policies == 1 or objectives == 1:
+        return np.full((policies, objectives), 1 / objectives)
+    parts = 1
+    while math.comb(parts + objectives - 1, objectives - 1) < policies:
+        parts += 1
+    grid = preference_grid(objectives, 1 / parts)
+    # The first row is a corner, and nothing is farther from corners than another one: so all of them come first.
+    taken = [0]
+    distance = np.full(len(grid), np.inf)
+    while len(taken) < policies:
+        distance = np.minimum(distance, np.linalg.norm(grid - grid[taken[-1]], axis=1))
+        taken.append(int(distance.argmax()))
+    return grid[sorted(taken)]

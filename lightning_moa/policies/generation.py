@@ -76,9 +76,14 @@ def generate(
     width = input_ids.shape[1]
     pick = _Pick(width, temperature, top_p, seed, keys.to(input_ids.device))
     with torch.no_grad(), evaluating(policy), policy.steered(preference, len(input_ids)), policy.held():
-        tokens = _decode(
-            policy.model, input_ids, attention_mask, max_new_tokens, eos, fill, pick, synced_gpus
-        )[:, width:]
+        if policy.decodes_by_model:
+            whole = _decode(
+                policy.model, input_ids, attention_mask, max_new_tokens, eos, fill, pick, synced_gpus
+            )
+        else:
+            asked = (input_ids, attention_mask, preference, max_new_tokens)
+            whole = _decode_by_forward(policy, *asked, eos, fill, pick, synced_gpus)
+        tokens = whole[:, width:]
     return _finish(tokens, max_new_tokens, eos, fill)
 
 
@@ -138,6 +143,32 @@ def _decode(
     finally:
         model.generation_config = former
     return out
+
+
+def _decode_by_forward(
+    policy: Policy,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    preference: Tensor | None,
+    max_new_tokens: int,
+    eos: list[int],
+    fill: int,
+    pick: _Pick,
+    synced_gpus: bool,
+) -> Tensor:
+    """The same for a policy whose logits are not its model's: a whole forward pass for each token, without a cache."""
+    ids, mask = input_ids, attention_mask.bool()
+    ends = torch.tensor(eos, dtype=ids.dtype, device=ids.device)
+    done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    for _ in range(max_new_tokens):
+        logits = policy(ids, mask, preference, last=1)[:, -1].to(torch.float32)
+        chosen = pick(ids, logits).argmax(-1).masked_fill(done, fill)
+        ids = torch.cat([ids, chosen[:, None].to(ids)], dim=1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        done |= torch.isin(chosen, ends)
+        if bool(done.all()) and not synced_gpus:
+            break
+    return ids
 
 
 def _finish(tokens: Tensor, max_new_tokens: int, eos: list[int], fill: int) -> Responses:

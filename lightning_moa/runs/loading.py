@@ -192,11 +192,3 @@ def _frozen(path: str | Path, revision: str | None, hardware: dict[str, Any]) ->
         quantization_config=quantization_config(precision),
     )
     return Policy(network).requires_grad_(False)
-
-
-def moved(batch: Any, device: torch.device) -> Any:
-    """The typed batch with its tensors on a device."""
-    tensors = {
-        name: value.to(device) for name, value in vars(batch).items() if isinstance(value, torch.Tensor)
-    }
-    return replace(batch, **tensors)

@@ -27,7 +27,7 @@ from lightning_moa.evaluation import (
 from lightning_moa.policies import Policy, RewardPrompt
 from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
-from lightning_moa.runs.loading import HubChoice, device_of, learned_rewards, load_base, load_data, moved
+from lightning_moa.runs.loading import HubChoice, device_of, learned_rewards, load_base, load_data
 from lightning_moa.strategies.quantisation import base_dtype
 
 Spec = dict[str, Any]

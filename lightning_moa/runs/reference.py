@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_moa.batches import moved
 from lightning_moa.policies import response_logps
 from lightning_moa.processes import all_objects, own_share, world_size
-from lightning_moa.runs.loading import device_of, load_base, load_data, moved
+from lightning_moa.runs.loading import device_of, load_base, load_data
 from lightning_moa.runs.training import prepare
 from lightning_moa.study.execute import Progress
 

@@ -19,7 +19,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies import Heads, Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
-from lightning_moa.runs.loading import device_of, load_base, load_data, moved, reward_prompt, reward_source
+from lightning_moa.runs.loading import device_of, load_base, load_data, reward_prompt, reward_source
 from lightning_moa.runs.training import prepare
 from lightning_moa.study.execute import Progress
 

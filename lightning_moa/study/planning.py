@@ -1,26 +1,28 @@
-"""From a configuration to the tasks of a study. Light: nothing here needs torch."""
+"""From a configuration to the tasks of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from lightning_moa.config import LikelihoodStudyConfig, PPOConfig, ScoredConfig, StudyConfig
-from lightning_moa.data.configs import DataConfig, SyntheticSummariesConfig, WorldConfig
+from lightning_moa.config import StudyConfig
+from lightning_moa.data.configs import DataConfig, WorldConfig
+from lightning_moa.data.names import class_of
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
+from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
-from lightning_moa.rewards import hub_model
-from lightning_moa.study.scored_seeds import ScoredSeedPlanner
-from lightning_moa.study.seeds import REFERENCE, SeedPlan, SeedPlanner, digest, scored_section
+from lightning_moa.rewards.sources import Source, parse_sources
+from lightning_moa.study.chosen import Chosen, chosen_methods
+from lightning_moa.study.digests import digest
+from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
 from lightning_moa.study.tasks import Task
 
-__all__ = ["REFERENCE", "Plan", "beta_of", "objectives_of", "plan_study"]
+__all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
 
-SYNTHETIC_OBJECTIVES = ("helpful", "harmless")
-SUMMARY_OBJECTIVES = ("faithful", "hallucination")
+DEFAULT_BETA = 0.5
+"""Weight of the KL in the exact front that is shown where nothing is trained under one."""
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Plan:
     seeds: dict[int, SeedPlan]
     exact: Task | None
     """The exact front, where the data's best policies are known."""
+    rewards: dict[str, str]
+    """objective -> what its column `reward_*` comes from, in words; empty where there is none."""
 
     def targets(self) -> list[Task]:
         """The tasks whose results the study reads; what they need follows from them."""
@@ -51,30 +55,31 @@ def plan_study(
     Raises:
         UserError: settings that no run can be made of.
     """
-    unknown = set(config.methods) - set(methods)
-    if unknown:
-        raise UserError(f"methods.{sorted(unknown)[0]}: this figure's methods are {', '.join(methods)}")
+    chosen = chosen_methods(config, methods)
     objectives = objectives_of(config)
-    section = scored_section(config)
-    if section is not None:
-        _settle_rewards(config, *section, objectives)
-    files = digest(config.data.path)
-    hub_files = {
-        objective: digest(path, f"{name}.hub_paths.{objective}")
-        for name, settings in ([] if section is None else [section])
-        for objective, path in settings.hub_paths.items()
-    }
+    sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
+    measured = _measured(config, sources, objectives)
     path = config.model.path
-    model_files = digest(path, "model.path") if path is not None and Path(path).expanduser().is_dir() else ""
-    prompt_files = "" if prompts is None else digest(prompts.path, "evaluation.prompt_sets")
-    planner = ScoredSeedPlanner if isinstance(config, LikelihoodStudyConfig) else SeedPlanner
-    seeds = {
-        seed: planner(config, objectives, files, hub_files, model_files, prompts, prompt_files, seed).plan(
-            methods
-        )
-        for seed in config.seeds
-    }
-    return Plan(objectives, seeds, _exact(config, prompts or config.data, objectives))
+    shared = Shared(
+        config,
+        objectives,
+        _tokens(chosen, objectives),
+        class_of(config.data.name),
+        prompts,
+        None if prompts is None else class_of(prompts.name),
+        files=digest(config.data.path),
+        model_files=digest(path, "model.path") if path and Path(path).expanduser().is_dir() else "",
+        prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
+        measured=measured,
+    )
+    seeds = {}
+    for seed in config.seeds:
+        planner = SeedPlanner(shared, seed)
+        for one in chosen.values():
+            one.objective.check(planner.of(one, sources))
+        seeds[seed] = planner.plan(chosen, sources)
+    words = {name: source.describe() for name, source in measured.items()}
+    return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
 
 
 def objectives_of(config: StudyConfig) -> tuple[str, ...]:
@@ -82,9 +87,7 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     if config.objectives is not None:
         return tuple(config.objectives)
     if isinstance(config.data, WorldConfig):
-        return (
-            SUMMARY_OBJECTIVES if isinstance(config.data, SyntheticSummariesConfig) else SYNTHETIC_OBJECTIVES
-        )
+        return config.data.own_objectives
     names = tuple(config.data.labels)
     if len(names) < 2:
         raise UserError(
@@ -94,58 +97,96 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     return names
 
 
-def beta_of(config: StudyConfig) -> float:
-    """The weight of the KL from the reference that the study's policies are trained under; where they are trained
-    under none, the one that its pictures show."""
-    if isinstance(config, LikelihoodStudyConfig):
-        return config.exact_beta
-    dpo: Any = getattr(config, "dpo", None)
-    return float(getattr(config, "ppo").kl_coeff if dpo is None else dpo.beta)  # noqa: B009
+def _scored(chosen: Mapping[str, Chosen]) -> dict[str, ScoredConfig]:
+    """The sections of objectives that learn from scored responses, by name."""
+    found = {}
+    for one in chosen.values():
+        name = next(iter(one.answers["objective"].sections))
+        if isinstance(one.settings, ScoredConfig):
+            found.setdefault(name, one.settings)
+    return found
 
 
-def _settle_rewards(
+def _sources(
     config: StudyConfig, name: str, section: ScoredConfig, objectives: tuple[str, ...]
-) -> None:
-    """Replace reward=auto by what it stands for, and have responses scored by what policies learn from."""
+) -> dict[str, Source]:
+    """What scores each objective in the training of a section's methods."""
     world = isinstance(config.data, WorldConfig)
-    if isinstance(section, PPOConfig) and section.ptx and section.ptx_path is None and not world:
+    default = ("gold" if world else "trained") if section.reward == "auto" else section.reward
+    if default == "gold" and not world:
         raise UserError(
-            f"ppo.ptx={section.ptx:g}: ppo.ptx_path=<jsonl of prompt and response> is needed (Safe-RLHF takes "
-            f"Alpaca's), since pairs hold worse responses too; ppo.ptx=0 leaves the term out"
+            f"{name}.reward=gold: data={config.data.name} has no gold rewards; allowed is trained, or a source for each "
+            f"objective in {name}.rewards"
         )
-    if section.reward == "auto":
-        section.reward = "gold" if world else "trained"
-    if section.reward == "gold" and not world:
-        raise UserError(
-            f"{name}.reward=gold: data={config.data.name} has no gold rewards; allowed are trained, hub"
-        )
-    if section.reward != "hub":
-        section.hub_rewards, section.hub_paths = {}, {}
-    unknown = [objective for objective in section.hub_rewards if objective not in objectives]
-    if unknown or (section.reward == "hub" and not section.hub_rewards):
-        raise UserError(
-            f"{name}.hub_rewards={section.hub_rewards}: {name}.reward=hub needs a model for one or more of "
-            f"{', '.join(objectives)}"
-        )
-    for model in section.hub_rewards.values():
-        hub_model(model)
-    nameless = sorted(set(section.hub_paths) - set(section.hub_rewards))
-    if nameless:
-        raise UserError(
-            f"{name}.hub_paths.{nameless[0]}: which model that is must be said by "
-            f"{name}.hub_rewards.{nameless[0]}"
-        )
-    if section.reward != "gold":
-        config.evaluation.trained_rewards = bool(set(objectives) - set(section.hub_rewards))
+    written = getattr(config, name, None)
+    if written is not None:
+        # What is recorded says what `auto` stood for.
+        written.reward = default
+    return parse_sources(f"{name}.rewards", section.rewards, default, objectives, world)
 
 
-def _exact(config: StudyConfig, data: DataConfig, objectives: tuple[str, ...]) -> Task | None:
+def _measured(
+    config: StudyConfig, sources: Mapping[str, Sources], objectives: tuple[str, ...]
+) -> dict[str, Source]:
+    """What gives the measurements' column `reward_*` of each objective: what policies learn from, or the model that is
+    trained on the pairs; nothing at all where gold is all that there is."""
+    found: dict[str, Source] = {}
+    for section, given in sources.items():
+        for objective, source in given.items():
+            if source.kind == "gold":
+                continue
+            if found.setdefault(objective, source) != source:
+                raise UserError(
+                    f"{section}.rewards.{objective}: another section of this study scores {objective} by something else; "
+                    "policies are measured by one"
+                )
+    trained = parse_sources("evaluation", {}, "trained", objectives, False)
+    if config.evaluation.trained_rewards:
+        found = {**trained, **found}
+    elif found:
+        world = isinstance(config.data, WorldConfig)
+        rest = parse_sources("evaluation", {}, "gold", objectives, True) if world else trained
+        found = {**rest, **found}
+    elif not isinstance(config.data, WorldConfig) and sources:
+        found = trained
+    return {name: found[name] for name in objectives if name in found}
+
+
+def _tokens(chosen: Mapping[str, Chosen], objectives: tuple[str, ...]) -> list[str]:
+    found: dict[str, None] = {}
+    for one in chosen.values():
+        found |= dict.fromkeys(one.objective.vocabulary(one.values.__getitem__, objectives))
+    return list(found)
+
+
+def _exact(shared: Shared, data: DataConfig, chosen: Mapping[str, Chosen]) -> Task | None:
+    config = shared.config
     if not isinstance(data, WorldConfig):
         return None
     spec = {
         "data": asdict(data),
-        "objectives": list(objectives),
-        "grid": preference_grid(len(objectives), config.evaluation.grid_step).tolist(),
-        "beta": beta_of(config),
+        "data_class": class_of(data.name),
+        "objectives": list(shared.objectives),
+        "grid": preference_grid(len(shared.objectives), config.evaluation.grid_step).tolist(),
+        "beta": _beta(config, chosen),
     }
-    return Task("exact front", "lightning_moa.runs.exact:exact", spec, cost=3, code=config.code_in_key)
+    code = (class_of(data.name),)
+    return Task("exact front", f"{RUNS}.exact:exact", spec, {}, 3, code, config.code_in_key)
+
+
+def _beta(config: StudyConfig, chosen: Mapping[str, Chosen]) -> float:
+    """The weight of the KL from the reference that the study's best policies are those of."""
+    if config.exact_beta is not None:
+        return config.exact_beta
+    found = {
+        name: weight
+        for name, one in chosen.items()
+        if (weight := one.objective.kl_weight(one.settings)) is not None
+    }
+    if len(set(found.values())) > 1:
+        shown = ", ".join(f"{name} {weight:g}" for name, weight in found.items())
+        raise UserError(
+            f"exact_beta: the methods are trained under different weights of the KL ({shown}); say which one's best "
+            "policies they are held against"
+        )
+    return next(iter(found.values()), DEFAULT_BETA)

@@ -1,29 +1,27 @@
-"""The tasks of one seed of a study. Light: nothing here needs torch."""
+"""The tasks of one seed of a study. Light but for the answers' own classes."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from lightning_moa.config import MethodConfig, ScoredConfig, StudyConfig
-from lightning_moa.data.configs import DataConfig
+from lightning_moa.answers import path_of
+from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.errors import UserError
-from lightning_moa.methods.products import Product
 from lightning_moa.pareto import preference_grid
+from lightning_moa.rewards.sources import Source, digest_of
 from lightning_moa.strategies.choices import PARTITIONED, strategy_of
+from lightning_moa.study.chosen import Chosen
+from lightning_moa.study.digests import digest
 from lightning_moa.study.tasks import Task
-
-_FILES = {"offline_rows": "rows", "online_rows": "rows"}
 
 REFERENCE = "sft"
 """The reference policy's name among the methods of a study."""
 
-COST_OF_STEP = {"dpo": 0.05, "ppo": 0.2, "likelihood": 0.05, "in_context": 0.03}
-"""Seconds of an update at the tiny scale; what a run measures corrects it."""
+RUNS = "lightning_moa.runs"
+Sources = Mapping[str, Source]
 
 
 @dataclass
@@ -34,227 +32,278 @@ class SeedPlan:
     evaluations: dict[str, Task] = field(default_factory=dict)
 
 
-def scored_section(config: StudyConfig) -> tuple[str, ScoredConfig] | None:
-    """The name and the settings of the objective that learns from scored responses; None where there is none."""
-    for name in ("ppo", "likelihood"):
-        section = getattr(config, name, None)
-        if section is not None:
-            return name, section
-    return None
+@dataclass(frozen=True)
+class Shared:
+    """What the seeds of a study share."""
 
-
-@dataclass
-class SeedPlanner:
     config: StudyConfig
     objectives: tuple[str, ...]
-    files: str
-    hub_files: dict[str, str]
-    model_files: str
+    tokens: list[str]
+    """Words that a tokenizer made for the study has besides the data's."""
+    data_class: str
     prompts: DataConfig | None
+    """The data whose held-out prompts are measured on; None: the study's own."""
+    prompts_class: str | None
+    files: str
+    model_files: str
     prompt_files: str
+    """Hashes of the files under `data.path`, `model.path` and the prompts' path."""
+    measured: Sources
+    """objective -> what scores it in measurements; empty where nothing but gold does."""
+
+
+@dataclass(frozen=True)
+class SeedPlanner:
+    """Makes the tasks of one seed."""
+
+    shared: Shared
     seed: int
 
-    def plan(self, methods: Mapping[str, Product]) -> SeedPlan:
-        """Every method's policies and its measurement, and the reference policy's."""
-        base, rewards = self.base(), self.rewards()
-        logps = self.task(
-            "reference log-probs",
-            "reference",
-            {"batch_size": self.config.evaluation.batch_size},
-            {"base": base},
-            cost=4,
-        )
-        needs = {"dpo": {"base": base, "reference": logps}, "ppo": self.scoring()}
+    @property
+    def config(self) -> StudyConfig:
+        return self.shared.config
+
+    def plan(self, methods: Mapping[str, Chosen], sources: Mapping[str, Sources]) -> SeedPlan:
+        """Every method's policies and its measurement, and the reference policy's.
+
+        Args:
+            methods: by name.
+            sources: section of scored responses -> what scores each objective in training.
+        """
         plan = SeedPlan()
-        for name, product in methods.items():
-            if product.objective not in needs:
-                raise UserError(f"{name}: its objective, {product.objective}, is not this study's")
-            plan.policies[name] = self._policies(name, product, needs[product.objective])
-            plan.evaluations[name] = self.evaluation(
-                name, product, plan.policies[name], self.measures(needs[product.objective], rewards)
+        for name, chosen in methods.items():
+            method = self.of(chosen, sources)
+            plan.policies[name] = chosen.objective.policies(method)
+            plan.evaluations[name] = self._evaluation(
+                name, chosen, plan.policies[name], chosen.objective.tasks(method)
             )
-        plan.evaluations[REFERENCE] = self.evaluation(
-            REFERENCE, None, [], self.measures({"base": base}, rewards)
-        )
+        plan.evaluations[REFERENCE] = self._evaluation(REFERENCE, None, [], {})
         return plan
+
+    def of(self, chosen: Chosen, sources: Mapping[str, Sources]) -> MethodPlan:
+        """What a method's objective plans with."""
+        section = next(iter(chosen.answers["objective"].sections))
+        return MethodPlan(self, chosen, sources.get(section, {}))
 
     def base(self) -> Task:
         """The reference policy."""
-        return self.task("reference policy", "base", {"sft": asdict(self.config.sft)}, {}, cost=20)
+        return self.task("reference policy", f"{RUNS}.base:base", {"sft": asdict(self.config.sft)}, {}, 20)
 
-    def rewards(self) -> Task:
-        """The reward model that is trained on the pairs."""
-        settings = {"reward_model": asdict(self.config.reward_model)}
-        return self.task("reward model", "reward_model", settings, {"base": self.base()}, cost=8)
+    def need(self, name: str) -> Task:
+        """What the study has for objectives that need it.
 
-    def scoring(self) -> dict[str, Task]:
-        """What a run needs that scores responses."""
-        needs = {"base": self.base()}
-        section = scored_section(self.config)
-        if section is not None and section[1].reward != "gold" and self.config.evaluation.trained_rewards:
-            needs["rewards"] = self.rewards()
-        return needs
-
-    def measures(self, needs: Mapping[str, Task], rewards: Task) -> dict[str, Task]:
-        return {**needs, "rewards": rewards} if self.config.evaluation.trained_rewards else dict(needs)
-
-    def _policies(self, name: str, product: Product, needs: Mapping[str, Task]) -> list[Task]:
-        settings = asdict(getattr(self.config, product.objective))
-        if product.weigh is not None:
-            settings["weigh"] = product.weigh
-        settings = self.with_own(name, settings)
-        files = digest(settings.get("ptx_path"), "ppo.ptx_path")
-        return [
-            self.align(name, product, at, settings, needs, given=files) for at in self.trained_at(product)
-        ]
-
-    def with_own(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-        """An objective's settings with what the method itself says of them."""
-        own = self.config.methods.get(name, MethodConfig())
-        return settings | {key: value for key in ("steps", "lr") if (value := getattr(own, key)) is not None}
-
-    def align(
-        self,
-        name: str,
-        product: Product,
-        at: list[float] | None,
-        settings: dict[str, Any],
-        needs: Mapping[str, Task],
-        **more: Any,
-    ) -> Task:
-        """The training of one policy; `more` goes into its spec."""
-        own = self.config.methods.get(name, MethodConfig())
-        fresh = self._fresh_passes(product)
-        if own.watch and (fresh or self._goes_back_once()):
-            raise UserError(
-                f"methods.{name}.watch={own.watch}: with probe_passes=fresh, and with ZeRO-3, it must be 0"
+        Raises:
+            UserError: it has no such thing.
+        """
+        if name == "reference":
+            spec: dict[str, Any] = {"batch_size": self.config.evaluation.batch_size}
+            return self.task(
+                "reference log-probs", f"{RUNS}.reference:reference", spec, {"base": self.base()}, 4
             )
-        adapter = asdict(self.config.adapter)
-        for scale in (product.fixed_scale, own.fixed_scale):
-            adapter["fixed_scale"] = adapter["fixed_scale"] if scale is None else scale
-        answers = {key: getattr(product, key) for key in ("module", "policy", "objective", "aggregation")}
-        scored = scored_section(self.config) is not None
-        spec = {
-            **answers,
-            "aggregation_options": dict(product.options),
-            "probe": self.config.probe if product.probe == "study" else product.probe,
-            "fresh_passes": fresh,
-            "method_options": self._method_options(product),
-            "watch": own.watch,
-            "at": at,
-            "settings": settings,
-            "adapter": adapter,
-            "snapshots": own.snapshots,
-            "own_code": own_code(product.module, product.aggregation),
-            "hub_files": self.hub_files if scored else {},
-            **more,
-        }
-        shown = name if at is None else f"{name} at {' '.join(f'{value:g}' for value in at)}"
-        cost = COST_OF_STEP[product.objective] * (settings["steps"] or 1000)
-        return self.task(shown, "align", spec, needs, cost=cost)
-
-    def _fresh_passes(self, product: Product) -> bool:
-        """Whether each probed gradient is taken of a forward pass of its own."""
-        chosen = self.config.probe_passes
-        if product.probe is None:
-            return False
-        if chosen == "shared" and self._goes_back_once():
-            raise UserError(
-                f"probe_passes=shared with hardware.strategy={self.config.hardware.strategy}: ZeRO-3 goes back "
-                "through a forward pass but once; allowed is fresh"
+        if name == "rewards":
+            spec = {"reward_model": asdict(self.config.reward_model)}
+            return self.task(
+                "reward model", f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8
             )
-        return chosen == "fresh" or (chosen is None and self._goes_back_once())
+        raise UserError(f"needs {name}: allowed are reference, rewards")
 
-    def _goes_back_once(self) -> bool:
-        return strategy_of(asdict(self.config.hardware)) in PARTITIONED
+    def trained_at(self, chosen: Chosen) -> list[list[float] | None]:
+        """The preference that each of a method's policies is trained for."""
+        trained_on = chosen.product.trained_on
+        return trained_on.preferences(len(self.shared.objectives), self.config.evaluation.grid_step)
 
-    def trained_at(self, product: Product) -> list[list[float] | None]:
-        return product.training_preferences(len(self.objectives), self.config.evaluation.grid_step)
-
-    def _method_options(self, product: Product) -> dict[str, Any]:
-        """The LightningModule's own arguments: the product's, and a section of the configuration under its name."""
-        if product.section is None:
-            return dict(product.method)
-        return {**product.method, product.section: asdict(getattr(self.config, product.section))}
-
-    def evaluation(
-        self,
-        name: str,
-        product: Product | None,
-        policies: Sequence[Task],
-        needs: Mapping[str, Task],
-        **more: Any,
+    def _evaluation(
+        self, name: str, chosen: Chosen | None, policies: Sequence[Task], needs: Mapping[str, Task]
     ) -> Task:
-        """The measurement of a method's policies; without a product, of the reference policy. `more` goes into its
-        spec."""
-        grid = preference_grid(len(self.objectives), self.config.evaluation.grid_step)
-        section = scored_section(self.config)
-        chosen = section[1] if section is not None else ScoredConfig()
+        """The measurement of a method's policies; without a method, of the reference policy."""
+        shared, evaluation = self.shared, self.config.evaluation
+        grid = preference_grid(len(shared.objectives), evaluation.grid_step)
         spec: dict[str, Any] = {
-            "deployed_as": "reference" if product is None else product.deployed_as,
-            "trained_at": [] if product is None else self.trained_at(product),
-            "asked": [] if product is None else [list(row) for row in product.preferences],
+            "deployment": None,
             "grid": grid.tolist(),
-            "prompts": None if self.prompts is None else asdict(self.prompts),
-            "prompt_files": self.prompt_files,
-            "evaluation": asdict(self.config.evaluation),
-            "hub": {"models": dict(chosen.hub_rewards), "paths": dict(chosen.hub_paths)},
-            "hub_files": self.hub_files,
-            **more,
+            "prompts": None if shared.prompts is None else asdict(shared.prompts),
+            "prompts_class": shared.prompts_class,
+            "prompt_files": shared.prompt_files,
+            "evaluation": asdict(evaluation),
+            "rewards": {objective: source.to_json() for objective, source in shared.measured.items()},
+            "reward_files": digest_of(shared.measured),
         }
+        code = [] if shared.prompts_class is None else [shared.prompts_class]
+        if chosen is not None:
+            deployment = chosen.product.deployment
+            spec |= {
+                "deployment": {"class": path_of(type(deployment)), "options": asdict(deployment)},
+                "sections": {each: asdict(chosen.values[each]) for each in deployment.sections},
+                "policy": chosen.answers["policy"].path,
+                "trained_at": self.trained_at(chosen),
+            }
+            code += [spec["deployment"]["class"], spec["policy"]]
         inputs = {f"policy{i:05d}": task for i, task in enumerate(policies)}
-        return self.task(f"measure {name}", "evaluate", spec, {**needs, **inputs}, cost=4)
+        needs = {"base": self.base(), **needs, **self.scoring(shared.measured), **inputs}
+        code += codes_of(shared.measured)
+        return self.task(f"measure {name}", f"{RUNS}.evaluate:evaluate", spec, needs, 4, code)
+
+    def scoring(self, sources: Sources) -> dict[str, Task]:
+        """The trained reward model, where it scores any objective."""
+        trained = any(source.kind == "trained" for source in sources.values())
+        return {"rewards": self.need("rewards")} if trained else {}
 
     def task(
-        self, name: str, function: str, spec: dict[str, Any], needs: Mapping[str, Task], cost: float
+        self,
+        name: str,
+        function: str,
+        spec: Mapping[str, Any],
+        needs: Mapping[str, Task],
+        cost: float,
+        code: Sequence[str] = (),
     ) -> Task:
+        """A task with what all of them know; `code`: classes whose code it hangs on, besides its function's."""
+        shared, config = self.shared, self.config
         common = {
-            "data": asdict(self.config.data),
-            "files": self.files,
-            "objectives": list(self.objectives),
-            "model": asdict(self.config.model),
-            "model_files": self.model_files,
-            "tokenizer": asdict(self.config.tokenizer),
-            "hardware": asdict(self.config.hardware),
+            "data": asdict(config.data),
+            "data_class": shared.data_class,
+            "files": shared.files,
+            "objectives": list(shared.objectives),
+            "model": asdict(config.model),
+            "model_files": shared.model_files,
+            "tokenizer": asdict(config.tokenizer),
+            "tokens": shared.tokens,
+            "hardware": asdict(config.hardware),
             "seed": self.seed,
         }
         return Task(
             f"{name}, seed {self.seed}",
-            f"lightning_moa.runs.{_FILES.get(function, function)}:{function}",
+            function,
             {**common, **spec},
             needs,
             cost,
-            self.config.code_in_key,
+            (shared.data_class, *code),
+            config.code_in_key,
         )
 
 
-def digest(path: str | None, key: str = "data.path") -> str:
-    """Hash of local files, so that other content under the same name is other runs; `key` names them in errors."""
-    if path is None:
-        return ""
-    root = Path(path).expanduser()
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"{key}={path}: {file.name} cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class MethodPlan:
+    """What an objective plans its method's trainings with (`objectives.base.Plan`)."""
+
+    seed: SeedPlanner
+    chosen: Chosen
+    sources: Sources
+    """objective -> what scores it; empty where nothing is scored."""
+
+    @property
+    def name(self) -> str:
+        return self.chosen.name
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self.seed.shared.objectives
+
+    @property
+    def options(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.chosen.options
+
+    @property
+    def is_world(self) -> bool:
+        return isinstance(self.seed.config.data, WorldConfig)
+
+    @property
+    def settings(self) -> Any:
+        return self.chosen.settings
+
+    def section(self, name: str) -> Any:
+        return self.chosen.values[name]
+
+    def need(self, name: str) -> Task:
+        return self.seed.need(name)
+
+    def scoring(self) -> dict[str, Task]:
+        return self.seed.scoring(self.sources)
+
+    def task(
+        self, name: str, function: str, spec: Mapping[str, Any], needs: Mapping[str, Task], cost: float
+    ) -> Task:
+        """Of the objective's own: it knows what scores responses, how many rows are measured at a time, and how long
+        responses may be."""
+        evaluation = self.seed.config.evaluation
+        own = {
+            "rewards": {objective: source.to_json() for objective, source in self.sources.items()},
+            "reward_files": digest_of(self.sources),
+            "batch_size": evaluation.batch_size,
+            "max_new_tokens": evaluation.max_new_tokens,
+            "policy": self.chosen.answers["policy"].path if any(map(_is_policy, needs)) else None,
+        }
+        code = [*codes_of(self.sources), *filter(None, [own["policy"]])]
+        return self.seed.task(name, function, {**own, **spec}, {"base": self.seed.base(), **needs}, cost, code)
+
+    def train(
+        self, needs: Mapping[str, Task], start: Sequence[Task] = (), stage: int = 0, **changes: Any
+    ) -> list[Task]:
+        """The trainings of the method's policies."""
+        at = self.seed.trained_at(self.chosen)
+        return [
+            self._align(each, {**needs, **({"start": start[i]} if start else {})}, stage, changes)
+            for i, each in enumerate(at)
+        ]
+
+    def _align(
+        self, at: list[float] | None, needs: Mapping[str, Task], stage: int, changes: Mapping[str, Any]
+    ) -> Task:
+        chosen, config = self.chosen, self.seed.config
+        own = config.methods.get(chosen.name, MethodConfig())
+        probe, fresh = self._probed()
+        if own.watch and (fresh or self._goes_back_once()):
+            raise UserError(
+                f"methods.{chosen.name}.watch={own.watch}: with probe_passes=fresh, and with ZeRO-3, it must be 0"
+            )
+        settings = replace(chosen.settings, **changes)
+        main, *_ = chosen.answers["objective"].sections
+        left_out = {main, *chosen.objective.planning}
+        sections = chosen.sections("objective", "policy", "aggregation", "method")
+        paths = {kind: answer.path for kind, answer in chosen.answers.items()}
+        files = chosen.objective.files(settings)
+        spec = {
+            **paths,
+            "settings": asdict(settings),
+            "sections": {name: each for name, each in sections.items() if name not in left_out},
+            "options": {kind: dict(options) for kind, options in chosen.options.items()},
+            "stage": stage,
+            "probe": probe,
+            "fresh_passes": fresh,
+            "watch": own.watch,
+            "at": at,
+            "snapshots": own.snapshots,
+            "given": {key: digest(path, f"{main}.{key}") for key, path in files.items()},
+            "rewards": {objective: source.to_json() for objective, source in self.sources.items()},
+            "reward_files": digest_of(self.sources),
+        }
+        shown = chosen.name if at is None else f"{chosen.name} at {' '.join(f'{value:g}' for value in at)}"
+        cost = chosen.objective.step_seconds * (settings.steps or 1000)
+        needs = {"base": self.seed.base(), **needs}
+        code = [*paths.values(), *codes_of(self.sources)]
+        return self.seed.task(shown, f"{RUNS}.align:align", spec, needs, cost, code)
+
+    def _probed(self) -> tuple[str | None, bool]:
+        """Whose gradients the aggregation looks at, and whether each is taken of a forward pass of its own."""
+        config = self.seed.config
+        if not getattr(self.chosen.aggregation, "looks_at_gradients", False):
+            return None, False
+        if config.probe_passes == "shared" and self._goes_back_once():
+            raise UserError(
+                f"probe_passes=shared with hardware.strategy={config.hardware.strategy}: ZeRO-3 goes back "
+                "through a forward pass but once; allowed is fresh"
+            )
+        fresh = config.probe_passes == "fresh" or (config.probe_passes is None and self._goes_back_once())
+        return self.chosen.product.probe or config.probe, fresh
+
+    def _goes_back_once(self) -> bool:
+        return strategy_of(asdict(self.seed.config.hardware)) in PARTITIONED
 
 
-def own_code(*classes: str) -> dict[str, str]:
-    """Hash of the source of each 'module:Class' that is not this package's, whose own hash is in every key."""
-    found = {}
-    for module in {name.partition(":")[0] for name in classes}:
-        if module.partition(".")[0] == "lightning_moa":
-            continue
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            spec = None
-        if spec is None or spec.origin is None:
-            raise UserError(f"{module}: no such module; a method's classes are named 'module:Class'")
-        found[module] = digest(spec.origin, module)
-    return found
+def codes_of(sources: Sources) -> list[str]:
+    """'module:name' of the functions among what scores responses."""
+    return [source.name for source in sources.values() if source.kind == "function"]
+
+
+def _is_policy(role: str) -> bool:
+    return role.startswith("policy")

@@ -1,0 +1,197 @@
+"""A study's methods, resolved: the classes of their answers, and the settings that each works with. Light until the
+classes are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, make_dataclass
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_moa.aggregation.names import AGGREGATIONS
+from lightning_moa.answers import Known, Sections, is_foreign, known, load
+from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.errors import UserError
+from lightning_moa.fields import check, option
+from lightning_moa.methods.names import METHODS
+from lightning_moa.methods.products import Product
+from lightning_moa.objectives.names import OBJECTIVES
+from lightning_moa.optimiser import OptimiserConfig
+from lightning_moa.policies.names import POLICIES
+
+TABLES = {"method": METHODS, "policy": POLICIES, "objective": OBJECTIVES, "aggregation": AGGREGATIONS}
+S = TypeVar("S", bound=StudyConfig)
+
+
+def sections_of(methods: Mapping[str, Product]) -> dict[str, type]:
+    """The sections of the configuration that the methods' answers bring.
+
+    Raises:
+        UserError: an answer that there is not, or two that mean different things by one section.
+    """
+    found: dict[str, type] = {}
+    for name, product in methods.items():
+        for sections in (*(one.sections for one in answers_of(product).values()), product.deployment.sections):
+            for section, settings in sections.items():
+                if section in {item.name for item in fields(StudyConfig)}:
+                    raise UserError(f"{name}: a section of its own can't be called {section}, which a study has")
+                if found.setdefault(section, settings) is not settings:
+                    raise UserError(
+                        f"{name}: section {section} is {settings.__name__} here and {found[section].__name__} in another "
+                        "of the study's answers; one of them needs another name"
+                    )
+    return found
+
+
+def answers_of(product: Product) -> dict[str, Known]:
+    """Where its answers are: method, policy, objective, aggregation."""
+    return {kind: known(table, getattr(product, kind).name, kind) for kind, table in TABLES.items()}
+
+
+def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> type[S]:  # type: ignore[assignment]
+    """The configuration of a study with these methods: `base` and the sections that their answers bring."""
+    return _schema(base, tuple(sections_of(methods).items()))
+
+
+@lru_cache(maxsize=64)
+def _schema(base: type, sections: tuple[tuple[str, type], ...]) -> Any:
+    given: Any = [(name, kind, option(kind, _first_line(kind))) for name, kind in sections]
+    return make_dataclass(base.__name__, given, bases=(base,), namespace={"__doc__": base.__doc__})
+
+
+def all_sections() -> set[str]:
+    """The sections of all answers of ours: files of settings may speak of them for other studies."""
+    return {name for table in TABLES.values() for one in table.values() for name in one.sections}
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or kind.__name__).strip().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One method of a study: its classes and settings."""
+
+    name: str
+    product: Product
+    answers: Mapping[str, Known]
+    values: Mapping[str, Any]
+    """Section -> its settings, an instance of its dataclass, with what the method says of them."""
+    options: Mapping[str, Mapping[str, Any]]
+    """Answer -> arguments of its constructor besides settings."""
+
+    @staticmethod
+    def of(config: StudyConfig, name: str, product: Product) -> Chosen:
+        """The method with a study's settings.
+
+        Raises:
+            UserError: a setting that the method's answers don't have, or an objective without an optimiser's settings.
+        """
+        answers = answers_of(product)
+        brought = {**sections_of({name: product})}
+        values = {section: asdict(getattr(config, section, None) or kind()) for section, kind in brought.items()}
+        options: dict[str, dict[str, Any]] = {}
+        for kind, answer in answers.items():
+            options[kind] = {}
+            for key, value in getattr(product, kind).options.items():
+                section = _section_with(key, answer.sections)
+                (options[kind] if section is None else values[section])[key] = value
+        own = config.methods.get(name, MethodConfig())
+        main = _main_section(name, product, answers["objective"].sections)
+        for key in ("steps", "lr"):
+            if getattr(own, key) is not None:
+                values[main][key] = getattr(own, key)
+        typed = {section: kind(**values[section]) for section, kind in brought.items()}
+        for section, changes in own.settings.items():
+            where = f"methods.{name}.settings.{section}"
+            if section not in typed or not isinstance(changes, Mapping):
+                raise UserError(f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.lr=0.1")
+            typed[section] = _changed(typed[section], changes, where)
+        return Chosen(name, product, answers, typed, options)
+
+    @property
+    def settings(self) -> Any:
+        """Those of the objective's first section."""
+        return self.values[next(iter(self.answers["objective"].sections))]
+
+    @cached_property
+    def policy(self) -> Any:
+        """Its class, as the others are."""
+        return _class(self.answers["policy"], "policy", ("forward", "build", "rebuild"))
+
+    @cached_property
+    def objective(self) -> Any:
+        return _class(self.answers["objective"], "objective", ("losses", "policies", "rows"))
+
+    @cached_property
+    def aggregation(self) -> Any:
+        return _class(self.answers["aggregation"], "aggregation", ("__call__",))
+
+    def check(self) -> None:
+        """Load what comes from outside, so that what isn't there is known before anything is trained."""
+        for kind in ("policy", "objective", "aggregation"):
+            getattr(self, kind)
+        if is_foreign(self.product.method.name):
+            _class(self.answers["method"], "method", ("training_step", "preference", "arguments"))
+
+    def sections(self, *kinds: str) -> dict[str, dict[str, Any]]:
+        """Section -> settings as JSON can hold them, of these answers."""
+        names = {name for kind in kinds for name in self.answers[kind].sections}
+        return {name: asdict(value) for name, value in self.values.items() if name in names}
+
+
+def chosen_methods(config: StudyConfig, methods: Mapping[str, Product]) -> dict[str, Chosen]:
+    """All methods of a study, checked.
+
+    Raises:
+        UserError: see `Chosen.of`; or settings of a method that the study does not have.
+    """
+    unknown = set(config.methods) - set(methods)
+    if unknown:
+        raise UserError(f"methods.{sorted(unknown)[0]}: this figure's methods are {', '.join(methods)}")
+    sections_of(methods)
+    found = {name: Chosen.of(config, name, product) for name, product in methods.items()}
+    for one in found.values():
+        one.check()
+    return found
+
+
+def _section_with(key: str, sections: Sections) -> str | None:
+    """The first section that has such a key."""
+    for name, kind in sections.items():
+        if key in {item.name for item in fields(kind)}:  # type: ignore[arg-type]
+            return name
+    return None
+
+
+def _main_section(name: str, product: Product, sections: Sections) -> str:
+    """The objective's first section."""
+    for section, kind in sections.items():
+        if issubclass(kind, OptimiserConfig):
+            return section
+        break
+    raise UserError(
+        f"{name}: objective {product.objective.name} needs `sections`, the first of them an OptimiserConfig "
+        "(learning rate, batch size, updates)"
+    )
+
+
+def _changed(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
+    try:
+        changed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), dict(changes)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+    check(changed, f"{where}.")
+    return changed
+
+
+def _class(answer: Known, what: str, has: tuple[str, ...]) -> Any:
+    found = load(answer.path, what)
+    missing = [name for name in has if not hasattr(found, name)]
+    if not isinstance(found, type) or missing:
+        lack = f"it has no {missing[0]}" if missing else "it is no class"
+        raise UserError(f"{what}={answer.path}: not an answer to that question ({lack})")
+    return found
