@@ -24,10 +24,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.deployments import TrainedOn
 from lightning_moa.figures.final_gains import column, distance, gains
 from lightning_moa.figures.gradients import read_looks, shares
 from lightning_moa.methods.products import (
+    APART,
     GAPO_P1_PPO,
     GAPO_P2_PPO,
     LINEAR_PPO,
@@ -45,6 +47,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 ADAPTIVE = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO}
 METHODS = {**ADAPTIVE, "linear": LINEAR_PPO, "safe_rlhf": SAFE_RLHF_PPO}
@@ -66,7 +69,7 @@ def fixed(method: str) -> str:
     return f"{method}_fixed"
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("gapo", "figure_balance", config)
     trained = conduct(config, METHODS, console)
     weights = weights_of(trained, config.probe)
@@ -126,7 +129,7 @@ def with_distances(means: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
     return means.assign(**found)
 
 
-def conduct_fixed(config: PPOStudyConfig, seed: int, means: pd.DataFrame, console: Console) -> Collected:
+def conduct_fixed(config: StudyConfig, seed: int, means: pd.DataFrame, console: Console) -> Collected:
     """Linear scalarisation at the mean weights that this seed's runs had."""
     rows = means[means["seed"] == seed].set_index("method").drop(columns="seed")
     weights = {name: tuple(float(value) for value in rows.loc[name].to_numpy()) for name in ADAPTIVE}
@@ -134,19 +137,21 @@ def conduct_fixed(config: PPOStudyConfig, seed: int, means: pd.DataFrame, consol
 
 
 def fixed_study(
-    config: PPOStudyConfig, seeds: list[int], weights: Mapping[str, tuple[float, ...]]
-) -> tuple[PPOStudyConfig, Mapping[str, Product]]:
+    config: StudyConfig, seeds: list[int], weights: Mapping[str, tuple[float, ...]]
+) -> tuple[StudyConfig, Mapping[str, Product]]:
     """Linear scalarisation at weights for each method, with that method's own settings."""
     own = deepcopy(config)
     own.seeds = seeds
     own.methods = {
         fixed(name): replace(config.methods.get(name, MethodConfig()), watch=0) for name in weights
     }
-    linear = replace(LINEAR_PPO, trained_on="given", weigh="surrogates")
-    return own, {fixed(name): replace(linear, preferences=(each,)) for name, each in weights.items()}
+    linear = replace(LINEAR_PPO, objective=APART)
+    return own, {
+        fixed(name): replace(linear, trained_on=TrainedOn.given([each])) for name, each in weights.items()
+    }
 
 
-def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
     """Label, configuration and methods, for `moa plan`: in the second, weights that stand for those to be found."""
     m = len(objectives_of(config))
     found = {name: (2.0 + i, *[1.0] * (m - 1)) for i, name in enumerate(ADAPTIVE)}
@@ -252,5 +257,7 @@ def draw_weights(ax: Axes, weights: pd.DataFrame, first: str, looks: dict[str, S
     ax.legend(fontsize=8)
 
 
+STUDY = Study(__file__, "ppo", METHODS, parts=studies)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import GAPO_P1_PPO, MORLHF_PPO, PGAPO_PPO, SOUPS_OF_LORAS_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.fronts import by_seed, final_rows, preferences_of, values_of
@@ -36,6 +36,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {
     "pgapo": PGAPO_PPO,
@@ -46,7 +47,7 @@ METHODS = {
 WHERE, ABSTRACT = "fronts, by notes on the paper", "abstract"
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("gapo", "figure_pareto", config)
     collected = inside(conduct(config, METHODS, console))
     tables = artefact.tables(collected)
@@ -202,5 +203,7 @@ def draw(collected: Collected, tables: Tables, asked: pd.DataFrame) -> Figure:
     return figure
 
 
+STUDY = Study(__file__, "ppo", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.figures.final_gains import column, distance, gains
 from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
@@ -34,6 +34,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 BASE = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO}
 OWN, WHOLE = "last_layer", "all"
@@ -64,7 +65,7 @@ LEVEL = 0.05
 """Policies are level whose gains, in `ends.units`, differ by no more than this."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("gapo", "figure_probe", config)
     train_alike(config)
     collected = conduct(config, METHODS, console)
@@ -78,7 +79,7 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: PPOStudyConfig) -> None:
+def train_alike(config: StudyConfig) -> None:
     """Each method's settings hold for all probes, but for those that one has of its own."""
     for method in BASE:
         settings = config.methods.get(method, MethodConfig())
@@ -97,7 +98,9 @@ def compared(collected: Collected) -> pd.DataFrame:
     """
     from lightning_moa.aggregation import GAPO
 
-    aggregations = {name: GAPO(float(product.options.get("p", 0))) for name, product in BASE.items()}
+    aggregations = {
+        name: GAPO(float(product.aggregation.options.get("p", 0))) for name, product in BASE.items()
+    }
     rows, pair_names = [], pairs(collected.objectives)
     for looks in together(read_looks(collected, BASE)):
         whole = looks[WHOLE]
@@ -281,5 +284,7 @@ def draw_cost(ax: Axes) -> None:
     ax.set_title("Cost of a step,\nof that of PPO on one objective")
 
 
+STUDY = Study(__file__, "ppo", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.gradients import Look, read_looks
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
@@ -32,10 +32,13 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO, "linear": LINEAR_PPO}
 POWER = {
-    name: float(product.options.get("p", 0)) for name, product in METHODS.items() if product.probe is not None
+    name: float(product.aggregation.options.get("p", 0))
+    for name, product in METHODS.items()
+    if name != "linear"
 }
 """p of the methods that a theorem speaks of."""
 PLACES = {
@@ -52,7 +55,7 @@ SLIGHT = 1e-6
 """A loss of progress below this share of ||g_i|| ||d|| is rounding."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("gapo", "figure_progress", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -233,5 +236,7 @@ def draw_ratios(
     ax.set_ylabel(f"log ratio of progress, {pair}")
 
 
+STUDY = Study(__file__, "ppo", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

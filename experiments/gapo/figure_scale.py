@@ -29,7 +29,7 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa.config import SYNTHETIC, PPOStudyConfig
+from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import (
@@ -53,6 +53,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 from lightning_moa.world import World
 
 METHODS = {
@@ -68,7 +69,7 @@ GREY = "#777777"
 
 
 @dataclass
-class FigureScaleConfig(PPOStudyConfig):
+class FigureScaleConfig(StudyConfig):
     """A study, and what is multiplied in it by how much."""
 
     factors: list[float] = option(
@@ -375,5 +376,7 @@ def summary(part: Part) -> Table:
     return table
 
 
+STUDY = Study(__file__, "ppo", METHODS, FigureScaleConfig, parts=studies)
+
 if __name__ == "__main__":
-    script(FigureScaleConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

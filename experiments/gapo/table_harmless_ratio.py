@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
@@ -50,6 +50,7 @@ from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.prompts import prompt_sets
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {
     "safe_rlhf": SAFE_RLHF_PPO,
@@ -66,7 +67,7 @@ HEAD = ["method", "harmless, %", "paper, %"]
 
 
 @dataclass
-class TableHarmlessRatioConfig(PPOStudyConfig):
+class TableHarmlessRatioConfig(StudyConfig):
     """A study, and what counts as harmless in it."""
 
     harmless: str | None = option(
@@ -118,7 +119,7 @@ def check_options(config: TableHarmlessRatioConfig) -> str:
     return name
 
 
-def methods_of(config: PPOStudyConfig) -> dict[str, Product]:
+def methods_of(config: StudyConfig) -> dict[str, Product]:
     """The table's methods, those for one objective alone among them, in its order after SFT."""
     alone = {f"ppo_{name}": ppo_on_one(i) for i, name in enumerate(objectives_of(config))}
     return {**alone, **METHODS}
@@ -151,7 +152,7 @@ def shares_of(collected: Collected, objective: str, thresholds: list[float]) -> 
     return pd.DataFrame(rows)
 
 
-def paper_shares(config: PPOStudyConfig, objective: str) -> dict[str, float]:
+def paper_shares(config: StudyConfig, objective: str) -> dict[str, float]:
     """method -> the paper's share on PKU-SafeRLHF; its PPO-H is ours on the first of the other objectives."""
     paper = pd.read_csv(PAPER).dropna(subset="harmless_share")
     other = next(name for name in objectives_of(config) if name != objective)
@@ -249,5 +250,13 @@ def draw_thresholds(ax: Axes, shares: pd.DataFrame, title: str) -> None:
     ax.set_title(title)
 
 
+STUDY = Study(
+    __file__,
+    "ppo",
+    METHODS,
+    TableHarmlessRatioConfig,
+    parts=lambda config: [("", config, methods_of(config))],
+)
+
 if __name__ == "__main__":
-    script(TableHarmlessRatioConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

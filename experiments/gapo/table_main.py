@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.evaluation.judge import Judge
 from lightning_moa.fields import option
@@ -58,6 +58,7 @@ from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.prompts import prompt_sets
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {
     "safe_rlhf": SAFE_RLHF_PPO,
@@ -74,7 +75,7 @@ TABLE, TEXT, GPT4O, ADDED = "main table", "main table, text", "text, GPT-4o as j
 
 
 @dataclass
-class TableMainConfig(PPOStudyConfig):
+class TableMainConfig(StudyConfig):
     """A study, and who compares responses in it."""
 
     judge: JudgeConfig = option(JudgeConfig, "who compares responses for the win rates")
@@ -135,7 +136,7 @@ def main(config: TableMainConfig, console: Console) -> None:
     print_claims(console, claims, pictures)
 
 
-def methods_of(config: PPOStudyConfig) -> dict[str, Product]:
+def methods_of(config: StudyConfig) -> dict[str, Product]:
     """The table's methods, those for one objective alone among them, in its order after SFT."""
     alone = {f"ppo_{name}": ppo_on_one(i) for i, name in enumerate(objectives_of(config))}
     return {**alone, **METHODS}
@@ -325,5 +326,9 @@ def draw_plane(ax: Axes, part: Part) -> None:
     ax.set_ylabel(f"{part.collected.objectives[1]}  (higher is better →)")
 
 
+STUDY = Study(
+    __file__, "ppo", METHODS, TableMainConfig, parts=lambda config: [("", config, methods_of(config))]
+)
+
 if __name__ == "__main__":
-    script(TableMainConfig, main, __file__, family="ppo", methods=METHODS)
+    script(STUDY, main)

@@ -14,7 +14,6 @@ paper's statements stand ours on the policies' means over all prompts (hollow ma
 
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.figures.cluster_figures import (
     NONE_DOMINATES,
     conduct_panels,
@@ -22,11 +21,10 @@ from lightning_moa.figures.cluster_figures import (
     judge_panel,
     publish,
 )
-from lightning_moa.figures.panels import methods_of
+from lightning_moa.figures.panels import PanelsConfig, panel_study
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful")
-METHODS = methods_of(len(OBJECTIVES))
 DOMINATIONS = {
     "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
     "b": [("ham", "sca", True), ("ham", "ric", False)],
@@ -37,7 +35,7 @@ HIGHEST = {panel: ["helpful"] for panel in "abc"}
 """Panel -> objectives in which HaM is said to attain the highest level."""
 
 
-def main(config: LikelihoodStudyConfig, console: Console) -> None:
+def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure3", OBJECTIVES, console)
     for panel in panels:
         panel.write()
@@ -46,5 +44,7 @@ def main(config: LikelihoodStudyConfig, console: Console) -> None:
     publish(panels, claims, picture, console)
 
 
+STUDY = panel_study(__file__, "assistant", OBJECTIVES)
+
 if __name__ == "__main__":
-    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

@@ -7,19 +7,17 @@ Panels, points and files are those of figure3.py; results lie in results/ham/fig
 
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.figures.cluster_figures import conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.figures.panels import methods_of
+from lightning_moa.figures.panels import PanelsConfig, panel_study
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "humorous")
-METHODS = methods_of(len(OBJECTIVES))
 HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True), ("ric", "sca", False), ("sca", "ric", False)]
 DOMINATIONS = {panel: HAM_DOMINATES for panel in "abc"}
 """Section 4.2: panel -> (winner, loser, whether it is said to dominate)."""
 
 
-def main(config: LikelihoodStudyConfig, console: Console) -> None:
+def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure4", OBJECTIVES, console)
     for panel in panels:
         panel.write()
@@ -28,5 +26,7 @@ def main(config: LikelihoodStudyConfig, console: Console) -> None:
     publish(panels, claims, picture, console)
 
 
+STUDY = panel_study(__file__, "assistant", OBJECTIVES)
+
 if __name__ == "__main__":
-    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

@@ -8,13 +8,11 @@ for better summaries: `hallucination` is high where little is invented.
 
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.figures.cluster_figures import conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.figures.panels import methods_of
+from lightning_moa.figures.panels import PanelsConfig, panel_study
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("faithful", "hallucination")
-METHODS = methods_of(len(OBJECTIVES))
 RIC_DOMINATED = [("ham", "ric", True), ("sca", "ric", True)]
 DOMINATIONS = {"a": RIC_DOMINATED, "b": RIC_DOMINATED, "c": [("ham", "sca", True)]}
 """Section 4.3: panel -> (winner, loser, whether it is said to dominate)."""
@@ -22,7 +20,7 @@ HIGHEST = {"a": ["hallucination"], "b": ["hallucination", "faithful"], "c": ["fa
 """Panel -> objectives in which HaM is said to attain the highest level."""
 
 
-def main(config: LikelihoodStudyConfig, console: Console) -> None:
+def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
     for panel in panels:
         panel.write()
@@ -31,5 +29,7 @@ def main(config: LikelihoodStudyConfig, console: Console) -> None:
     publish(panels, claims, picture, console)
 
 
+STUDY = panel_study(__file__, "summary", OBJECTIVES)
+
 if __name__ == "__main__":
-    script(LikelihoodStudyConfig, main, __file__, family="summary", methods=METHODS)
+    script(STUDY, main)

@@ -8,7 +8,6 @@ SCA; results lie in results/ham/figure6/<scale>/.
 
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.figures.cluster_figures import (
     NONE_DOMINATES,
     conduct_panels,
@@ -16,17 +15,16 @@ from lightning_moa.figures.cluster_figures import (
     judge_panel,
     publish,
 )
-from lightning_moa.figures.panels import methods_of
+from lightning_moa.figures.panels import PanelsConfig, panel_study
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
-METHODS = methods_of(len(OBJECTIVES))
 HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True)]
 DOMINATIONS = {"a": HAM_DOMINATES, "b": NONE_DOMINATES, "c": HAM_DOMINATES}
 """Section 4.4: panel -> (winner, loser, whether it is said to dominate); in (b) all fronts intersect."""
 
 
-def main(config: LikelihoodStudyConfig, console: Console) -> None:
+def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure6", OBJECTIVES, console)
     for panel in panels:
         panel.write()
@@ -35,5 +33,7 @@ def main(config: LikelihoodStudyConfig, console: Console) -> None:
     publish(panels, claims, picture, console)
 
 
+STUDY = panel_study(__file__, "assistant", OBJECTIVES)
+
 if __name__ == "__main__":
-    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

@@ -16,10 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.cluster_figures import Panel, conduct_panels, per_seed, publish
-from lightning_moa.figures.panels import methods_of
+from lightning_moa.figures.panels import PanelsConfig, panel_study
 from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.cluster_fronts import front_means
 from lightning_moa.reporting.front_panels import draw_radar, legend_entries
@@ -30,12 +29,11 @@ from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
-METHODS = methods_of(len(OBJECTIVES))
 MARGIN = 0.1
 """Standard deviations that count as comparable."""
 
 
-def main(config: LikelihoodStudyConfig, console: Console) -> None:
+def main(config: PanelsConfig, console: Console) -> None:
     if config.objectives is not None and len(config.objectives) < 3:
         raise UserError(f"objectives={config.objectives}: a radar chart needs three or more")
     panels = conduct_panels(config, "figure7", OBJECTIVES, console)
@@ -100,5 +98,7 @@ def draw(panels: list[Panel], means: list[pd.DataFrame]) -> Figure:
     return figure
 
 
+STUDY = panel_study(__file__, "assistant", OBJECTIVES)
+
 if __name__ == "__main__":
-    script(LikelihoodStudyConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

@@ -28,11 +28,10 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from lightning_moa import pareto
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.cluster_figures import OURS, last_looks
-from lightning_moa.figures.panels import clusters_of, settings_of
+from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
@@ -46,6 +45,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 TASKS = {"harmless-helpful": ("harmless", "helpful"), "harmless-humorous": ("harmless", "humorous")}
 PAPER = (1, 2, 4, 5, 8)
@@ -64,7 +64,7 @@ DRAWS = 70
 
 
 @dataclass
-class Figure8Config(LikelihoodStudyConfig):
+class Figure8Config(PanelsConfig):
     """A study, and the numbers of heads."""
 
     numbers: list[int] = option(list(PAPER), "K: numbers of heads of panel c")
@@ -134,12 +134,12 @@ def numbers_of(config: Figure8Config) -> list[int]:
     return numbers
 
 
-def studies(config: Figure8Config) -> list[tuple[str, LikelihoodStudyConfig, Mapping[str, Product]]]:
+def studies(config: Figure8Config) -> list[tuple[str, PanelsConfig, Mapping[str, Product]]]:
     """Label, configuration and methods of each panel, for `moa plan`."""
     return [(TITLES[letter], *study_of(config, letter)) for letter in TITLES]
 
 
-def study_of(config: Figure8Config, letter: str) -> tuple[LikelihoodStudyConfig, Mapping[str, Product]]:
+def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[str, Product]]:
     """A panel's: HaM with each of its numbers of heads."""
     numbers = numbers_of(config) if letter == "c" else [config.heads.number]
     own = settings_of(config, TASKS[config.task], large=letter == "b")
@@ -371,5 +371,7 @@ def summary(growth: pd.DataFrame, collected: Collected) -> Table:
     return table
 
 
+STUDY = Study(__file__, "assistant", METHODS, Figure8Config, parts=studies)
+
 if __name__ == "__main__":
-    script(Figure8Config, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

@@ -26,12 +26,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.figures.optima import EXACT, computed_fronts, curve_styles, draw_computed, summary
-from lightning_moa.figures.panels import settings_of
+from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import Product, ham, sca, scalarisations
 from lightning_moa.pareto import preference_grid
 from lightning_moa.reporting.claims import Row, claims_frame, judge
@@ -43,6 +42,7 @@ from lightning_moa.study.collect import Collected, joined
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 from lightning_moa.world import World
 
 OBJECTIVES = ("harmless", "helpful")
@@ -55,7 +55,7 @@ OURS = "ours"
 
 
 @dataclass
-class FigureStructureConfig(LikelihoodStudyConfig):
+class FigureStructureConfig(PanelsConfig):
     """A study, and the exponents that are compared."""
 
     powers: list[float] = option([4.0, 12.0], "exponents q of the rewards, above 0")
@@ -265,5 +265,7 @@ def draw_trained(
         axis(f"{name.partition('_')[2]}  (higher is better →)")
 
 
+STUDY = Study(__file__, "assistant", METHODS, FigureStructureConfig, parts=studies)
+
 if __name__ == "__main__":
-    script(FigureStructureConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

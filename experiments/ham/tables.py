@@ -20,18 +20,16 @@ Writes table1.csv to table5.csv and tables.md to results/ham/tables/<scale>/.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.data.configs import SyntheticConfig, WorldConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.modes import world_of
-from lightning_moa.figures.panels import settings_of
+from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.cluster_fronts import policy_means
 from lightning_moa.reporting.files import write_atomically
@@ -40,8 +38,8 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
-CONFIG = Path(__file__).resolve().parent / "config"
 METHODS = {"ham": ham()}
 UP, DOWN = "up", "down"
 ARROWS = {UP: "↑", DOWN: "↓"}
@@ -63,7 +61,7 @@ TITLES = {
 
 
 @dataclass
-class TablesConfig(LikelihoodStudyConfig):
+class TablesConfig(PanelsConfig):
     """The assistant's studies, and how much is shown."""
 
     shown: int = option(4, "prompts in Tables 1 and 2", at_least=1)
@@ -85,28 +83,24 @@ def main(config: TablesConfig, console: Console) -> None:
     console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
 
 
-def summary_settings(config: TablesConfig) -> LikelihoodStudyConfig:
+def summary_settings(config: TablesConfig) -> PanelsConfig:
     """Those of the summaries' studies at the same scale, in the same folders."""
-    own = parse(
-        LikelihoodStudyConfig, [f"scale={config.scale}", *config.summary], CONFIG / "summary", METHODS
+    own, _ = Study(__file__, "summary", METHODS, PanelsConfig).read(
+        [f"scale={config.scale}", *config.summary]
     )
     for name in ("results_dir", "runs_dir", "workers", "fresh", "code_in_key", "seeds"):
         setattr(own, name, getattr(config, name))
     return own
 
 
-def response_tables(
-    config: TablesConfig, summary: LikelihoodStudyConfig, console: Console
-) -> dict[str, pd.DataFrame]:
+def response_tables(config: TablesConfig, summary: PanelsConfig, console: Console) -> dict[str, pd.DataFrame]:
     """Tables 1 to 4."""
     found = {name: answers(config, STUDIES[name], config.shown, console) for name in ("table1", "table2")}
     both = answers(summary, STUDIES["table3"], 2, console)
     return found | {name: both[both["number"] == number] for number, name in ((1, "table3"), (2, "table4"))}
 
 
-def answers(
-    config: LikelihoodStudyConfig, objectives: Sequence[str], shown: int, console: Console
-) -> pd.DataFrame:
+def answers(config: PanelsConfig, objectives: Sequence[str], shown: int, console: Console) -> pd.DataFrame:
     """What the heads that are best for one objective each answer to the first prompts.
 
     Returns:
@@ -156,7 +150,7 @@ def best_heads(rows: pd.DataFrame, collected: Collected) -> dict[str, str]:
     return found
 
 
-def prompts_shown(config: LikelihoodStudyConfig, rows: pd.DataFrame, shown: int) -> list[str]:
+def prompts_shown(config: PanelsConfig, rows: pd.DataFrame, shown: int) -> list[str]:
     """The first distinct prompts; in the synthetic world of requests the risky ones alone."""
     known = list(dict.fromkeys(rows["prompt"]))
     if isinstance(config.data, SyntheticConfig):
@@ -178,10 +172,10 @@ def rewards_of(response: pd.Series, means: pd.Series, collected: Collected) -> d
     return row
 
 
-def settings_table(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> pd.DataFrame:
+def settings_table(config: PanelsConfig, summary: PanelsConfig) -> pd.DataFrame:
     """Table 5 as text: `hyper_parameter`, `paper_scale` (as paper.yaml has it), `value` (of this start), `source`."""
     ours = [
-        parse(LikelihoodStudyConfig, ["scale=paper"], CONFIG / family, METHODS)
+        Study(__file__, family, METHODS, PanelsConfig).read(["scale=paper"])[0]
         for family in ("assistant", "summary")
     ]
     pairs = zip(settings_rows(*ours), settings_rows(config, summary), strict=True)
@@ -189,7 +183,7 @@ def settings_table(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig
     return pd.DataFrame(rows, columns=["hyper_parameter", "paper_scale", "value", "source"])
 
 
-def settings_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+def settings_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
     """The paper's rows in its order, those with two values as two; then what its section 4 adds."""
     return [
         *model_rows(config, summary),
@@ -199,7 +193,7 @@ def settings_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig)
     ]
 
 
-def model_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+def model_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
     """Basic information."""
     adapter, settings = config.adapter, config.likelihood
     models = [model.path or f"{model.family} from scratch" for model in (config.model, config.large)]
@@ -227,7 +221,7 @@ def model_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) ->
     ]
 
 
-def training_rows(config: LikelihoodStudyConfig) -> list[Row]:
+def training_rows(config: PanelsConfig) -> list[Row]:
     """RiC, HaM, and SCA."""
     offline, online = config.likelihood, config.online
     return [
@@ -242,7 +236,7 @@ def training_rows(config: LikelihoodStudyConfig) -> list[Row]:
     ]
 
 
-def data_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> list[Row]:
+def data_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
     """Datasets and reward models."""
     rows: list[Row] = []
     for task, family, own, rewards in (
@@ -269,14 +263,14 @@ def data_rows(config: LikelihoodStudyConfig, summary: LikelihoodStudyConfig) -> 
     return rows
 
 
-def reward_of(config: LikelihoodStudyConfig, objective: str) -> str:
+def reward_of(config: PanelsConfig, objective: str) -> str:
     """What scores an objective in training."""
     if isinstance(config.data, WorldConfig) and config.likelihood.reward in ("auto", "gold"):
         return "the world's own"
-    return config.likelihood.hub_rewards.get(objective, "trained on the pairs")
+    return config.likelihood.rewards.get(objective, "trained on the pairs")
 
 
-def more_rows(config: LikelihoodStudyConfig) -> list[Row]:
+def more_rows(config: PanelsConfig) -> list[Row]:
     """What section 4 says beside Table 5."""
     return [
         ("Section 4: policies K", config.heads.number, "heads.number"),
@@ -314,5 +308,7 @@ def markdown(frame: pd.DataFrame) -> str:
     return markdown_table(["input", *objectives, "output", "whose"], body)
 
 
+STUDY = Study(__file__, "assistant", METHODS, TablesConfig)
+
 if __name__ == "__main__":
-    script(TablesConfig, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

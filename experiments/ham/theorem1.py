@@ -19,9 +19,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.fields import option
-from lightning_moa.figures.panels import settings_of
+from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import ham
 from lightning_moa.pareto.estimation import smallest_z
 from lightning_moa.reporting.batch_errors import draw_bound, errors_table
@@ -33,6 +32,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.results import Artefact, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
 HEADS = 8
@@ -43,7 +43,7 @@ KEYS = ["batch", "policies", "objectives"]
 
 
 @dataclass
-class Theorem1Config(LikelihoodStudyConfig):
+class Theorem1Config(PanelsConfig):
     """A study, and the mini-batches."""
 
     batches: list[int] = option([8, 32, 128, 512, 2048], "B: rows of a mini-batch")
@@ -125,5 +125,13 @@ def draw(errors: pd.DataFrame, config: Theorem1Config) -> Figure:
     return figure
 
 
+STUDY = Study(
+    __file__,
+    "assistant",
+    METHODS,
+    Theorem1Config,
+    parts=lambda config: [("", settings_of(config, OBJECTIVES), METHODS)],
+)
+
 if __name__ == "__main__":
-    script(Theorem1Config, main, __file__, family="assistant", methods=METHODS)
+    script(STUDY, main)

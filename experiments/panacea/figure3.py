@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.fronts import preferences_of
@@ -25,13 +25,14 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO}
 WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0)
 """Of the first of two objectives, where the grid has them."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure3", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -140,5 +141,7 @@ def draw_panel(
         ax.axvline(values.mean(), ymax=0.05, color=style.colour, linewidth=3)
 
 
+STUDY = Study(__file__, "rlhf", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
@@ -40,6 +40,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO, "rewarded_soups": REWARDED_SOUPS_PPO, "dps": DPS_PPO}
 INTERIOR = 0.6
@@ -49,7 +50,7 @@ LEVEL = 0.05
 MODES = {"safe": "Safe completions", "comply": "Compliance", "refuse": "Refusals", "joke": "Jokes"}
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure4", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -257,5 +258,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
+STUDY = Study(__file__, "rlhf", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

@@ -10,7 +10,7 @@ responses; judges the paper's claims; writes CSVs and the picture to results/pan
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import DPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, PANACEA_TCHE_DPO, REWARDED_SOUPS_DPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.plots import front_figure, save_figure
@@ -19,6 +19,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {
     "panacea_ls": PANACEA_LS_DPO,
@@ -29,7 +30,7 @@ METHODS = {
 PANACEA = {"panacea_ls": "Panacea-LS", "panacea_tche": "Panacea-Tche"}
 
 
-def main(config: DPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure5", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -134,5 +135,7 @@ def draw(collected: Collected, tables: Tables) -> Figure:
     )
 
 
+STUDY = Study(__file__, "dpo", METHODS)
+
 if __name__ == "__main__":
-    script(DPOStudyConfig, main, __file__, family="dpo")
+    script(STUDY, main)

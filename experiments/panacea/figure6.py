@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.modes import world_of
@@ -26,6 +26,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO}
 GRID_STEP = 0.25
@@ -35,7 +36,7 @@ CAR_THIEF = "steal cars"
 
 
 @dataclass
-class Figure6Config(PPOStudyConfig):
+class Figure6Config(StudyConfig):
     """Figure 4's study, and a prompt."""
 
     prompt: str | None = option(
@@ -132,5 +133,7 @@ def end_to_end(tables: Tables, objective: str, space: str) -> PerSeed:
     return {int(str(seed)): float(value) for seed, value in gain.items()}
 
 
+STUDY = Study(__file__, "rlhf", METHODS, Figure6Config)
+
 if __name__ == "__main__":
-    script(Figure6Config, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

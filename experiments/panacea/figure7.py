@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.answers import use
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_bars, shades
@@ -26,17 +27,19 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 LEARNED = "panacea"
 FIXED = {f"fixed_{text}": float(text) for text in ("1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5")}
 METHODS = {LEARNED: PANACEA_PPO} | {
-    name: replace(PANACEA_PPO, fixed_scale=scale) for name, scale in FIXED.items()
+    name: replace(PANACEA_PPO, policy=use(PANACEA_PPO.policy, fixed_scale=scale))
+    for name, scale in FIXED.items()
 }
 SMALLEST, LARGEST = 1e-5, 1e-2
 """The range that the paper observes the preference-agnostic singular values in."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure7", config)
     train_alike(config)
     collected = conduct(config, METHODS, console)
@@ -50,7 +53,7 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: PPOStudyConfig) -> None:
+def train_alike(config: StudyConfig) -> None:
     """Fixed scales get the learned one's settings where they have none of their own."""
     learned = config.methods.get(LEARNED, MethodConfig())
     for name, scale in FIXED.items():
@@ -59,7 +62,7 @@ def train_alike(config: PPOStudyConfig) -> None:
             own,
             steps=own.steps or learned.steps,
             lr=own.lr or learned.lr,
-            fixed_scale=scale if own.fixed_scale is None else own.fixed_scale,
+            settings=own.settings or {"adapter": {"fixed_scale": scale}},
         )
 
 
@@ -186,5 +189,7 @@ def short(layer: str) -> str:
     return ".".join(parts)
 
 
+STUDY = Study(__file__, "rlhf", METHODS)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

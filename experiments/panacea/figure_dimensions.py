@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa import pareto
-from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig
+from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import Row, claims_frame, judge
@@ -35,6 +35,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO, "rewarded_soups": REWARDED_SOUPS_PPO}
 WORLD_OBJECTIVES = ["helpful", "harmless", "concise", "humorous"]
@@ -72,7 +73,7 @@ class Part:
         return len(self.collected.objectives)
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     parts = [conduct_part(own, console) for _, own, _ in studies(config)]
     claims = claims_frame([row for part in parts for row in judge_claims(part)])
     folder = Artefact.begin("panacea", "figure_dimensions", config).folder
@@ -85,13 +86,13 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     print_claims(console, claims, pictures)
 
 
-def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
     """One for each number of objectives: label, configuration, methods."""
     names = names_of(config)
     return [(f"m = {m}", settings_for(config, names[:m]), METHODS) for m in range(FEWEST, len(names) + 1)]
 
 
-def names_of(config: PPOStudyConfig) -> list[str]:
+def names_of(config: StudyConfig) -> list[str]:
     """The objectives in the order in which they are added."""
     if config.objectives is None and config.data.name == SYNTHETIC:
         return WORLD_OBJECTIVES
@@ -103,7 +104,7 @@ def names_of(config: PPOStudyConfig) -> list[str]:
     return names
 
 
-def conduct_part(config: PPOStudyConfig, console: Console) -> Part:
+def conduct_part(config: StudyConfig, console: Console) -> Part:
     """Train and measure a study of `studies`, and write its files."""
     m = len(objectives_of(config))
     artefact = Artefact.begin("panacea", "figure_dimensions", config, part=f"m{m}")
@@ -118,7 +119,7 @@ def conduct_part(config: PPOStudyConfig, console: Console) -> Part:
     return Part(artefact, collected, tables)
 
 
-def settings_for(config: PPOStudyConfig, names: list[str]) -> PPOStudyConfig:
+def settings_for(config: StudyConfig, names: list[str]) -> StudyConfig:
     """The study of these objectives: the family's settings, brought from two objectives to their number."""
     m, own = len(names), deepcopy(config)
     own.objectives = list(names)
@@ -209,5 +210,7 @@ def values_of(
     return found
 
 
+STUDY = Study(__file__, "rlhf", METHODS, parts=studies)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

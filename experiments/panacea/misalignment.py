@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import SYNTHETIC, MethodConfig, PPOStudyConfig
+from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO, Product
@@ -36,6 +36,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, print_summary
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO, "single_objective": SINGLE_OBJECTIVE_PPO}
 SHARE_OF_OWN = 0.9
@@ -48,7 +49,7 @@ SMALL = 0.5
 """A regret is small where it is less than this share of the labellers' mean regret."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     asked = preferences_of(config)
     both = studies(config)
     methods = {name: each for _, own, _ in both for name, each in own.methods.items()}
@@ -65,7 +66,7 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[str, Product]]]:
+def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
     """Panacea's, then the single objective's: label, configuration, methods."""
     asked = preferences_of(config)
     return [
@@ -74,7 +75,7 @@ def studies(config: PPOStudyConfig) -> list[tuple[str, PPOStudyConfig, Mapping[s
     ]
 
 
-def preferences_of(config: PPOStudyConfig) -> dict[str, np.ndarray]:
+def preferences_of(config: StudyConfig) -> dict[str, np.ndarray]:
     """Name -> preference (m,) of each labeller, then of their equal mixture."""
     if not isinstance(config.data, SyntheticConfig):
         raise UserError(f"data={config.data.name}: its best policies are not known; allowed is {SYNTHETIC}")
@@ -89,7 +90,7 @@ def preferences_of(config: PPOStudyConfig) -> dict[str, np.ndarray]:
     return {**asked, MIXED: np.mean(list(asked.values()), axis=0)}
 
 
-def settings_for(config: PPOStudyConfig, method: str, asked: dict[str, np.ndarray]) -> PPOStudyConfig:
+def settings_for(config: StudyConfig, method: str, asked: dict[str, np.ndarray]) -> StudyConfig:
     """The study of one method: the same pairs and as many updates, labelled by objective or by labeller."""
     own = deepcopy(config)
     assert isinstance(own.data, SyntheticConfig)
@@ -256,5 +257,7 @@ def draw_regret(ax: Axes, regret: pd.DataFrame, mixed: dict[str, float], labelle
     ax.legend(fontsize=8.5)
 
 
+STUDY = Study(__file__, "rlhf", METHODS, parts=studies)
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)
+    script(STUDY, main)

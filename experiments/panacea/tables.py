@@ -7,30 +7,32 @@ a key of the configuration, or what the code fixes. At scale=paper, the default,
 table and configuration can't drift apart. Writes table1.csv, table2.csv and tables.md to results/panacea/tables/.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from lightning_moa.config import DPOStudyConfig, OptimiserConfig, PPOStudyConfig, StudyConfig, parse
+from lightning_moa.config import StudyConfig
+from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO
+from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
-CONFIG = Path(__file__).resolve().parent / "config"
-METHODS: dict[str, Any] = {}
-"""Nothing is trained."""
 TITLES = {"table1": "Table 1: Panacea with RLHF", "table2": "Table 2: Panacea with DPO"}
 
 Row = tuple[str, Any, str]
 """The paper's name, the value, where it comes from."""
 
 
-def main(config: PPOStudyConfig, console: Console) -> None:
-    dpo = parse(DPOStudyConfig, [f"scale={config.scale}"], CONFIG / "dpo", methods=METHODS)
+def main(config: StudyConfig, console: Console) -> None:
+    dpo, _ = Study(__file__, "dpo", {}, schema_of({"panacea": PANACEA_LS_DPO})).read(
+        [f"scale={config.scale}"]
+    )
     tables = {"table1": frame_of(rlhf_rows(config)), "table2": frame_of(dpo_rows(dpo))}
     folder = Artefact.begin("panacea", "tables", config).folder
     for name, frame in tables.items():
@@ -39,7 +41,7 @@ def main(config: PPOStudyConfig, console: Console) -> None:
     console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
 
 
-def rlhf_rows(config: PPOStudyConfig) -> list[Row]:
+def rlhf_rows(config: StudyConfig) -> list[Row]:
     """Table 1, in the paper's order."""
     ppo = config.ppo
     keys: dict[str, str] = {"clip_range_ratio": "clip_ratio", "clip_range_score": "clip_score"}
@@ -72,7 +74,7 @@ def rlhf_rows(config: PPOStudyConfig) -> list[Row]:
     ]
 
 
-def dpo_rows(config: DPOStudyConfig) -> list[Row]:
+def dpo_rows(config: StudyConfig) -> list[Row]:
     """Table 2."""
     dpo = config.dpo
     return [
@@ -149,5 +151,7 @@ def markdown(tables: dict[str, pd.DataFrame]) -> str:
     return "\n".join(pages)
 
 
+STUDY = Study(__file__, "rlhf", {}, schema_of({"panacea": PANACEA_PPO}), scale="paper")
+
 if __name__ == "__main__":
-    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS, scale="paper")
+    script(STUDY, main)

@@ -16,17 +16,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lightning_moa.config.options import SYNTHETIC, OptimiserConfig, StudyConfig
+from lightning_moa.config.options import SYNTHETIC, StudyConfig
 from lightning_moa.data.configs import CONFIGS, WorldConfig, check_config
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
+from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.strategies.choices import check_hardware
 
 T = TypeVar("T", bound=StudyConfig)
 
 
 def parse(
-    schema: type[T], arguments: Sequence[str], folder: Path, methods: Collection[str] | None = None
+    schema: type[T],
+    arguments: Sequence[str],
+    folder: Path,
+    methods: Collection[str] | None = None,
+    others: Collection[str] = (),
 ) -> T:
     """The configuration that the command line asks for.
 
@@ -35,6 +40,7 @@ def parse(
         arguments: `key=value` words; values are YAML, `scale=` and `data=` choose files and classes.
         folder: holds `<scale>.yaml`.
         methods: the study's methods; what the files say of others, for other studies, is left out. None keeps all.
+        others: sections that the files may have for other studies; left out where the schema has none of that name.
 
     Raises:
         UserError: a wrong key, type or value; the line names the key, what was given and what is allowed.
@@ -55,10 +61,11 @@ def parse(
         # They speak of another data set.
         layer.pop("data", None)
         (layer.get("evaluation") or {}).pop("prompt_sets", None)
-    config = _merge(config, layer, f"{scale}.yaml")
+    passed_over = set(others) - {item.name for item in fields(schema)}
+    config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")
     text = folder / f"{scale}.text.yaml"
     if not issubclass(CONFIGS[data], WorldConfig) and text.is_file():
-        config = _merge(config, _load_yaml(text), text.name)
+        config = _merge(config, _without(_load_yaml(text), passed_over), text.name)
     if methods is not None:
         for name in set(config.methods) - set(methods):
             del config.methods[name]
@@ -72,6 +79,10 @@ def parse(
     check_config(built.data)
     _check_study(built)
     return built
+
+
+def _without(layer: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in layer.items() if name not in names}
 
 
 def _split(word: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check, option
@@ -109,6 +110,9 @@ class PairsConfig(DataConfig):
 class WorldConfig(DataConfig):
     """A small world: prompts, pairs and labels are drawn from it, as many as asked; nothing is read."""
 
+    own_objectives: ClassVar[tuple[str, ...]] = ()
+    """Those of a study that names none."""
+
     template: str = option("{prompt} <sep>", "the text given to the model for a prompt")
     long_responses: str = option(
         "cut", "a longer response; the world's own are cut at their longest", choices=("drop", "cut")
@@ -138,6 +142,8 @@ class WorldConfig(DataConfig):
 class SyntheticConfig(WorldConfig):
     """The small world of requests: benign and risky ones, answered helpfully, harmlessly, humorously, concisely."""
 
+    own_objectives: ClassVar[tuple[str, ...]] = ("helpful", "harmless")
+
     name: str = option("synthetic", "the data set's name")
     risky_share: float = option(0.5, "share of risky prompts", at_least=0, at_most=1)
 
@@ -145,6 +151,8 @@ class SyntheticConfig(WorldConfig):
 @dataclass
 class SyntheticSummariesConfig(WorldConfig):
     """The small world of summaries: facts of a source are kept, dropped or invented."""
+
+    own_objectives: ClassVar[tuple[str, ...]] = ("faithful", "hallucination")
 
     name: str = option("synthetic_summaries", "the data set's name")
 

@@ -16,7 +16,9 @@ class Nearest(Deployment):
 
     def check(self, trained_on: TrainedOn) -> None:
         if trained_on.kind == "sampled":
-            raise UserError("Nearest needs policies that are trained for a preference each: not TrainedOn.sampled")
+            raise UserError(
+                "Nearest needs policies that are trained for a preference each: not TrainedOn.sampled"
+            )
 
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         import torch

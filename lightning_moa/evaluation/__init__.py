@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lightning_moa.evaluation.sampling import Decoding as Decoding
     from lightning_moa.evaluation.sampling import joined as joined
     from lightning_moa.evaluation.sampling import mean_rows as mean_rows
-    from lightning_moa.evaluation.sampling import sample_asked as sample_asked
     from lightning_moa.evaluation.sampling import sample_grid as sample_grid
+    from lightning_moa.evaluation.sampling import sample_rewritten as sample_rewritten
     from lightning_moa.evaluation.sampling import score as score
 
 __getattr__, __dir__, __all__ = attach(
@@ -33,7 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "implicit_accuracies": "accuracy",
         "joined": "sampling",
         "mean_rows": "sampling",
-        "sample_asked": "sampling",
+        "sample_rewritten": "sampling",
         "sample_grid": "sampling",
         "score": "sampling",
         "win_rate": "judge",

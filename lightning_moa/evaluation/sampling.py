@@ -61,7 +61,7 @@ def joined(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def sample_asked(
+def sample_rewritten(
     policy: Policy,
     pairs: Iterable[tuple[PromptBatch, PromptBatch]],
     preference: Tensor,

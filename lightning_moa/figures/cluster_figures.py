@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from lightning_moa.config import SYNTHETIC, LikelihoodStudyConfig
-from lightning_moa.figures.panels import clusters_of, methods_of, settings_of
+from lightning_moa.config import SYNTHETIC
+from lightning_moa.figures.panels import PANELS, PanelsConfig, clusters_of, methods_of, settings_of
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
@@ -28,12 +28,6 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
 from lightning_moa.study.tasks import HEADS
 
-PANELS = {
-    "a": ("small model, offline", {}),
-    "b": ("large model, offline", {"large": True}),
-    "c": ("small model, online", {"online": True}),
-}
-"""Letter -> words, and which study `settings_of` makes of it."""
 BASELINES = ("ric", "sca")
 NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
 """Fronts that all cross, as `domination_rows` wants it said."""
@@ -85,7 +79,7 @@ class Panel:
 
 
 def conduct_panels(
-    config: LikelihoodStudyConfig,
+    config: PanelsConfig,
     name: str,
     objectives: Sequence[str],
     console: Console,
@@ -108,7 +102,7 @@ def conduct_panels(
 
 
 def _conduct(
-    config: LikelihoodStudyConfig, name: str, objectives: list[str], letter: str, console: Console, home: str
+    config: PanelsConfig, name: str, objectives: list[str], letter: str, console: Console, home: str
 ) -> Panel:
     own = settings_of(config, objectives, **PANELS[letter][1])
     methods = methods_of(len(objectives))

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TypeVar
 
-from lightning_moa.config import LikelihoodStudyConfig
+from lightning_moa.config import ModelConfig, StudyConfig
 from lightning_moa.evaluation.clusters import cluster_prompts
+from lightning_moa.fields import option
 from lightning_moa.methods.products import Product, ham, ric, sca, scalarisations
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.seeds import REFERENCE
+from lightning_moa.study.study import Part, Study
 
-S = TypeVar("S", bound=LikelihoodStudyConfig)
+PANELS = {
+    "a": ("small model, offline", {}),
+    "b": ("large model, offline", {"large": True}),
+    "c": ("small model, online", {"online": True}),
+}
+"""Letter -> words, and which study `settings_of` makes of it."""
+
+
+@dataclass
+class PanelsConfig(StudyConfig):
+    """A study of one model or of a larger one, whose points are means over clusters of prompts."""
+
+    large: ModelConfig = option(ModelConfig, "the larger model, for scripts that show two")
+    clusters: int = option(
+        5, "clusters of the held-out prompts; a point is one policy's mean rewards on one of them", at_least=1
+    )
+    exact_beta: float | None = option(
+        0.5, "weight of the KL in the exact front that pictures show; nothing is trained under it", above=0
+    )
+
+
+S = TypeVar("S", bound=PanelsConfig)
 
 
 def methods_of(m: int) -> Mapping[str, Product]:
@@ -32,17 +56,29 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     """
     own = deepcopy(config)
     own.objectives = list(config.objectives or objectives)
-    rewards = own.likelihood
-    rewards.hub_rewards = {
-        name: model for name, model in rewards.hub_rewards.items() if name in own.objectives
-    }
-    rewards.hub_paths = {name: path for name, path in rewards.hub_paths.items() if name in own.objectives}
+    likelihood, rounds = (getattr(own, name) for name in ("likelihood", "online"))
+    likelihood.rewards = {name: each for name, each in likelihood.rewards.items() if name in own.objectives}
     own.data.labels = {name: label for name, label in own.data.labels.items() if name in own.objectives}
     if large:
         own.model = deepcopy(config.large)
     if not online:
-        own.online.rounds = 0
+        rounds.rounds = 0
     return own
+
+
+def panel_study(
+    file: str, family: str, objectives: Sequence[str], panels: Sequence[str] = tuple(PANELS)
+) -> Study:
+    """The study of a script that shows some of the panels of these objectives."""
+    methods = methods_of(len(objectives))
+
+    def parts(config: PanelsConfig) -> list[Part]:
+        return [
+            (PANELS[letter][0], settings_of(config, objectives, **PANELS[letter][1]), methods)
+            for letter in panels
+        ]
+
+    return Study(file, family, methods, PanelsConfig, parts=parts)
 
 
 def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:

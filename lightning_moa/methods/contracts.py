@@ -23,9 +23,7 @@ class BrokenContract(UserError):
     """An answer does not do what its room asks of it."""
 
 
-def check_losses(
-    objective: Objective, policy: Policy, losses: Tensor, preference: Tensor, m: int
-) -> None:
+def check_losses(objective: Objective, policy: Policy, losses: Tensor, preference: Tensor, m: int) -> None:
     """Losses (count,), or (g, count) for g preferences or members; finite; with a gradient.
 
     Raises:
@@ -59,7 +57,9 @@ def check_total(aggregator: Any, total: Any) -> None:
     if not bool(torch.isfinite(total).all()):
         raise BrokenContract(f"{name}: a finite scalar is expected of an aggregation, {total.item()} came")
     if not total.requires_grad:
-        raise BrokenContract(f"{name}: the scalar hangs on no loss (is it detached?), so nothing would be learned")
+        raise BrokenContract(
+            f"{name}: the scalar hangs on no loss (is it detached?), so nothing would be learned"
+        )
 
 
 def check_gradients(policy: Policy) -> None:

@@ -123,3 +123,19 @@ class HeadWatch(Callback):
             logits = self.policy.head(k)(*inputs)[:, :-1][predicted].float().log_softmax(-1)
             found.append(float((logits.exp() * (logits - reference)).sum(-1).mean()))
         return found
+
+
+def head_watch(run: Any, method: Any, rows: Any, path: Path) -> list[Callback]:
+    """The look at the heads that the section `heads` asks for, where a policy has several."""
+    policy, objective = method.policy, method.objective
+    if not isinstance(policy, Heads) or not isinstance(objective, RewardWeightedLikelihood):
+        return []
+    settings = run.section("heads")
+    if policy.heads == 1 or not settings.watch:
+        return []
+    size = run.settings.batch_size // run.settings.accumulate
+    batches = list(rows.batches(run.tokenizer, size, settings.watch_rows))
+    names: list[str] = list(run.objectives)
+    if objective.directions is not None:
+        names = [" ".join(f"{value:g}" for value in row) for row in objective.directions.tolist()]
+    return [HeadWatch(policy, objective, names, batches, settings.watch, path, run.settings.accumulate)]

@@ -60,7 +60,9 @@ class Product:
         if not isinstance(deployment, Deployment):
             raise UserError(f"deployment={deployment!r}: a Deployment is expected, or 'module:Class' of one")
         if not isinstance(trained_on, TrainedOn):
-            raise UserError(f"trained_on={trained_on!r}: one of TrainedOn's is expected, such as TrainedOn.grid()")
+            raise UserError(
+                f"trained_on={trained_on!r}: one of TrainedOn's is expected, such as TrainedOn.grid()"
+            )
         for name, value in (("trained_on", trained_on), ("deployment", deployment), ("probe", probe)):
             object.__setattr__(self, name, value)
         deployment.check(trained_on)

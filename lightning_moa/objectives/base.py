@@ -57,11 +57,15 @@ class Plan(Protocol):
         """The tasks that must be there before responses can be scored, and none where they need none."""
         ...
 
-    def task(self, name: str, function: str, spec: Mapping[str, Any], needs: Mapping[str, Any], cost: float) -> Any:
+    def task(
+        self, name: str, function: str, spec: Mapping[str, Any], needs: Mapping[str, Any], cost: float
+    ) -> Any:
         """A task of the objective's own: 'module:function', called as function(spec, inputs, out, progress)."""
         ...
 
-    def train(self, needs: Mapping[str, Any], start: Sequence[Any] = (), stage: int = 0, **changes: Any) -> list[Any]:
+    def train(
+        self, needs: Mapping[str, Any], start: Sequence[Any] = (), stage: int = 0, **changes: Any
+    ) -> list[Any]:
         """The trainings of the method's policies, one for each preference; `start`: earlier ones that they go on
         from, in stage 1, 2, ...; `changes`: of the settings."""
         ...

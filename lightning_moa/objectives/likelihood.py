@@ -30,7 +30,6 @@ class Likelihood(Objective):
         logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, rows)
         return -joint_mean(logps.sum(), batch.response_mask.sum())[None]
 
-
     def count(self, m: int) -> int:
         return 1
 

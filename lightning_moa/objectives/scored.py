@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import Rewrite, ScoredRows, read_about
+from lightning_moa.data.scored import Rewrite, ScoredRows
 from lightning_moa.objectives.base import Objective, Plan, Run
 from lightning_moa.objectives.names import SCORED
 from lightning_moa.objectives.settings import LikelihoodConfig, OnlineConfig
@@ -76,4 +76,3 @@ class ScoredObjective(Objective):
     def rewrite(cls, run: Run) -> Rewrite | None:
         """What is done to the prompts."""
         return None
-

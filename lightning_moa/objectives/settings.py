@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_moa.fields import option
 from lightning_moa.optimiser import OptimiserConfig
@@ -32,12 +33,7 @@ class ScoredConfig(OptimiserConfig):
         "trained for objectives that it leaves out); auto: gold where there is one, else trained",
         choices=("auto", "gold", "trained", "hub"),
     )
-    hub_rewards: dict[str, str] = option(
-        {}, "objective: reward model, by its name in the table of hub models"
-    )
-    hub_paths: dict[str, str] = option(
-        {}, "objective: local folder with the files of its hub_rewards model, read instead of the hub"
-    )
+    rewards: dict[str, Any] = option({}, "objective: what scores it")
 
 
 @dataclass

@@ -13,6 +13,7 @@ from lightning_moa.lazy import attach
 if TYPE_CHECKING:
     from lightning_moa.policies.adapter import AdapterPolicy as AdapterPolicy
     from lightning_moa.policies.base import Policy as Policy
+    from lightning_moa.policies.files import read_sidecar as read_sidecar
     from lightning_moa.policies.generation import Responses as Responses
     from lightning_moa.policies.generation import generate as generate
     from lightning_moa.policies.head_logprobs import head_logps as head_logps
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lightning_moa.policies.heads import HeadPolicy as HeadPolicy
     from lightning_moa.policies.heads import Heads as Heads
     from lightning_moa.policies.in_prompt import RewardPrompt as RewardPrompt
-    from lightning_moa.policies.files import read_sidecar as read_sidecar
     from lightning_moa.policies.loading import load_policy as load_policy
     from lightning_moa.policies.logprobs import response_logps as response_logps
     from lightning_moa.policies.logprobs import token_logps as token_logps

@@ -63,7 +63,9 @@ class Policy(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """The constructor's arguments besides model and seed, as JSON can hold them."""
-        raise UserError(f"{type(self).__name__}.options(): it must give what the policy is made with, to be saved")
+        raise UserError(
+            f"{type(self).__name__}.options(): it must give what the policy is made with, to be saved"
+        )
 
     def trained_state(self) -> dict[str, Tensor]:
         """All that is trained, by name."""
@@ -76,7 +78,10 @@ class Policy(nn.Module):
             UserError: a key is missing or unexpected, or a tensor has another shape. Nothing is changed then.
         """
         own = self.trained_state()
-        for kind, names in (("missing", own.keys() - state.keys()), ("unexpected", state.keys() - own.keys())):
+        for kind, names in (
+            ("missing", own.keys() - state.keys()),
+            ("unexpected", state.keys() - own.keys()),
+        ):
             if names:
                 raise UserError(f"adapter weights: {len(names)} {kind}, such as {min(names)}")
         for name, value in own.items():
@@ -100,7 +105,9 @@ class Policy(nn.Module):
             raise UserError(
                 f"objectives={list(objectives)}: this policy is steered by {self.m} values; name each"
             )
-        write_policy(folder, type(self), self.options(), self.trained_state(), self.model, objectives, base_id)
+        write_policy(
+            folder, type(self), self.options(), self.trained_state(), self.model, objectives, base_id
+        )
 
     def unload(self) -> PreTrainedModel:
         """Take out of the model what the policy has put in, and give it back. The policy is of no use afterwards."""

@@ -63,7 +63,9 @@ class RewardPrompt:
         self.markers = tuple(marker.replace("{i}", str(i)) for i in range(1, len(self.objectives) + 1))
 
     @classmethod
-    def of(cls, settings: RiCConfig, objectives: Sequence[str], low: ArrayLike, high: ArrayLike) -> RewardPrompt:
+    def of(
+        cls, settings: RiCConfig, objectives: Sequence[str], low: ArrayLike, high: ArrayLike
+    ) -> RewardPrompt:
         """As a study's section `ric` says; low and high (J,) are the rewards' range."""
         return cls(
             objectives,

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def load_policy(
-    model: PreTrainedModel, folder: str | Path, *, kind: type[Policy] | None = None, base_id: str | None = None
+    model: PreTrainedModel,
+    folder: str | Path,
+    *,
+    kind: type[Policy] | None = None,
+    base_id: str | None = None,
 ) -> Any:
     """Rebuild a saved policy on its base model, which is changed in place.
 

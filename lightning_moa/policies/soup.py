@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy

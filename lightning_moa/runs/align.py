@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightning_moa.policies import AdapterPolicy, Policy, load_policy
+from lightning_moa.methods.head_watch import head_watch
+from lightning_moa.policies import Policy, load_policy
 from lightning_moa.processes import full_size
-from lightning_moa.runs.building import (
-    SCORED,
-    VIEWS,
-    Ingredients,
-    build_method,
-    build_policy,
-    extra_inputs,
-    head_watch,
-    scored_rows,
-)
+from lightning_moa.runs.context import Answers, Context, build_method
+from lightning_moa.runs.contracts import check_saving
 from lightning_moa.runs.loading import load_base, load_data
 from lightning_moa.runs.training import (
     Snapshots,
@@ -33,7 +27,7 @@ from lightning_moa.runs.training import (
 )
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import Progress
-from lightning_moa.study.tasks import GRADIENTS, partial_folder
+from lightning_moa.study.tasks import GRADIENTS, HEADS, partial_folder
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
@@ -44,25 +38,29 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     prepare(spec["hardware"])
     torch.manual_seed(spec["seed"])
     base_policy, tokenizer = load_base(inputs["base"], spec["hardware"])
-    data = load_data(spec)
-    settings, view, m = spec["settings"], VIEWS[spec["objective"]], len(data.objectives)
-    policy = (
-        build_policy(spec, base_policy, m) if "start" not in inputs else _taken_up(spec, inputs, base_policy)
-    )
-    rows = scored_rows(spec, inputs, data, tokenizer) if spec["objective"] in SCORED else None
-    source = data if rows is None else rows
-    steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", view)))
+    run = Context(spec, inputs, Answers.of(spec), load_data(spec), tokenizer, base_policy)
+    policy = first_policy(run)
+    run, objective, settings = replace(run, policy=policy), run.answers.objective, spec["settings"]
+    source = objective.rows(run)
+    steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", objective.view)))
+    run = replace(run, steps=steps)
     size, batches = micro_batches(settings, steps)
-    made = Ingredients(spec, inputs, data, tokenizer, policy, steps)
-    source.use(tokenizer, view, batch_size=size, steps=batches, seed=spec["seed"], **extra_inputs(made))
+    source.use(
+        tokenizer,
+        objective.view,
+        batch_size=size,
+        steps=batches,
+        seed=spec["seed"],
+        **objective.batch_inputs(run),
+    )
     # The last step's policy is saved as the result.
     taken = {max(1, round(share * steps)) for share in spec["snapshots"]} - {steps}
     kept = partial_folder(out)
     snapshots = Snapshots(
-        policy, kept, data.objectives, {step * settings["accumulate"]: step for step in taken}
+        policy, kept, run.objectives, {step * settings["accumulate"]: step for step in taken}
     )
-    method = build_method(made)
-    callbacks = head_watch(made, method, rows, out)
+    method = build_method(run)
+    callbacks = head_watch(run, method, source, out / HEADS)
     fit(
         method,
         source,
@@ -73,7 +71,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         callbacks=[snapshots, *callbacks],
         resume=resume_of(spec, out, settings, source, callbacks),
     )
-    save_policy(policy, out / "policy", data.objectives)
+    save_policy(policy, out / "policy", run.objectives)
     if is_main_process():
         for _, folder in snapshots_in(kept):
             folder.rename(out / folder.name)
@@ -85,9 +83,13 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     }
 
 
-def _taken_up(spec: Spec, inputs: Inputs, base_policy: Policy) -> AdapterPolicy:
-    """The policy that an earlier round has left, to be trained on."""
-    policy = load_policy(base_policy.model, inputs["start"] / "policy")
-    if spec["model"]["gradient_checkpointing"]:
+def first_policy(run: Context) -> Policy:
+    """The policy that the training begins with: a new one, or what an earlier round has left."""
+    kind = run.answers.policy
+    if "start" in run.inputs:
+        policy: Policy = load_policy(run.model, run.inputs["start"] / "policy", kind=kind)
+    else:
+        policy = check_saving(kind.build(run.about("policy")))
+    if run.spec["model"]["gradient_checkpointing"]:
         policy.enable_gradient_checkpointing()
     return policy

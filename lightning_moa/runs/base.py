@@ -52,7 +52,7 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
         )
         with gathered(policy.parameters()):
             if rank() == 0:
-                if "ric" in spec:
+                if spec["tokens"]:
                     _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
                 save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")

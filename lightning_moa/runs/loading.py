@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from lightning_moa.data import DATASETS, build
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.errors import UserError
-from lightning_moa.policies import Policy, RewardPrompt, build_model, load_model
-from lightning_moa.rewards import Rewards, RewardSet, RuleRewards, TrainedRewards
+from lightning_moa.policies import Policy, build_model, load_model
+from lightning_moa.rewards import Rewards
+from lightning_moa.rewards.sources import Source, build_sources
 from lightning_moa.strategies.launching import local_rank
 from lightning_moa.strategies.quantisation import base_dtype, quantization_config
 
@@ -30,7 +28,8 @@ disable_progress_bar()
 
 def load_data(spec: Spec) -> PreferenceData:
     """The data set of a spec, read once a process."""
-    return _load_data(json.dumps({"data": spec["data"], "objectives": spec["objectives"]}, sort_keys=True))
+    content = {name: spec[name] for name in ("data", "data_class", "objectives")}
+    return _load_data(json.dumps(content, sort_keys=True))
 
 
 @lru_cache(maxsize=2)
@@ -44,14 +43,14 @@ def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedToken
     """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer."""
     from lightning_moa.data.tokenizer import train_bpe
 
-    model, m = spec["model"], len(data.objectives)
+    model = spec["model"]
     if model["path"] is not None:
         return pretrained(model, spec["hardware"])
     own = getattr(data, "world_tokenizer", None)
     tokenizer = own() if own else train_bpe(data.fit_texts(), spec["tokenizer"]["vocab_size"])
-    if own and "ric" in spec:
+    if own and spec["tokens"]:
         # A world's words are all that its tokenizer knows.
-        tokenizer.add_tokens(reward_prompt(spec["ric"], data.objectives, np.zeros(m), np.ones(m)).tokens())
+        tokenizer.add_tokens(spec["tokens"])
     network = build_model(
         model["family"],
         vocab_size=len(tokenizer),
@@ -78,92 +77,25 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
     return _frozen(folder / "model", None, hardware), load_tokenizer(folder / "model", None)
 
 
-def reward_prompt(
-    settings: Mapping[str, Any], objectives: Sequence[str], low: np.ndarray, high: np.ndarray
-) -> RewardPrompt:
-    """RiC's prompts, as a study's `ric` says; low and high (m,) are the rewards' range."""
-    return RewardPrompt(
-        objectives,
-        low,
-        high,
-        decimals=settings["decimals"],
-        marker=settings["marker"],
-        before=settings["before"],
-    )
-
-
-@dataclass(frozen=True)
-class HubChoice:
-    """The hub models of some objectives.
-
-    Args:
-        models: objective to a hub model's name.
-        paths: objective to a local folder with the same files, where the hub isn't to be asked.
-        dtype: of their weights.
-    """
-
-    models: Mapping[str, str]
-    paths: Mapping[str, str]
-    dtype: str
-
-
-def learned_rewards(
-    folder: Path | None, hub: HubChoice, objectives: Sequence[str], batch_size: int, device: torch.device
-) -> Rewards:
-    """The models that score responses: of the hub where one is named for an objective, else those trained here.
-
-    Args:
-        folder: the model that was trained on the pairs, with an output for every objective; None where the hub has
-            one for each.
-        hub: the models of the hub.
-        objectives: the study's, in order.
-        batch_size: texts scored at a time.
-        device: where the models are put.
-    """
-    from lightning_moa.rewards import HubRewards
-
-    sources: list[Rewards] = [
-        HubRewards(
-            model,
-            objective=name,
-            path=hub.paths.get(name),
-            batch_size=batch_size,
-            device=str(device),
-            dtype=hub.dtype,
-        )
-        for name, model in hub.models.items()
-    ]
-    if folder is not None:
-        rest = [name for name in objectives if name not in hub.models]
-        sources.append(RewardSet([TrainedRewards(folder, batch_size, str(device))], rest))
-    return RewardSet(sources, objectives)
-
-
 def reward_source(spec: Spec, inputs: Mapping[str, Path], data: PreferenceData, batch_size: int) -> Rewards:
-    """What a run learns from: gold rewards, or models of the hub or trained here, as `spec["settings"]` says.
+    """What scores responses, as `spec["rewards"]` says: objective -> gold, trained here, a function, a model.
 
-    Raises:
-        UserError: gold rewards of data that have none.
+    Args:
+        spec: a task's.
+        inputs: of which `rewards` is the model that was trained on the pairs, where an objective needs it.
+        data: whose gold rewards are meant.
+        batch_size: texts scored at a time.
     """
-    settings = spec["settings"]
-    if settings["reward"] in ("trained", "hub"):
-        folder = inputs.get("rewards")
-        return learned_rewards(
-            None if folder is None else folder / "model",
-            HubChoice(
-                settings["hub_rewards"], settings["hub_paths"], base_dtype(spec["hardware"]["precision"])
-            ),
-            data.objectives,
-            batch_size,
-            device_of(spec["hardware"]),
-        )
-    gold = data.gold_rewards() if settings["reward"] == "gold" else None
-    if gold is None:
-        raise UserError(
-            f"reward={settings['reward']} with data={spec['data']['name']}: allowed are trained, hub, and gold where "
-            "the data has gold rewards"
-        )
-    return RuleRewards(gold)
+    folder = inputs.get("rewards")
+    return build_sources(
+        {name: Source.from_json(each) for name, each in spec["rewards"].items()},
+        data.objectives,
+        gold=data.gold_rewards(),
+        trained_folder=None if folder is None else folder / "model",
+        batch_size=batch_size,
+        device=device_of(spec["hardware"]),
+        dtype=base_dtype(spec["hardware"]["precision"]),
+    )
 
 
 def device_of(hardware: dict[str, Any]) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lightning_moa.batches import PairBatch, PromptBatch
+from lightning_moa.batches import PairBatch, PromptBatch, moved
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import prompts_in_pairs
+from lightning_moa.deployments import Deployed
+from lightning_moa.errors import UserError
 from lightning_moa.evaluation import (
     Decoding,
     implicit_accuracies,
     joined,
     mean_rows,
-    sample_asked,
     sample_grid,
+    sample_rewritten,
     score,
 )
-from lightning_moa.policies import Policy, RewardPrompt
+from lightning_moa.policies import Policy
+from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
-from lightning_moa.runs.loading import HubChoice, device_of, learned_rewards, load_base, load_data
-from lightning_moa.strategies.quantisation import base_dtype
+from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
 
 Spec = dict[str, Any]
 
@@ -47,45 +49,47 @@ class Measure:
         self.device = device_of(self.hardware)
         self.base, self.tokenizer = load_base(inputs["base"], self.hardware)
         self.data = load_data(spec)
-        self.prompts = self.data if spec["prompts"] is None else load_data(spec | {"data": spec["prompts"]})
+        self.prompts = (
+            self.data
+            if spec["prompts"] is None
+            else load_data(spec | {"data": spec["prompts"], "data_class": spec["prompts_class"]})
+        )
         self.objectives = self.data.objectives
         # Implicit accuracies are asked of policies that were trained on pairs.
         self.ref_logps = (
             np.load(inputs["reference"] / "eval.npy", allow_pickle=False) if "reference" in inputs else None
         )
         self.sources: dict[str, Rewards] = {}
-        hub, folder = (
-            HubChoice(**spec["hub"], dtype=base_dtype(self.hardware["precision"])),
-            inputs.get("rewards"),
-        )
-        if folder is not None or hub.models:
-            self.sources["reward"] = learned_rewards(
-                None if folder is None else folder / "model",
-                hub,
-                self.objectives,
-                self.spec["batch_size"],
-                self.device,
-            )
+        if spec["rewards"]:
+            self.sources["reward"] = reward_source(spec, inputs, self.prompts, self.spec["batch_size"])
         gold = self.prompts.gold_rewards()
         if gold is not None:
             self.sources["gold"] = RuleRewards(gold)
+        self._seen: set[tuple[str, int | None]] = set()
         self.points: list[pd.DataFrame] = []
         self.accuracies: list[pd.DataFrame] = []
         self.responses: list[pd.DataFrame] = []
 
-    def add(
-        self,
-        name: str,
-        policy: Policy,
-        preferences: torch.Tensor | None,
-        *,
-        step: int,
-        goals: RewardPrompt | None = None,
-    ) -> None:
-        """Measure a policy under each preference (n, m); None measures one that knows no preference.
+    def add(self, deployed: Deployed, steps: int, deployment: str = "") -> None:
+        """Measure a policy under each of its preferences.
 
-        goals: puts the one preference that is asked for into the prompts.
+        Args:
+            deployed: the policy.
+            steps: updates that its method's policies have had at their end.
+            deployment: whose it is, for errors.
+
+        Raises:
+            UserError: what the deployment yields is no row of points.csv.
         """
+        check_deployed(deployed, len(self.objectives), deployment)
+        key = (deployed.name, deployed.step)
+        if key in self._seen:
+            raise UserError(
+                f"{deployment}: two policies of one name and step, {deployed.name!r}; names tell them apart"
+            )
+        self._seen.add(key)
+        policy, preferences, name = deployed.policy, deployed.preferences, deployed.name
+        step = steps if deployed.step is None else deployed.step
         policy.eval()
         m = len(self.objectives)
         asked = torch.full((1, m), 1 / m, dtype=torch.float64) if preferences is None else preferences
@@ -95,11 +99,11 @@ class Measure:
             self.spec["top_p"],
             self.spec["sample_seed"],
         )
-        if goals is None:
+        if deployed.rewrite is None:
             frame = sample_grid(policy, self._prompts(len(asked)), asked, decoding, self.tokenizer)
         else:
-            pairs = self._asked(goals, asked[0].numpy())
-            frame = sample_asked(policy, pairs, asked[:1], decoding, self.tokenizer)
+            pairs = self._rewritten(deployed.rewrite)
+            frame = sample_rewritten(policy, pairs, asked[:1], decoding, self.tokenizer)
         sampled = joined(score(frame, self.sources))
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
@@ -135,13 +139,10 @@ class Measure:
         rows = max(1, self.spec["batch_size"] // preferences)
         return self._batches(self.prompts, "prompts", rows, self.spec["prompts"])
 
-    def _asked(
-        self, goals: RewardPrompt, preference: np.ndarray
-    ) -> Iterator[tuple[PromptBatch, PromptBatch]]:
-        """The prompts with the rewards that a preference asks for, and as they are."""
+    def _rewritten(self, rewrite: Callable[[str], str]) -> Iterator[tuple[PromptBatch, PromptBatch]]:
+        """The prompts as the policy gets them, and as they are."""
         prompts = self.prompts.prompt_list("eval")[: self.spec["prompts"]]
-        rewards = goals.asked(preference)
-        rewritten = [goals.insert(prompt, rewards) for prompt in prompts]
+        rewritten = [rewrite(prompt) for prompt in prompts]
         rules = EncodingRules.of(self.prompts.config)
         pairs = prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"])
         for pair in own_share(pairs):
@@ -152,3 +153,23 @@ class Measure:
     ) -> Iterator[Any]:
         for batch in own_share(data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known)):
             yield moved(batch, self.device)
+
+
+def check_deployed(deployed: Any, m: int, deployment: str) -> None:
+    """Raise `UserError` for what is no row of points.csv."""
+    where = deployment or "measuring"
+    if not isinstance(deployed, Deployed):
+        raise UserError(f"{where}.policies: a Deployed is expected, {type(deployed).__name__} came")
+    if not isinstance(deployed.policy, Policy):
+        raise UserError(
+            f"{where}.policies: {deployed.name} is no Policy but a {type(deployed.policy).__name__}"
+        )
+    preferences = deployed.preferences
+    if preferences is None:
+        return
+    if not isinstance(preferences, torch.Tensor) or preferences.ndim != 2 or not len(preferences):
+        raise UserError(f"{where}.policies: {deployed.name}: preferences are a tensor (n, {m}), or None")
+    try:
+        check_preference(preferences, m)
+    except UserError as error:
+        raise UserError(f"{where}.policies: {deployed.name}: {error}") from error

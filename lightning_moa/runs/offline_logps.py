@@ -28,9 +28,9 @@ def offline_logps(task: Task, runs: Path, batch_size: int) -> tuple[np.ndarray, 
     """
     import torch
 
+    from lightning_moa.batches import moved
     from lightning_moa.data.scored import ScoredRows
     from lightning_moa.policies import Heads, head_logps, load_policy
-    from lightning_moa.batches import moved
     from lightning_moa.runs.loading import device_of, load_base
     from lightning_moa.runs.training import prepare
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,22 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lightning_moa.answers import load
+from lightning_moa.batches import moved
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
+from lightning_moa.data.scored import ABOUT, ROWS, ScoredRows, prompts_in_pairs, read_about
 from lightning_moa.errors import UserError
-from lightning_moa.policies import Heads, Policy, RewardPrompt, generate, load_policy, response_logps
+from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, response_logps
+from lightning_moa.policies.settings import RiCConfig
 from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
-from lightning_moa.runs.loading import device_of, load_base, load_data, reward_prompt, reward_source
+from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
 from lightning_moa.runs.training import prepare
 from lightning_moa.study.execute import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
-
-ABOUT = "about.json"
-"""Beside the rows: the map to [0, 1], z, the rewards' range, and what was cut or left out."""
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What is known of the rows in a folder."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    return about
 
 
 def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
@@ -129,13 +123,14 @@ def _sample_round(
     prompts = data.prompt_list("train")
     folders = [path for role, path in sorted(inputs.items()) if role.startswith("policy")]
     base, tokenizer = load_base(inputs["base"], spec["hardware"])
+    kind = load(spec["policy"], "policy")
     goals = None
     if spec["in_prompt"]:
-        goals = reward_prompt(spec["ric"], data.objectives, about["low"], about["high"])
+        goals = RewardPrompt.of(RiCConfig(**spec["ric"]), data.objectives, about["low"], about["high"])
     frames: list[pd.DataFrame] = []
     for place, folder in enumerate(folders):
-        trained = load_policy(base.model, folder / "policy")
-        policies = list(each_policy(trained))
+        trained = load_policy(base.model, folder / "policy", kind=kind)
+        policies = trained.members()
         parts = len(folders) * len(policies)
         for name, policy in policies:
             shown = name if len(folders) == 1 else f"policy {place}, {name}"
@@ -152,15 +147,6 @@ def _sample_round(
             progress(0.8 * len(frames) / parts)
         trained.unload()
     return pd.concat(frames, ignore_index=True)
-
-
-def each_policy(trained: Policy) -> Iterator[tuple[str, Policy]]:
-    """The heads of a policy that has some, or the policy itself, with a name."""
-    if isinstance(trained, Heads):
-        for k in range(trained.heads):
-            yield f"head {k}", trained.head(k)
-    else:
-        yield "policy", trained
 
 
 @dataclass(frozen=True)
@@ -220,9 +206,3 @@ def _write_about(out: Path, about: dict[str, Any]) -> None:
 def _number(*parts: int) -> int:
     """One seed of several numbers."""
     return int(np.random.SeedSequence(list(parts)).generate_state(1, np.uint32)[0])
-
-
-def goals_of(spec: Spec, objectives: Sequence[str], rows: Path) -> RewardPrompt:
-    """RiC's prompts for the range of rewards that the rows have."""
-    about = read_about(rows)
-    return reward_prompt(spec["ric"], objectives, about["low"], about["high"])

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.data.stepping import StepData
 from lightning_moa.methods.base import Alignment
-from lightning_moa.policies import AdapterPolicy
+from lightning_moa.policies import Policy
 from lightning_moa.processes import gathered, rank
 from lightning_moa.runs.resuming import Resume
 from lightning_moa.runs.schedules import schedule
@@ -56,7 +56,7 @@ def number_of_steps(settings: dict[str, Any], rows: int) -> int:
 
 
 def optimiser_factory(
-    settings: dict[str, Any], steps: int, kind: str = "adamw"
+    settings: Mapping[str, Any], steps: int, kind: str = "adamw"
 ) -> Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]:
     """AdamW with the schedule of an `OptimiserConfig` over so many updates; `kind` is `hardware.optimiser`."""
 
@@ -134,9 +134,7 @@ class Snapshots(Callback):
     A figure may draw them, and when a run diverges they are what is left of it.
     """
 
-    def __init__(
-        self, policy: AdapterPolicy, out: Path, objectives: Sequence[str], at: Mapping[int, int]
-    ) -> None:
+    def __init__(self, policy: Policy, out: Path, objectives: Sequence[str], at: Mapping[int, int]) -> None:
         self.policy = policy
         self.out = out
         self.objectives = objectives
@@ -150,7 +148,7 @@ class Snapshots(Callback):
             save_policy(self.policy, self.out / f"step-{self.at[batch_idx + 1]}", self.objectives)
 
 
-def save_policy(policy: AdapterPolicy, folder: Path, objectives: Sequence[str]) -> None:
+def save_policy(policy: Policy, folder: Path, objectives: Sequence[str]) -> None:
     """Write a trained policy, once for all the processes that have trained it; all of them must call it."""
     with gathered(policy.parameters()):
         if rank() == 0:

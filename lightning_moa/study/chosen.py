@@ -34,10 +34,15 @@ def sections_of(methods: Mapping[str, Product]) -> dict[str, type]:
     """
     found: dict[str, type] = {}
     for name, product in methods.items():
-        for sections in (*(one.sections for one in answers_of(product).values()), product.deployment.sections):
+        for sections in (
+            *(one.sections for one in answers_of(product).values()),
+            product.deployment.sections,
+        ):
             for section, settings in sections.items():
                 if section in {item.name for item in fields(StudyConfig)}:
-                    raise UserError(f"{name}: a section of its own can't be called {section}, which a study has")
+                    raise UserError(
+                        f"{name}: a section of its own can't be called {section}, which a study has"
+                    )
                 if found.setdefault(section, settings) is not settings:
                     raise UserError(
                         f"{name}: section {section} is {settings.__name__} here and {found[section].__name__} in another "
@@ -92,7 +97,9 @@ class Chosen:
         """
         answers = answers_of(product)
         brought = {**sections_of({name: product})}
-        values = {section: asdict(getattr(config, section, None) or kind()) for section, kind in brought.items()}
+        values = {
+            section: asdict(getattr(config, section, None) or kind()) for section, kind in brought.items()
+        }
         options: dict[str, dict[str, Any]] = {}
         for kind, answer in answers.items():
             options[kind] = {}
@@ -108,7 +115,9 @@ class Chosen:
         for section, changes in own.settings.items():
             where = f"methods.{name}.settings.{section}"
             if section not in typed or not isinstance(changes, Mapping):
-                raise UserError(f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.lr=0.1")
+                raise UserError(
+                    f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.lr=0.1"
+                )
             typed[section] = _changed(typed[section], changes, where)
         return Chosen(name, product, answers, typed, options)
 

@@ -40,6 +40,8 @@ class Collected:
     exact: Exact | None
     data_lines: list[str]
     """What the data set kept and dropped, as the first seed's reference policy saw it."""
+    rewards: dict[str, str]
+    """objective -> what its column `reward_*` comes from, in words; empty where there is none."""
     policies: dict[tuple[str, int], list[Path]]
     """(method, seed): the folders of its trained policies, in the order of training preferences."""
 
@@ -91,6 +93,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         costs=pd.DataFrame(costs),
         exact=_exact(plan, runs),
         data_lines=_data_lines(plan, runs),
+        rewards=plan.rewards,
         policies=folders,
     )
 

@@ -147,8 +147,13 @@ def _measured(
         world = isinstance(config.data, WorldConfig)
         rest = parse_sources("evaluation", {}, "gold", objectives, True) if world else trained
         found = {**rest, **found}
-    elif not isinstance(config.data, WorldConfig) and sources:
-        found = trained
+    elif sources:
+        found = {} if isinstance(config.data, WorldConfig) else trained
+    elif not isinstance(config.data, WorldConfig):
+        raise UserError(
+            f"evaluation.trained_rewards=false: data={config.data.name} has no gold rewards, so nothing would score "
+            "responses; allowed is true"
+        )
     return {name: found[name] for name in objectives if name in found}
 
 

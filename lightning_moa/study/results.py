@@ -18,7 +18,6 @@ from lightning_moa.reporting.metrics import metrics_frame
 from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.seeds import scored_section
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,23 @@ class Artefact:
     """A folder below the artefact's, where it is made of several studies; their claims lie together above."""
     home: str = SYNTHETIC
     """The data set that the artefact is about at the small scales: its results bear no name of data."""
+    methods: str = ""
+    """Those that were chosen, where they are not the script's own."""
 
     @staticmethod
-    def begin(paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC) -> Artefact:
+    def begin(
+        paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC, methods: str = ""
+    ) -> Artefact:
         """Note the time."""
-        return Artefact(paper, name, config, datetime.now(UTC), part, home)
+        return Artefact(paper, name, config, datetime.now(UTC), part, home, methods)
 
     @property
     def scale(self) -> str:
         """The scale's name in files and folders; other data than `home` have a name of their own."""
         data = self.config.data.name
         own = data == self.home or self.config.scale in ("gpu", "paper")
-        return self.config.scale if own else f"{self.config.scale}-{data}"
+        parts = [self.config.scale, *([] if own else [data.replace(":", ".")]), *filter(None, [self.methods])]
+        return "-".join(parts)
 
     @property
     def folder(self) -> Path:
@@ -126,22 +130,17 @@ class Artefact:
             self.folder / "run.yaml",
             config,
             data={key: config["data"][key] for key in ("name", "revision", "labels")},
-            rewards=_reward_sources(self.config, collected),
+            rewards=_reward_sources(collected),
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
 
 
-def _reward_sources(config: StudyConfig, collected: Collected) -> dict[str, str]:
+def _reward_sources(collected: Collected) -> dict[str, str]:
     """What each group of reward columns comes from."""
-    section = scored_section(config)
-    hub = {} if section is None else section[1].hub_rewards
-    sources = {name: hub.get(name, "a model trained on the pairs") for name in collected.objectives}
-    learned = [f"{name}: {source}" for name, source in sources.items()]
-    return {
-        "reward": "; ".join(learned) if config.evaluation.trained_rewards or hub else "none",
-        "gold": "none" if collected.exact is None else "the world's own",
-    }
+    learned = [f"{name}: {words}" for name, words in collected.rewards.items()]
+    gold = "none" if collected.exact is None else "the world's own"
+    return {"reward": "; ".join(learned) or "none", "gold": gold}
 
 
 def _columns(table: object, collected: Collected, named: dict[str, str]) -> list[str]:

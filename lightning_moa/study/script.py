@@ -7,61 +7,52 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig, parse
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import Stopped
 from lightning_moa.help import describe
 from lightning_moa.reporting.console import run_command
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import RunsFailed
+from lightning_moa.study.some import conduct_some
+from lightning_moa.study.study import Study
 
-T = TypeVar("T", bound=StudyConfig)
-
-
-def script(
-    schema: type[T],
-    main: Callable[[T, Console], None],
-    file: str,
-    family: str,
-    methods: Collection[str] | None = None,
-    scale: str = "tiny",
-) -> None:
+def script(study: Study, main: Callable[[Any, Console], None]) -> None:
     """Parse the command line, run `main`, and turn errors into one line and an exit code.
 
     Args:
-        schema: the study's configuration.
-        main: takes the configuration and the console to print on.
-        file: the script's `__file__`; its folder holds `config/<family>/<scale>.yaml`, and relative results and
-            runs folders default to those of its repository.
-        family: which of the folder's configurations.
-        methods: the script's methods, where the family's configurations also speak of other scripts' (see `parse`).
-        scale: the one that is run where none is asked for.
+        study: the script's; relative results and runs folders default to those of its repository, or of the working
+            folder where the script lies elsewhere than in a folder of `experiments/`.
+        main: takes the configuration and the console to print on. With `methods=[..]` the methods that it names are
+            conducted instead.
 
     Exit codes: 0 done, or stopped and queued again by SLURM; 1 some runs failed; 2 bad input; 130 interrupted;
     128 + the signal: stopped by SIGTERM or SIGUSR1 in the middle of a training, with a checkpoint to go on from.
     """
-    here = Path(file).resolve()
+    here = Path(study.file).resolve()
     console = Console()
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(f"usage: python {os.path.relpath(here)} [key=value ...]\n\n{describe(schema)}")
-        return
 
     def command() -> int:
-        words = [f"scale={scale}", *sys.argv[1:]]
-        config = parse(schema, words, here.parent / "config" / family, methods)
-        root = here.parents[2]
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(f"usage: python {os.path.relpath(here)} [key=value ...]\n\n{describe(study.schema)}")
+            return 0
+        config, methods = study.read(sys.argv[1:])
+        root = here.parents[2] if here.parents[1].name == "experiments" else Path.cwd()
         config.results_dir = config.results_dir or str(root / "results")
         config.runs_dir = config.runs_dir or str(root / "runs")
         config.workers = config.workers or os.cpu_count() or 1
         try:
             with _alone(config, console):
-                main(config, console)
+                if methods is study.methods:
+                    main(config, console)
+                else:
+                    conduct_some(study, config, methods, console)
         except RunsFailed as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

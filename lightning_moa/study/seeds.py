@@ -234,7 +234,9 @@ class MethodPlan:
             "policy": self.chosen.answers["policy"].path if any(map(_is_policy, needs)) else None,
         }
         code = [*codes_of(self.sources), *filter(None, [own["policy"]])]
-        return self.seed.task(name, function, {**own, **spec}, {"base": self.seed.base(), **needs}, cost, code)
+        return self.seed.task(
+            name, function, {**own, **spec}, {"base": self.seed.base(), **needs}, cost, code
+        )
 
     def train(
         self, needs: Mapping[str, Task], start: Sequence[Task] = (), stage: int = 0, **changes: Any

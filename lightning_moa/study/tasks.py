@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from lightning_moa.errors import UserError
+from lightning_moa.reach.digest import code_digest
 
 DONE = "task.json"
 """Written last: what the task was, its wall-clock and its peak memory."""
@@ -31,56 +32,11 @@ GRADIENTS = "gradients.csv"
 HEADS = "heads.csv"
 """What `HeadWatch` saw, in the same place."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
 # What a scratch folder's name says of its owner, before the process's number. No dot: dots part the name.
 _OWNER = platform.node().replace(".", "_") + "-"
 # Seconds by which a disk's clock and the machine's may differ.
 _CLOCKS_DIFFER = 60.0
-
-# Reading results, drawing them and planning runs change no run: a plan's say is in the spec.
-_NO_EFFECT = (
-    "reporting/",
-    "cli.py",
-    "evaluation/clusters.py",
-    "data/sizes.py",
-    *(f"strategies/{name}.py" for name in ("architectures", "flops", "memory", "metering")),
-    "config/",
-    "help.py",
-    "methods/products.py",
-    *(
-        f"study/{name}.py"
-        for name in (
-            "artefacts",
-            "collect",
-            "conduct",
-            "ends",
-            "execute",
-            "forecast",
-            "forecast_parts",
-            "forecast_sampling",
-            "forecast_training",
-            "foretelling",
-            "front_figures",
-            "gradients",
-            "judging",
-            "meta_networks",
-            "meta_passes",
-            "modes",
-            "offline_logps",
-            "optima",
-            "panels",
-            "planning",
-            "progress",
-            "prompts",
-            "results",
-            "scored_seeds",
-            "script",
-            "seeds",
-            "tasks",
-        )
-    ),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +49,9 @@ class Task:
         spec: JSON-able; everything that determines the result, with `needs`.
         needs: role to task; `inputs` maps the same roles to the finished folders.
         cost: seconds that it is expected to take on one core; only its ratio to other tasks' matters.
-        code: whether a change of this package's code makes another result.
+        code: 'module:Class' of what the function is told to use, whose code determines the result as the function's own
+            does; all that these can reach is hashed.
+        package: whether a change of this package's own code makes another result.
     """
 
     name: str
@@ -101,7 +59,8 @@ class Task:
     spec: Mapping[str, Any]
     needs: Mapping[str, Task] = field(default_factory=dict)
     cost: float = 1.0
-    code: bool = True
+    code: Collection[str] = ()
+    package: bool = True
 
     @cached_property
     def key(self) -> str:
@@ -111,7 +70,7 @@ class Task:
             "spec": _determining(self.spec),
             "needs": {role: task.key for role, task in self.needs.items()},
             "libraries": library_versions(),
-            "code": code_digest() if self.code else "",
+            "code": code_digest({self.function, *self.code}, package=self.package),
         }
         text = json.dumps(determined_by, sort_keys=True, allow_nan=False)
         return f"{self.function.rpartition(':')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -129,18 +88,6 @@ def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a run's numbers depend on."""
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
-
-
-@cache
-def code_digest() -> str:
-    """Hash of the package's sources, but for those that no run depends on."""
-    digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        name = path.relative_to(_PACKAGE).as_posix()
-        if not name.startswith(_NO_EFFECT):
-            digest.update(name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def in_order(targets: list[Task]) -> list[Task]:

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 
 from lightning_moa.errors import UserError
-from lightning_moa.study.places import Module, Places
-from lightning_moa.study.sources import Chain, Source, read
+from lightning_moa.reach.places import Module, Places
+from lightning_moa.reach.sources import Chain, Source, read
 
 LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
 """Whose versions are in every key."""

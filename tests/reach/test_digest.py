@@ -12,8 +12,8 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.study import places, reach
-from lightning_moa.study.reach import code_digest, reached
-from lightning_moa.study.sources import read
+from lightning_moa.reach.digest import code_digest, reached
+from lightning_moa.reach.sources import read
 
 ENTRY = "mine:Worst"
 LAZY = """
