@@ -118,9 +118,13 @@ def test_what_means_something_else_reads_otherwise(tmp_path, one, other):
 
 
 def test_what_only_a_type_checker_imports_is_not_reached(folder):
+    negated = (
+        "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    import below\nelse:\n    import helper"
+    )
     checked = "import typing as t\nif t.TYPE_CHECKING:\n    import helper\nelse:\n    import below"
-    folder.write(mine=checked)
-    assert folder.names() == {"mine", "below"}
+    for text in (negated, checked):
+        folder.write(mine=text)
+        assert folder.names() == {"mine", "below"}
     assert not folder.changes("mine", checked.replace("helper", "unused"))
 
 
@@ -213,8 +217,9 @@ def test_a_new_name_in_a_table_changes_nothing_and_one_that_moves_does(folder):
         "import One as One", "import One\n    import x"
     )
     assert not folder.changes("room/__init__.py", more)
-    assert folder.changes("room/__init__.py", more + "\nvalue = 1")
-    folder.write(mine="from room import One, New")
+    more += "\nvalue = 1"
+    assert folder.changes("room/__init__.py", more)
+    folder.write(mine="from room import One, New, first")
     assert folder.changes("room/__init__.py", more.replace('"One": "one"', '"One": "new"'))
 
 
@@ -225,8 +230,11 @@ def test_what_only_looks_like_a_table_is_none(folder):
         mine="from room import One",
     )
     assert "room.one" not in folder.names()
-    folder.write(**{"room/__init__.py": LAZY.replace('"Two"', "name")})
-    assert {"room.one", "room.deep.two"} <= folder.names(), "a table that cannot be read: all of the package"
+    for known, unknown in (('"Two"', "name"), ("__name__", "'other'"), ("attach(", "attach(*")):
+        folder.write(**{"room/__init__.py": LAZY.replace(known, unknown)})
+        assert {"room.one", "room.deep.two"} <= folder.names(), (
+            "a table that cannot be read: all of the package"
+        )
 
 
 @pytest.mark.parametrize(
@@ -325,8 +333,13 @@ def test_the_versions_of_other_libraries_count(folder, monkeypatch):
         monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
         return code_digest([ENTRY])
 
-    assert digest_at("1") == digest_at("2"), "nothing but the standard library and what is in every key"
-    folder.write(below="import os\nimport torch.nn\nimport pytest")
+    with monkeypatch.context() as patched:
+        patched.setattr(reach, "_distributions", None)
+        folder.write(below="import os\nimport torch.nn\nimport lightning_moa.reporting.plots")
+        assert digest_at("1") == digest_at("2"), (
+            "the standard library, what is in every key, what this package takes"
+        )
+    folder.write(below="import pytest")
     assert digest_at("1") != digest_at("2")
 
 
@@ -349,6 +362,17 @@ def test_a_users_method_reaches_this_packages_modules(folder):
     assert {"mine", "lightning_moa.objectives.dpo", "lightning_moa.policies.logprobs"} <= set(found)
     assert "lightning_moa.objectives.ppo" not in found
     assert found["lightning_moa.objectives.dpo"] == places.PACKAGE / "objectives" / "dpo.py"
+
+
+def test_another_copy_of_this_package_is_not_the_one_that_runs(folder):
+    folder.write(
+        **{
+            "lightning_moa/__init__.py": "",
+            "lightning_moa/errors.py": "",
+            "mine.py": "import lightning_moa.errors",
+        }
+    )
+    assert reached([ENTRY])["lightning_moa.errors"] == places.PACKAGE / "errors.py"
 
 
 def test_this_packages_own_loaders_are_known():
