@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning_moa import __version__
-from lightning_moa.errors import UserError
-from lightning_moa.reporting.console import Parser, run_command, warn
+from lightning_moa.errors import UserError, warn
+from lightning_moa.reporting.console import Parser, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

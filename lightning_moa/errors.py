@@ -1,4 +1,8 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend; and what a user is told besides."""
+
+from __future__ import annotations
+
+import sys
 
 
 class UserError(ValueError):
@@ -24,3 +28,8 @@ class Stopped(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def warn(message: str) -> None:
+    """A line `warning: ...` on stderr."""
+    print(f"warning: {message}", file=sys.stderr)

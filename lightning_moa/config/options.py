@@ -147,8 +147,8 @@ class StudyConfig:
     hardware: HardwareConfig = option(HardwareConfig, "what the runs train on")
     exact_beta: float | None = option(
         None,
-        "weight of the KL in the exact front, where the best policies are known; empty: what the objectives train under, "
-        "and 0.5 where they train under none",
+        "weight of the KL in the exact front, where the best policies are known; empty: what the objectives train "
+        "under, and 0.5 where they train under none",
         above=0,
     )
     methods: dict[str, MethodConfig] = option({}, "what a method does differently, by its name")

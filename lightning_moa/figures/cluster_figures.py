@@ -26,7 +26,7 @@ from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
-from lightning_moa.study.tasks import HEADS
+from lightning_moa.task_files import HEADS
 
 BASELINES = ("ric", "sca")
 NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]

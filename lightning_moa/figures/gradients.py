@@ -14,7 +14,7 @@ import pandas as pd
 
 from lightning_moa.errors import UserError
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.tasks import GRADIENTS
+from lightning_moa.task_files import GRADIENTS
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
 
 SHAKE = 0.05
-"""Standard deviation of what is added to the trained tensors, for as long as a policy is looked at: at its start a policy
-may be its reference at every preference."""
+"""Standard deviation of what is added to the trained tensors, for as long as a policy is looked at: at its start it may
+be its reference at every preference."""
 
 
 class BrokenContract(UserError):
@@ -30,8 +30,7 @@ def check_losses(objective: Objective, policy: Policy, losses: Tensor, preferenc
         BrokenContract: names the objective, what was expected and what came.
     """
     name, count = type(objective).__name__, objective.count(m)
-    members = len(policy.members())
-    groups = members if members > 1 else len(preference) if preference.ndim == 2 else 0
+    groups = policy.several or (len(preference) if preference.ndim == 2 else 0)
     expected = (groups, count) if groups else (count,)
     if not isinstance(losses, Tensor) or tuple(losses.shape) != expected:
         came = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__

@@ -42,6 +42,9 @@ class Policy(nn.Module):
         self.model = model
         self._slices_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
+    several: int | None = None
+    """K where it is K policies at once, whose losses have a row each (heads); else None."""
+
     @classmethod
     def build(cls, run: PolicyRun) -> Self:
         """The policy that a run begins with, on `run.model`, whose weights are frozen already.

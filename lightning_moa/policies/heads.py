@@ -88,7 +88,7 @@ class Heads(LoRA):
         if place in named:
             raise UserError(f"targets take in the output head, {place}: the heads stand in its place")
         super().__init__(model, rank, scaling=scaling, targets=named, dropout=dropout, seed=seed)
-        self.heads = heads
+        self.heads = self.several = heads
         self._options |= {"heads": heads, "head_rank": head_rank, "jitter": jitter}
         self.choice = Choice()
         if heads == 1:

@@ -44,8 +44,3 @@ def run_command(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-def warn(message: str) -> None:
-    """A line `warning: ...` on stderr."""
-    print(f"warning: {message}", file=sys.stderr)

@@ -26,8 +26,7 @@ from lightning_moa.runs.training import (
     steps_of,
 )
 from lightning_moa.strategies.launching import is_main_process
-from lightning_moa.study.execute import Progress
-from lightning_moa.study.tasks import GRADIENTS, HEADS, partial_folder
+from lightning_moa.task_files import GRADIENTS, HEADS, Progress, partial_folder
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

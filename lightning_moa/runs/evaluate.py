@@ -10,7 +10,7 @@ from lightning_moa.deployments import Deployed, Deployment
 from lightning_moa.runs.context import Trained
 from lightning_moa.runs.measuring import Measure
 from lightning_moa.runs.training import prepare, steps_of
-from lightning_moa.study.execute import Progress
+from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
@@ -28,10 +28,8 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
     else:
         kind: type[Deployment] = load(given["class"], "deployment")
         run = Trained(spec, inputs, measure.objectives, measure.tokenizer, measure.base, kind.sections)
-        done = 0
-        for deployed in kind(**given["options"]).policies(run):
+        for done, deployed in enumerate(kind(**given["options"]).policies(run), 1):
             measure.add(deployed, steps, kind.__name__)
-            done += 1
             progress(min(1.0, done / max(len(trained), done)))
     measure.write(out)
     progress(1.0)

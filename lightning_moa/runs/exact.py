@@ -11,7 +11,7 @@ import pandas as pd
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import preference_grid
 from lightning_moa.runs.loading import load_data
-from lightning_moa.study.execute import Progress
+from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

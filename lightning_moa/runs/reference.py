@@ -13,7 +13,7 @@ from lightning_moa.policies import response_logps
 from lightning_moa.processes import all_objects, own_share, world_size
 from lightning_moa.runs.loading import device_of, load_base, load_data
 from lightning_moa.runs.training import prepare
-from lightning_moa.study.execute import Progress
+from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_moa.data.stepping import StepData
-from lightning_moa.errors import Stopped, UserError
+from lightning_moa.errors import Stopped, UserError, warn
 from lightning_moa.methods.base import Alignment
 from lightning_moa.processes import all_objects, gathered, largest, rank
-from lightning_moa.reporting.console import warn
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)

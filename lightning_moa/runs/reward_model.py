@@ -22,7 +22,7 @@ from lightning_moa.runs.training import (
     prepare,
     resume_of,
 )
-from lightning_moa.study.execute import Progress
+from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

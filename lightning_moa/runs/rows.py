@@ -24,7 +24,7 @@ from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
 from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
 from lightning_moa.runs.training import prepare
-from lightning_moa.study.execute import Progress
+from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

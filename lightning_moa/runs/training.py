@@ -27,8 +27,7 @@ from lightning_moa.runs.resuming import Resume
 from lightning_moa.runs.schedules import schedule
 from lightning_moa.strategies.quantisation import adamw
 from lightning_moa.strategies.trainer import trainer_options
-from lightning_moa.study.execute import Progress
-from lightning_moa.study.tasks import DONE, partial_folder
+from lightning_moa.task_files import DONE, Progress, partial_folder
 
 Spec = dict[str, Any]
 

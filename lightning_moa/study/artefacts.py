@@ -39,7 +39,9 @@ def study_of(path: Path) -> Study:
         raise UserError(f"{path}: no such script; one of experiments/<paper>/*.py is expected")
     study = getattr(_module(path), "STUDY", None)
     if not isinstance(study, Study):
-        raise UserError(f"{path}: no script of a study; it must declare STUDY = Study(__file__, family, methods)")
+        raise UserError(
+            f"{path}: no script of a study; it must declare STUDY = Study(__file__, family, methods)"
+        )
     return study
 
 

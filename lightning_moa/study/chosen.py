@@ -45,8 +45,8 @@ def sections_of(methods: Mapping[str, Product]) -> dict[str, type]:
                     )
                 if found.setdefault(section, settings) is not settings:
                     raise UserError(
-                        f"{name}: section {section} is {settings.__name__} here and {found[section].__name__} in another "
-                        "of the study's answers; one of them needs another name"
+                        f"{name}: section {section} is {settings.__name__} here and {found[section].__name__} in "
+                        "another of the study's answers; one of them needs another name"
                     )
     return found
 

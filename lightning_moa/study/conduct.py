@@ -10,9 +10,8 @@ from rich.console import Console
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
-from lightning_moa.errors import UserError
+from lightning_moa.errors import UserError, warn
 from lightning_moa.methods.products import Product
-from lightning_moa.reporting.console import warn
 from lightning_moa.strategies.choices import check_hardware, processes_of
 from lightning_moa.strategies.launching import check_started, is_main_process, started_processes
 from lightning_moa.study.collect import Collected, collect

@@ -26,12 +26,10 @@ from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
 from lightning_moa.study.progress import Display
 from lightning_moa.study.tasks import Task
+from lightning_moa.task_files import DONE
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-
-Progress = Callable[[float], None]
-"""Called by a task with the share of its work that is done, 0 to 1."""
 
 
 class RunsFailed(RuntimeError):
@@ -299,7 +297,7 @@ def _write_record(folder: Path, order: _Order, seconds: float, measured: dict[st
         "peak_memory_mib": _peak_memory_mib(),
         **measured,
     }
-    (folder / store.DONE).write_text(json.dumps(content, indent=1, sort_keys=True))
+    (folder / DONE).write_text(json.dumps(content, indent=1, sort_keys=True))
 
 
 def _reset_peak_memory() -> None:

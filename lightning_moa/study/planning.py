@@ -115,8 +115,8 @@ def _sources(
     default = ("gold" if world else "trained") if section.reward == "auto" else section.reward
     if default == "gold" and not world:
         raise UserError(
-            f"{name}.reward=gold: data={config.data.name} has no gold rewards; allowed is trained, or a source for each "
-            f"objective in {name}.rewards"
+            f"{name}.reward=gold: data={config.data.name} has no gold rewards; allowed is trained, or a source for "
+            f"each objective in {name}.rewards"
         )
     written = getattr(config, name, None)
     if written is not None:
@@ -137,8 +137,8 @@ def _measured(
                 continue
             if found.setdefault(objective, source) != source:
                 raise UserError(
-                    f"{section}.rewards.{objective}: another section of this study scores {objective} by something else; "
-                    "policies are measured by one"
+                    f"{section}.rewards.{objective}: another section of this study scores {objective} by something "
+                    "else; policies are measured by one"
                 )
     trained = parse_sources("evaluation", {}, "trained", objectives, False)
     if config.evaluation.trained_rewards:

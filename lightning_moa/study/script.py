@@ -23,6 +23,7 @@ from lightning_moa.study.execute import RunsFailed
 from lightning_moa.study.some import conduct_some
 from lightning_moa.study.study import Study
 
+
 def script(study: Study, main: Callable[[Any, Console], None]) -> None:
     """Parse the command line, run `main`, and turn errors into one line and an exit code.
 

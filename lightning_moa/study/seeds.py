@@ -22,6 +22,7 @@ REFERENCE = "sft"
 
 RUNS = "lightning_moa.runs"
 Sources = Mapping[str, Source]
+SAID_APART = ("reward", "rewards")
 
 
 @dataclass
@@ -266,7 +267,8 @@ class MethodPlan:
         files = chosen.objective.files(settings)
         spec = {
             **paths,
-            "settings": asdict(settings),
+            # What scores responses is said apart, and what `auto` stands for with it.
+            "settings": {key: value for key, value in asdict(settings).items() if key not in SAID_APART},
             "sections": {name: each for name, each in sections.items() if name not in left_out},
             "options": {kind: dict(options) for kind, options in chosen.options.items()},
             "stage": stage,

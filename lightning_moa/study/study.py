@@ -85,7 +85,9 @@ class Study:
         except YAMLError:
             given = None
         if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-            raise UserError(f"methods={text}: a list of names is expected, such as [{next(iter(self.methods))}]")
+            raise UserError(
+                f"methods={text}: a list of names is expected, such as [{next(iter(self.methods))}]"
+            )
         found: dict[str, Product] = {}
         for name in given:
             if name in self.methods:

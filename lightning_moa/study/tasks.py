@@ -22,17 +22,9 @@ from typing import Any
 import psutil
 
 from lightning_moa.errors import UserError
-from lightning_moa.reach.digest import code_digest
+from lightning_moa.reach.digest import LIBRARIES, code_digest
+from lightning_moa.task_files import DONE
 
-DONE = "task.json"
-"""Written last: what the task was, its wall-clock and its peak memory."""
-GRADIENTS = "gradients.csv"
-"""What `GradientWatch` saw, in the folder of the run that it watched."""
-
-HEADS = "heads.csv"
-"""What `HeadWatch` saw, in the same place."""
-
-_LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
 # What a scratch folder's name says of its owner, before the process's number. No dot: dots part the name.
 _OWNER = platform.node().replace(".", "_") + "-"
 # Seconds by which a disk's clock and the machine's may differ.
@@ -70,7 +62,7 @@ class Task:
             "spec": _determining(self.spec),
             "needs": {role: task.key for role, task in self.needs.items()},
             "libraries": library_versions(),
-            "code": code_digest({self.function, *self.code}, package=self.package),
+            "code": _code(frozenset({self.function, *self.code}), self.package),
         }
         text = json.dumps(determined_by, sort_keys=True, allow_nan=False)
         return f"{self.function.rpartition(':')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -85,9 +77,14 @@ def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @cache
+def _code(entries: frozenset[str], package: bool) -> str:
+    return code_digest(entries, package=package)
+
+
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a run's numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def in_order(targets: list[Task]) -> list[Task]:
@@ -127,12 +124,6 @@ def scratch_folder(runs: Path, key: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def partial_folder(scratch: Path) -> Path:
-    """Where a task keeps what outlives it when it is stopped: checkpoints, beside all results."""
-    key = scratch.name.removeprefix(".").rpartition(".")[0]
-    return scratch.parent / f"partial-{key}"
 
 
 def publish(runs: Path, key: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.reporting.schema import CLAIMS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.planning import plan_study
-from lightning_moa.study.tasks import DONE
+from lightning_moa.task_files import DONE
 from tests.conftest import REPOSITORY
 
 SCRIPTS = REPOSITORY / "experiments" / "ham"

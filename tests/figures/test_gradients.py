@@ -10,7 +10,7 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
-from lightning_moa.study.tasks import GRADIENTS
+from lightning_moa.task_files import GRADIENTS
 
 OBJECTIVES = ("kind", "brief", "true")
 

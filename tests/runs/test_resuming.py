@@ -17,7 +17,8 @@ import torch
 
 from lightning_moa.config.options import HardwareConfig
 from lightning_moa.strategies.checkpoints import read_checkpoint
-from lightning_moa.study.tasks import GRADIENTS, HEADS, Task
+from lightning_moa.study.tasks import Task
+from lightning_moa.task_files import GRADIENTS, HEADS
 from tests.conftest import REPOSITORY
 from tests.forked import TIMEOUT
 from tests.study.starts import SCRIPT, Started, begin, by_srun, words_of
