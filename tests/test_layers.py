@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lightning_moa"
 
-LEAVES = {"errors", "fields", "batches", "processes", "lazy"}
+LEAVES = {"answers", "errors", "fields", "batches", "processes", "lazy"}
 ROOMS = {
     "pareto": set(),
     "world": set(),
