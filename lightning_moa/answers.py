@@ -30,7 +30,7 @@ def is_foreign(name: str) -> bool:
 
 
 def load(name: str, where: str = "") -> Any:
-    """What 'module:name' names. The module is looked for where Python looks for modules, and then in the current folder.
+    """What 'module:name' names. Its module is looked for on Python's path, and then in the current folder.
 
     Args:
         name: the module's and the object's.
