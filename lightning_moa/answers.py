@@ -3,15 +3,23 @@ names, each room one table of them; one from outside is 'module:Class'. Light: n
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import os
 import re
+import sys
+import sysconfig
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lightning_moa.errors import UserError
 
 _FORM = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_WHERE = "it must lie in the current folder or on Python's path (PYTHONPATH)"
 Sections = Mapping[str, type]
 """Name of a section of a study's configuration to the dataclass of its settings."""
 
@@ -22,33 +30,52 @@ def is_foreign(name: str) -> bool:
 
 
 def load(name: str, where: str = "") -> Any:
-    """What 'module:name' names.
+    """What 'module:name' names. Its module is looked for on Python's path, and then in the current folder.
 
     Args:
         name: the module's and the object's.
         where: the key that gave it, for errors.
 
     Raises:
-        UserError: another form, no such module or name, or an import that fails.
+        UserError: another form, no such module or name, or an import that fails (with its error and line).
     """
     shown = f"{where}={name}" if where else name
     if not is_foreign(name):
         raise UserError(f"{shown}: the form is module:Class")
     module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
-            raise UserError(f"{shown}: no such module; it must lie on Python's path (PYTHONPATH)") from error
-        raise UserError(f"{shown}: its module needs {error.name}, which is not installed") from error
-    except Exception as error:
-        first = (str(error).strip() or "no message").splitlines()[0]
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            hint = "a module is named without .py" if module.endswith(".py") else _WHERE
+            raise UserError(f"{shown}: no such module; {hint}") from error
         raise UserError(
-            f"{shown}: its module cannot be imported ({type(error).__name__}: {first})"
+            f"{shown}: its module needs {error.name}, which is not installed{_line(error)}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        told = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()) or "no message"
+        raise UserError(
+            f"{shown}: its module cannot be imported ({type(error).__name__}: {told}{_line(error)})"
         ) from error
     if not hasattr(loaded, attribute):
-        raise UserError(f"{shown}: the module {module} has no {attribute}")
+        near = difflib.get_close_matches(attribute, vars(loaded), n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"{shown}: the module {module} has no {attribute}{guess}")
     return getattr(loaded, attribute)
+
+
+def _line(error: BaseException) -> str:
+    """', <file> line <n>' of the deepest line of the user's own that an error went through, else nothing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f", {Path(error.filename).name} line {error.lineno}"
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", __file__, *_LIBRARIES))
+    ]
+    return f", {Path(own[-1].filename).name} line {own[-1].lineno}" if own else ""
 
 
 def path_of(named: type) -> str:

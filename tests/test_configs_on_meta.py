@@ -290,9 +290,9 @@ def test_every_model_that_a_file_names_has_a_known_shape(path: Path) -> None:
     written = yaml.safe_load(path.read_text())
     models = [written[key]["path"] for key in ("model", "large") if key in written]
     rewards = [
-        model
+        source["model"]
         for key in ("ppo", "likelihood")
-        for model in written.get(key, {}).get("hub_rewards", {}).values()
+        for source in written.get(key, {}).get("rewards", {}).values()
     ]
     assert {*models, *rewards} <= set(PUBLISHED)
 

@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lightning_moa"
 
-LEAVES = {"errors", "fields", "batches", "processes", "lazy"}
+LEAVES = {"answers", "digests", "errors", "fields", "batches", "processes", "lazy"}
 ROOMS = {
     "pareto": set(),
     "world": set(),
@@ -61,6 +61,7 @@ LIGHT = [
     "world",
     "cli",
     "methods.products",
+    "rewards.sources",
     "strategies.choices",
 ]
 LIGHT += [

@@ -258,16 +258,18 @@ def data_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
             (f"{task}: dataset", own.data.name, f"data.name{family}"),
         ]
         for word, objective in rewards.items():
-            source = f"likelihood.hub_rewards.{objective}{family}"
+            source = f"likelihood.rewards.{objective}.model{family}"
             rows.append((f"{task}: {word.lower()} reward", reward_of(own, objective), source))
     return rows
 
 
 def reward_of(config: PanelsConfig, objective: str) -> str:
     """What scores an objective in training."""
-    if isinstance(config.data, WorldConfig) and config.likelihood.reward in ("auto", "gold"):
-        return "the world's own"
-    return config.likelihood.rewards.get(objective, "trained on the pairs")
+    source = config.likelihood.rewards.get(objective)
+    if source is not None:
+        return str(source["model"] if isinstance(source, dict) else source)
+    world = isinstance(config.data, WorldConfig) and config.likelihood.reward in ("auto", "gold")
+    return "the world's own" if world else "trained on the pairs"
 
 
 def more_rows(config: PanelsConfig) -> list[Row]:

@@ -145,7 +145,13 @@ def _explain(config: DictConfig, error: Exception, key: str) -> str:
     return f"'{done}' takes {_words(kind, done)}"
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Any: "a value in YAML (a text with braces or ': ' in quotes of its own: '\"...\"')",
+}
 
 
 def _words(kind: Any, key: str) -> str:

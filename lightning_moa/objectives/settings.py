@@ -29,11 +29,16 @@ class ScoredConfig(OptimiserConfig):
 
     reward: str = option(
         "auto",
-        "what scores responses: gold (the synthetic world's own), trained (on the pairs), hub (hub_rewards, and "
-        "trained for objectives that it leaves out); auto: gold where there is one, else trained",
-        choices=("auto", "gold", "trained", "hub"),
+        "what scores responses by the objectives that `rewards` leaves out: gold (the synthetic world's own), trained "
+        "(on the pairs), or auto: gold where there is one, else trained",
+        choices=("auto", "gold", "trained"),
     )
-    rewards: dict[str, Any] = option({}, "objective: what scores it")
+    rewards: dict[str, Any] = option(
+        {},
+        "objective: gold, trained, 'module:name' of a function of (prompts, responses), a model of the table, or a "
+        "mapping (model, path, revision, max_length; for a model that the table lacks also template or pair, index, "
+        "sign)",
+    )
 
 
 @dataclass

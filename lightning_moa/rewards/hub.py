@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class HubRewards:
         network.config.pad_token_id = tokenizer.pad_token_id
         self.column = output_column(self.entry, network.config)
         self.cut: Counter[str] = Counter()
-        longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
+        longest = min(tokenizer.model_max_length, positions_of(self.entry, network.config))
         self.encoder = InputEncoder(tokenizer, self.entry.form, longest, self.cut)
         self.pad_id: int = tokenizer.pad_token_id
         # A GPT-2 given token types would add them as if they were tokens; only models with types get them.
@@ -112,7 +113,7 @@ class HubRewards:
             "revision": self.revision,
             "objective": self.objectives[0],
             "input": self.entry.form.layout,
-            "output": self.entry.output,
+            "output": self.entry.output if self.entry.index is None else self.entry.index,
             "sign": self.entry.sign,
             "longest": self.encoder.longest,
             "dtype": self.dtype,
@@ -142,8 +143,25 @@ def pad_right(inputs: Sequence[Sequence[Token]], pad_id: int, token_types: bool 
     return batch
 
 
+def positions_of(entry: HubModel, config: Any) -> int:
+    """Longest input in tokens: what the entry says, at most what the model's positions allow.
+
+    Raises:
+        UserError: more than the model's positions.
+    """
+    # Relative positions, as T5 has them, have no end.
+    allowed = getattr(config, "max_position_embeddings", None)
+    if entry.max_length is None:
+        return sys.maxsize if allowed is None else int(allowed)
+    if allowed is not None and entry.max_length > allowed:
+        raise UserError(
+            f"reward model {entry.id}: max_length={entry.max_length} is more than its {allowed} positions"
+        )
+    return entry.max_length
+
+
 def output_column(entry: HubModel, config: PreTrainedConfig) -> int:
-    """Which output is the score: the one named `entry.output`, else the only one.
+    """Which output is the score: `entry.index`, else the one named `entry.output`, else the only one.
 
     Names are compared without regard to case and to what is no letter or digit.
 
@@ -153,6 +171,13 @@ def output_column(entry: HubModel, config: PreTrainedConfig) -> int:
     if entry.kind == SCORE_HEAD:
         return 0
     labels = {int(i): str(label) for i, label in (config.id2label or {}).items()}
+    if entry.index is not None:
+        if entry.index not in labels:
+            listed = ", ".join(f"{i}: {label}" for i, label in sorted(labels.items()))
+            raise UserError(
+                f"reward model {entry.id}: index={entry.index}: its outputs are {listed or 'none'}"
+            )
+        return entry.index
     if entry.output is None:
         columns = list(range(len(labels)))
     else:

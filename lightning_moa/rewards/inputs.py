@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lightning_moa.errors import UserError
+
 PROMPT, RESPONSE, FIXED = "prompt", "response", "fixed"
 """What a piece of text is: the prompt (may lose its start), the response, or the form's own words."""
 
@@ -68,6 +70,25 @@ def post_of(prompt: str) -> str:
     """
     head = TLDR_HEAD.match(prompt)
     return prompt[head.end() :] if head else prompt
+
+
+def templated(template: str) -> InputForm:
+    """The form of one text that holds {response} once, and {prompt} once or not at all.
+
+    Special tokens are the tokenizer's own; their names in the template are plain text.
+
+    Raises:
+        UserError: a template of another form.
+    """
+    if template.count("{response}") != 1 or template.count("{prompt}") > 1:
+        raise UserError(f"{template!r}: must hold {{response}} exactly once, and {{prompt}} at most once")
+    parts = re.split(r"(\{prompt\}|\{response\})", template)
+
+    def build(prompt: str, response: str) -> tuple[Segment, ...]:
+        filled = {"{prompt}": Piece(prompt, PROMPT), "{response}": Piece(response, RESPONSE)}
+        return (tuple(filled.get(part, Piece(part, FIXED)) for part in parts if part),)
+
+    return InputForm("template", repr(template), build)
 
 
 def _human_assistant(prompt: str, response: str) -> tuple[Segment, ...]:

@@ -45,6 +45,10 @@ class HubModel:
     """CLASSIFIER: loaded for sequence classification. SCORE_HEAD: Safe-RLHF's LLaMA with a linear head."""
     output: str | None = None
     """The label whose logit is the score, found by name in the model's id2label; None: its only output."""
+    index: int | None = None
+    """Which output is the score, where no label says it; from 0."""
+    max_length: int | None = None
+    """Longest input in tokens; None: what its tokenizer and its positions allow."""
     sign: int = 1
     """+1 where a higher output is better, -1 for a cost."""
     revision: str | None = None

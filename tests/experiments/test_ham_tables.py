@@ -148,8 +148,7 @@ def test_objectives_are_scored_by_the_models_that_ham_calls_so(family, scale):
         "assistant": {"harmless": "harmless", "helpful": "helpful", "humorous": "humor"},
         "summary": {"faithful": "faithful", "hallucination": "hallucination"},
     }[family]
-    assert config.likelihood.hub_rewards == {name: known[word].id for name, word in expected.items()}
-    assert config.likelihood.reward == "hub"
+    assert config.likelihood.rewards == {name: {"model": known[word].id} for name, word in expected.items()}
     # Their signs: both of the summaries' rewards are higher for the better summary.
     assert known["hallucination"].output == "FAITHFUL"
     assert known["humor"].output == "HUMOR", "by its name in id2label, not by its place"
@@ -172,7 +171,7 @@ def test_every_panel_can_be_planned_for_the_papers_models(family, objectives, sc
         own = settings_of(config, objectives, **panel)
         plan = plan_study(own, methods_of(len(objectives)))
         assert plan.objectives == tuple(objectives)
-        assert set(own.likelihood.hub_rewards) == set(objectives)
+        assert set(own.likelihood.rewards) == set(objectives)
         assert not own.evaluation.trained_rewards, "no reward model is trained"
         base = plan.seeds[0].policies["ham"][0].needs["base"].spec["model"]["path"]
         assert base == (config.large.path if panel.get("large") else config.model.path)

@@ -16,8 +16,7 @@ LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
 def config(**changes):
     made = LikelihoodStudyConfig(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
-    made.likelihood.hub_rewards = {"helpful": "a", "humorous": "b"}
-    made.likelihood.hub_paths = {"humorous": "c"}
+    made.likelihood.rewards = {"helpful": {"model": "a"}, "humorous": {"model": "b", "path": "c"}}
     made.online.rounds = 2
     made.large.hidden_size = 99
     return made
@@ -28,8 +27,7 @@ def test_a_panel_has_its_own_objectives_and_what_belongs_to_them():
     before = deepcopy(script)
     panel = settings_of(script, ["harmless", "helpful"])
     assert panel.objectives == ["harmless", "helpful"]
-    assert panel.likelihood.hub_rewards == {"helpful": "a"}
-    assert panel.likelihood.hub_paths == {}
+    assert panel.likelihood.rewards == {"helpful": {"model": "a"}}
     assert panel.data.labels == {"helpful": "h", "harmless": "s"}
     assert script == before
 

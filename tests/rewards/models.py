@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModelForSequenceClassification,
     BartConfig,
     BartForSequenceClassification,
     DistilBertConfig,
@@ -19,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lightning_moa.data.tokenizer import train_bpe
 from lightning_moa.rewards.score_head import ScoreHead
 
 TEXTS = [
@@ -161,3 +165,27 @@ def llama_folder(folder: Path, seed: int = 3, **options: Any) -> Path:
     torch.manual_seed(seed)
     shards = {"max_shard_size": options.pop("shard_size")} if "shard_size" in options else {}
     return save(ScoreHead(llama_config(**options)), llama_tokenizer(), folder, **shards)
+
+
+def trained_folder(
+    folder: Path, texts: Sequence[str] = (*PROMPTS, *RESPONSES), template: str = "Q: {prompt} A:"
+) -> Path:
+    """What the training of a reward model leaves, of objectives a, b and c; its tokenizer is fitted on the texts."""
+    tokenizer = train_bpe(list(texts), 300)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_labels=3,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    network = AutoModelForSequenceClassification.from_config(config)
+    torch.nn.init.normal_(network.score.weight, std=1.0)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    about = {"objectives": ["a", "b", "c"], "template": template, "max_length": 48}
+    (folder / "rewards.json").write_text(json.dumps(about))
+    return folder

@@ -1,15 +1,13 @@
 """A reward model read back from its folder: scores of texts, alone and in batches, long and short."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig
 
-from lightning_moa.data.tokenizer import train_bpe
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import TrainedRewards
+
+from .models import trained_folder
 
 TEMPLATE = "Q: {prompt} A:"
 PROMPTS = ["what is red", "why", "how large is a small square", "who"]
@@ -18,25 +16,7 @@ RESPONSES = ["blue", "because it is round and green and slow", "odd", "a calm on
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rewards")
-    tokenizer = train_bpe(PROMPTS + RESPONSES, 300)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        num_labels=3,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    network = AutoModelForSequenceClassification.from_config(config)
-    torch.nn.init.normal_(network.score.weight, std=1.0)
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    about = {"objectives": ["a", "b", "c"], "template": TEMPLATE, "max_length": 48}
-    (folder / "rewards.json").write_text(json.dumps(about))
-    return folder
+    return trained_folder(tmp_path_factory.mktemp("rewards"), PROMPTS + RESPONSES, TEMPLATE)
 
 
 def test_scores_are_the_networks_own(folder):

@@ -1,0 +1,28 @@
+"""Hashes of local files, so that other content under the same name is other runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lightning_moa.errors import UserError
+
+
+def digest(path: str | None, key: str = "data.path") -> str:
+    """Hash of a file, or of all files of a folder; `key` names them in errors. Empty for no path.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    if path is None:
+        return ""
+    root = Path(path).expanduser()
+    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"{key}={path}: {file.name} cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
