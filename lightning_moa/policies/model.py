@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,12 +177,27 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".model.{os.getpid()}.tmp"
     try:
-        model.save_pretrained(temporary, safe_serialization=True)
+        with _as_it_is():
+            model.save_pretrained(temporary, safe_serialization=True)
         # The configuration last: without it the folder does not load.
         for path in sorted(temporary.iterdir(), key=lambda item: item.name == "config.json"):
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _as_it_is() -> Iterator[None]:
+    """Keep transformers from unwrapping a model that nothing has wrapped: it loads DeepSpeed for that, which takes
+    seconds and looks for a GPU, wherever it is installed."""
+    from transformers import modeling_utils
+
+    unwrap = modeling_utils.unwrap_model
+    setattr(modeling_utils, "unwrap_model", lambda model, recursive=False: model)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(modeling_utils, "unwrap_model", unwrap)  # noqa: B010
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from lightning_moa.methods.reward_model import RewardModel
+from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size, gathered, rank
 from lightning_moa.rewards.trained import SIDECAR
 from lightning_moa.runs.loading import load_base, load_data
@@ -63,7 +64,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     )
     with gathered(network.parameters()):
         if rank() == 0:
-            network.save_pretrained(out / "model")
+            save_model(network, out / "model")
     (out / "model").mkdir(exist_ok=True)
     tokenizer.save_pretrained(out / "model")
     about = {

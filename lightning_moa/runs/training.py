@@ -38,7 +38,7 @@ bytes each."""
 
 def prepare(hardware: dict[str, Any]) -> None:
     """Set what holds for a whole process: one thread on the CPU, or how the GPU multiplies float32."""
-    # transformers loads DeepSpeed when it saves a model, and DeepSpeed looks for a GPU, and says so, unless it is told.
+    # Where DeepSpeed is asked for, it looks for a GPU, and says so, unless it is told.
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if hardware["accelerator"] == "gpu" else "cpu")
     if hardware["accelerator"] == "cpu":
         # Numbers depend on the number of threads, and one core a run is what workers share out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from lightning_moa.errors import UserError
@@ -81,6 +82,35 @@ def check_hardware(hardware: Mapping[str, Any]) -> list[str]:
             "GPU, which is what offloading takes them off; allowed is adamw"
         )
     return _pointless(strategy, processes, hardware)
+
+
+def check_installed(hardware: Mapping[str, Any], *, whole: bool = False) -> None:
+    """Refuse settings that need a package of the extra `gpu` where it isn't installed. To plan a run needs none.
+
+    Args:
+        hardware: as of `check_hardware`.
+        whole: all weights of a model are trained at these settings, too (see `trained_whole`).
+
+    Raises:
+        UserError: says which setting needs which package, and how it is installed.
+    """
+    strategy, precision = strategy_of(hardware), hardware["precision"]
+    if strategy.startswith("deepspeed"):
+        require("deepspeed", f"hardware.strategy={strategy}")
+    if whole and strategy_of(trained_whole(hardware)).startswith("deepspeed"):
+        require("deepspeed", f"hardware.precision={precision} with a reward model that is trained on a GPU")
+    if precision in QUANTISED:
+        require("bitsandbytes", f"hardware.precision={precision}")
+    if hardware["optimiser"] == "adamw_8bit":
+        require("bitsandbytes", "hardware.optimiser=adamw_8bit")
+
+
+def require(package: str, asked_by: str) -> None:
+    """Raise `UserError` where a package of the extra `gpu` isn't installed."""
+    if find_spec(package) is None:
+        raise UserError(
+            f"{asked_by}: needs {package}, which is not installed; pip install lightning_moa[gpu] brings it"
+        )
 
 
 def _pointless(strategy: str, processes: int, hardware: Mapping[str, Any]) -> list[str]:

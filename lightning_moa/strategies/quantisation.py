@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.nn import Parameter
 
 from lightning_moa.errors import UserError
-from lightning_moa.strategies.choices import OPTIMISERS, PRECISIONS, QUANTISED
+from lightning_moa.strategies.choices import OPTIMISERS, PRECISIONS, QUANTISED, require
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -32,6 +32,7 @@ def quantization_config(precision: str) -> Any:
     base_dtype(precision)
     if precision not in QUANTISED:
         return None
+    require("bitsandbytes", f"precision={precision}")
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -56,7 +57,7 @@ def adamw(
     the factors of narrow layers.
 
     Raises:
-        UserError: an unknown kind.
+        UserError: an unknown kind, or one that needs a package which isn't installed.
     """
     if kind not in OPTIMISERS:
         raise UserError(f"optimiser={kind}: allowed are {', '.join(OPTIMISERS)}")
@@ -64,6 +65,7 @@ def adamw(
         from torch.optim import AdamW
 
         return AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+    require("bitsandbytes", f"optimiser={kind}")
     from bitsandbytes.optim import AdamW8bit
 
     optimiser: Optimizer = AdamW8bit(parameters, lr=lr, betas=betas, weight_decay=weight_decay)

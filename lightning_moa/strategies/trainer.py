@@ -11,7 +11,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
-from lightning_moa.strategies.choices import strategy_of, trained_whole
+from lightning_moa.strategies.choices import require, strategy_of, trained_whole
 from lightning_moa.strategies.launching import local_rank, under_srun
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _plain(hardware: Mapping[str, Any], strategy: str) -> Strategy | str:
 
 
 def _deepspeed(hardware: Mapping[str, Any], strategy: str, grad_clip: float, narrow: bool) -> Strategy:
+    require("deepspeed", f"strategy={strategy}")
     cpu = hardware["accelerator"] == "cpu"
     kind = CPUDeepSpeed if cpu else DeepSpeedStrategy
     made: Strategy = kind(

@@ -15,7 +15,7 @@ from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
-from lightning_moa.study.digests import digest
+from lightning_moa.digests import digest
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
 from lightning_moa.study.tasks import Task
 

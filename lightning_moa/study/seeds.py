@@ -14,7 +14,7 @@ from lightning_moa.pareto import preference_grid
 from lightning_moa.rewards.sources import Source, digest_of
 from lightning_moa.strategies.choices import PARTITIONED, strategy_of
 from lightning_moa.study.chosen import Chosen
-from lightning_moa.study.digests import digest
+from lightning_moa.digests import digest
 from lightning_moa.study.tasks import Task
 
 REFERENCE = "sft"
