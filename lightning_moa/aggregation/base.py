@@ -29,15 +29,28 @@ class Run(Protocol):
     """What an aggregator is built from, by a classmethod `build(run)` where its class has one; else its constructor
     gets `options`."""
 
-    m: int
-    """Number of objectives."""
-    seed: int
-    stage: int
-    """0; from 1 on where an earlier training is gone on with."""
-    accumulate: int
-    """Batches of an update."""
-    options: Mapping[str, Any]
-    """What the method says of it besides its settings."""
+    @property
+    def m(self) -> int:
+        """Number of objectives."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def stage(self) -> int:
+        """0; from 1 on where an earlier training is gone on with."""
+        ...
+
+    @property
+    def accumulate(self) -> int:
+        """Batches of an update."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the method says of it besides its settings."""
+        ...
 
     def section(self, name: str) -> Any:
         """The settings of one of its sections, as its dataclass."""

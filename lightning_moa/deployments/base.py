@@ -34,14 +34,26 @@ class Deployed:
 class Trained(Protocol):
     """What a deployment is made of: the trained policies of one method and seed, in the order of `trained_at`."""
 
-    objectives: tuple[str, ...]
-    trained_at: Sequence[Sequence[float] | None]
-    """The preference that each policy was trained for."""
-    folders: Sequence[Path]
-    """Of the saved policies."""
-    tokenizer: Any
-    base: Policy
-    """The reference policy."""
+    @property
+    def objectives(self) -> tuple[str, ...]: ...
+
+    @property
+    def trained_at(self) -> Sequence[Sequence[float] | None]:
+        """The preference that each policy was trained for."""
+        ...
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Of the saved policies."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def base(self) -> Policy:
+        """The reference policy."""
+        ...
 
     @property
     def grid(self) -> Tensor:

@@ -32,13 +32,23 @@ OptimiserFactory = Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]
 class Plan(Protocol):
     """What an objective may plan its method's trainings with. A task is opaque; roles name what a training needs."""
 
-    name: str
-    """The method's."""
-    objectives: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Any]]
-    """'method', 'policy', 'objective', 'aggregation' -> what the method says besides settings."""
-    is_world: bool
-    """Whether the data are a synthetic world's, whose rewards are known."""
+    @property
+    def name(self) -> str:
+        """The method's."""
+        ...
+
+    @property
+    def objectives(self) -> tuple[str, ...]: ...
+
+    @property
+    def options(self) -> Mapping[str, Mapping[str, Any]]:
+        """'method', 'policy', 'objective', 'aggregation' -> what the method says besides settings."""
+        ...
+
+    @property
+    def is_world(self) -> bool:
+        """Whether the data are a synthetic world's, whose rewards are known."""
+        ...
 
     @property
     def settings(self) -> Any:
@@ -74,22 +84,48 @@ class Plan(Protocol):
 class Run(Protocol):
     """What the answers of a training are built from."""
 
-    objectives: tuple[str, ...]
-    m: int
-    seed: int
-    stage: int
-    """0; from 1 on where an earlier training is gone on with."""
-    at: Sequence[float] | None
-    """The preference that the policy is trained for; None: all."""
-    data: PreferenceData
-    tokenizer: Any
-    policy: Policy
-    steps: int
-    """Updates."""
-    processes: int
-    """That train the policy together."""
-    options: Mapping[str, Any]
-    """What the method says of this answer besides its settings."""
+    @property
+    def objectives(self) -> tuple[str, ...]: ...
+
+    @property
+    def m(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def stage(self) -> int:
+        """0; from 1 on where an earlier training is gone on with."""
+        ...
+
+    @property
+    def at(self) -> Sequence[float] | None:
+        """The preference that the policy is trained for; None: all."""
+        ...
+
+    @property
+    def data(self) -> PreferenceData: ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def steps(self) -> int:
+        """Updates."""
+        ...
+
+    @property
+    def processes(self) -> int:
+        """That train the policy together."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the method says of this answer besides its settings."""
+        ...
 
     @property
     def settings(self) -> Any:

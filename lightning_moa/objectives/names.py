@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lightning_moa.answers import Known
+from lightning_moa.answers import Known, Sections
 from lightning_moa.objectives.settings import DPOConfig, LikelihoodConfig, OnlineConfig, PPOConfig
 from lightning_moa.policies.settings import HeadsConfig, RiCConfig
 
-SCORED = {"likelihood": LikelihoodConfig, "online": OnlineConfig, "ric": RiCConfig}
+SCORED: Sections = {"likelihood": LikelihoodConfig, "online": OnlineConfig, "ric": RiCConfig}
 
 OBJECTIVES = {
     "dpo": Known("lightning_moa.objectives.dpo:DPO", {"dpo": DPOConfig}),

@@ -32,11 +32,18 @@ FORMAT = 2
 class PolicyRun(Protocol):
     """What a policy is built from."""
 
-    m: int
-    """Number of objectives."""
-    seed: int
-    options: Mapping[str, Any]
-    """What the method says of the policy besides its settings."""
+    @property
+    def m(self) -> int:
+        """Number of objectives."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the method says of the policy besides its settings."""
+        ...
 
     @property
     def model(self) -> PreTrainedModel:

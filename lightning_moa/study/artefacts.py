@@ -51,4 +51,4 @@ def _module(path: Path) -> ModuleType:
         raise UserError(f"{path}: no script of a study; a Python file is expected")
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module  # type: ignore[no-any-return]
+    return module

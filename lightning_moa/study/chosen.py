@@ -62,7 +62,7 @@ def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> ty
 
 
 @lru_cache(maxsize=64)
-def _schema(base: type, sections: tuple[tuple[str, type], ...]) -> Any:
+def _schema(base: Any, sections: tuple[tuple[str, type], ...]) -> Any:
     given: Any = [(name, kind, option(kind, _first_line(kind))) for name, kind in sections]
     return make_dataclass(base.__name__, given, bases=(base,), namespace={"__doc__": base.__doc__})
 
@@ -171,7 +171,7 @@ def chosen_methods(config: StudyConfig, methods: Mapping[str, Product]) -> dict[
 def _section_with(key: str, sections: Sections) -> str | None:
     """The first section that has such a key."""
     for name, kind in sections.items():
-        if key in {item.name for item in fields(kind)}:  # type: ignore[arg-type]
+        if key in {item.name for item in fields(kind)}:
             return name
     return None
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.data.names import class_of
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
-from lightning_moa.digests import digest
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
 from lightning_moa.study.tasks import Task
 
@@ -99,7 +99,7 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
 
 def _scored(chosen: Mapping[str, Chosen]) -> dict[str, ScoredConfig]:
     """The sections of objectives that learn from scored responses, by name."""
-    found = {}
+    found: dict[str, ScoredConfig] = {}
     for one in chosen.values():
         name = next(iter(one.answers["objective"].sections))
         if isinstance(one.settings, ScoredConfig):

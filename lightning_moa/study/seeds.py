@@ -9,12 +9,12 @@ from typing import Any
 from lightning_moa.answers import path_of
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import preference_grid
 from lightning_moa.rewards.sources import Source, digest_of
 from lightning_moa.strategies.choices import PARTITIONED, strategy_of
 from lightning_moa.study.chosen import Chosen
-from lightning_moa.digests import digest
 from lightning_moa.study.tasks import Task
 
 REFERENCE = "sft"
@@ -234,7 +234,7 @@ class MethodPlan:
             "max_new_tokens": evaluation.max_new_tokens,
             "policy": self.chosen.answers["policy"].path if any(map(_is_policy, needs)) else None,
         }
-        code = [*codes_of(self.sources), *filter(None, [own["policy"]])]
+        code = [*codes_of(self.sources), *([self.chosen.answers["policy"].path] if own["policy"] else [])]
         return self.seed.task(
             name, function, {**own, **spec}, {"base": self.seed.base(), **needs}, cost, code
         )

@@ -70,7 +70,7 @@ class Study:
         if methods is self.methods:
             return own
         added = {name: product for name, product in methods.items() if name not in self.methods}
-        found = []
+        found: list[Part] = []
         for label, settings, all_methods in own:
             mine = {name: product for name, product in all_methods.items() if name in methods} | added
             if mine:
