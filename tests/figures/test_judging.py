@@ -39,7 +39,7 @@ def responses(method, kind, short, seed=0, step=9):
 def collected(*frames):
     empty = pd.DataFrame()
     whole = pd.concat(frames, ignore_index=True)
-    return Collected(OBJECTIVES, empty, empty, whole, empty, empty, None, [], {})
+    return Collected(OBJECTIVES, empty, empty, whole, empty, empty, None, [], {}, {})
 
 
 STUDY = collected(
