@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -58,7 +58,7 @@ def answers_of(product: Product) -> dict[str, Known]:
 
 def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> type[S]:  # type: ignore[assignment]
     """The configuration of a study with these methods: `base` and the sections that their answers bring."""
-    return _schema(base, tuple(sections_of(methods).items()))
+    return _schema(cast(Any, base), tuple(sections_of(methods).items()))
 
 
 @lru_cache(maxsize=64)
