@@ -199,8 +199,10 @@ def _changed(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
 
 def _class(answer: Known, what: str, has: tuple[str, ...]) -> Any:
     found = load(answer.path, what)
-    missing = [name for name in has if not hasattr(found, name)]
+    # Asked of the class's own: `hasattr` would find its metaclass's `__call__` in any.
+    known = {name for base in getattr(found, "__mro__", ()) for name in vars(base)}
+    missing = [name for name in has if name not in known]
     if not isinstance(found, type) or missing:
-        lack = f"it has no {missing[0]}" if missing else "it is no class"
+        lack = f"it has no {missing[0]}" if isinstance(found, type) else "it is no class"
         raise UserError(f"{what}={answer.path}: not an answer to that question ({lack})")
     return found

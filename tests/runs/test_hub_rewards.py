@@ -10,22 +10,23 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.rewards import HubRewards
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.collect import collect
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.results import Artefact
-from lightning_moa.study.study import Study
 from lightning_moa.study.tasks import in_order
 from tests.conftest import REPOSITORY
 from tests.rewards.models import gpt2_folder, llama_folder
 
 BEAVER, GPT2 = "PKU-Alignment/beaver-7b-v1.0-reward", "Ray2333/gpt2-large-harmless-reward_model"
 METHODS = {"panacea": PANACEA_PPO}
-STUDY = Study(str(REPOSITORY / "experiments" / "panacea" / "figure4.py"), "rlhf", METHODS)
+RLHF = REPOSITORY / "experiments" / "panacea" / "config" / "rlhf"
 
 
 def settings(*words):
@@ -36,7 +37,7 @@ def settings(*words):
         "sft.steps=4",
         "data.eval_pairs=40",
     ]
-    return STUDY.read(["scale=smoke", "code_in_key=false", *small, *words])[0]
+    return parse(schema_of(METHODS), ["scale=smoke", "code_in_key=false", *small, *words], RLHF, METHODS)
 
 
 def functions(config):
@@ -49,33 +50,20 @@ def folders(tmp_path_factory):
     return llama_folder(root / "beaver", max_position_embeddings=512), gpt2_folder(root / "gpt2")
 
 
-def shorter(prompts, responses):
-    """A reward of one's own."""
-    return [-len(response.split()) for response in responses]
-
-
-SHORTER = f"{__name__}:shorter"
-
-
-def test_a_model_is_trained_here_only_for_what_nothing_else_scores():
+def test_a_model_is_trained_here_only_for_what_the_hub_leaves_out():
     both = settings("ppo.reward=trained", f"ppo.rewards={{helpful: {BEAVER}, harmless: {GPT2}}}")
     one = settings("ppo.reward=trained", f"ppo.rewards.helpful={BEAVER}")
-    own = settings(f"ppo.rewards={{helpful: '{SHORTER}', harmless: gold}}")
     assert "reward_model" not in functions(both)
     assert "reward_model" in functions(one)
-    assert "reward_model" not in functions(own)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (
-            [f"ppo.rewards.humor={BEAVER}"],
-            "ppo.rewards.humor=.* the study's objectives are helpful, harmless",
-        ),
+        (["ppo.reward=hub"], "ppo.reward=hub: allowed are auto, gold, trained"),
+        ([f"ppo.rewards.humor={BEAVER}"], r"ppo.rewards.humor\S*: the study's objectives are helpful, harmless"),
         (["ppo.rewards.helpful=beaver"], "ppo.rewards.helpful=beaver: the table has no such model"),
-        ([f"ppo.rewards.helpful={SHORTER}s"], r"has no shorters \(did you mean shorter\?\)"),
-        (["ppo.rewards.helpful.path=here"], "ppo.rewards.helpful.model: which model that is must be said"),
+        (["ppo.rewards.harmless.path=here"], "ppo.rewards.harmless.model: which model that is must be said"),
         (
             [f"ppo.rewards.helpful={{model: {BEAVER}, path: /nowhere}}"],
             "ppo.rewards.helpful.path=/nowhere: there is no such folder",
@@ -88,13 +76,12 @@ def test_a_choice_that_cannot_be_run_is_named_before_anything_is(words, message)
 
 
 def test_other_files_under_the_same_name_are_other_runs(folders, tmp_path):
-    words = ["ppo.reward=trained", f"ppo.rewards.helpful.model={BEAVER}"]
     folder = tmp_path / "model"
     folder.mkdir()
     keys = []
     for content in ("one", "two"):
         (folder / "config.json").write_text(content)
-        plan = plan_study(settings(*words, f"ppo.rewards.helpful.path={folder}"), METHODS)
+        plan = plan_study(settings(f"ppo.rewards.helpful={{model: {BEAVER}, path: {folder}}}"), METHODS)
         keys.append([task.key for task in in_order(plan.targets())])
     assert sum(a != b for a, b in zip(*keys, strict=True)) == 3, "the policy and both measurements"
 

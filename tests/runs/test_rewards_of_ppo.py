@@ -47,13 +47,14 @@ def test_scoring_by_trained_models_does_not_change_a_policy_trained_on_gold():
 @pytest.mark.parametrize(
     ("data", "settings", "said"),
     [
-        (TEXT, {"reward": "gold"}, "ppo.reward=gold: data=pairs has no gold rewards; allowed is trained"),
-        (TEXT, {"rewards": {"good": "gold"}}, "ppo.rewards.good=gold: the data has no gold rewards"),
         (
             TEXT,
-            {"rewards": {"bad": "trained"}},
-            "ppo.rewards.bad=trained: the study's objectives are good, kind",
+            {"reward": "gold"},
+            "ppo.reward=gold: data=pairs has no gold rewards; allowed is trained, or a source for each objective",
         ),
+        (TEXT, {"rewards": {"good": "gold"}}, r"ppo\.rewards\.good=gold: the data has no gold rewards"),
+        (TEXT, {"rewards": {"bad": "trained"}}, r"ppo\.rewards\.bad=trained: the study's objectives are good, kind"),
+        (TEXT, {"rewards": {"good": "hub"}}, r"ppo\.rewards\.good=hub: the table has no such model"),
     ],
 )
 def test_rewards_that_nothing_gives_are_refused(data, settings, said):
