@@ -92,9 +92,7 @@ def test_a_warm_up_is_counted_in_updates():
 def test_heads_are_as_many_as_the_product_says_or_else_the_study():
     methods = {"ham": ham(), "four": ham(4), "sca": sca(FIVE), "sca_heads": sca_heads(FIVE), "ric": ric(FIVE)}
     seed = planned("heads.number=7", methods=methods).seeds[0]
-    numbers = {
-        name: {heads_of(task) for task in tasks} for name, tasks in seed.policies.items()
-    }
+    numbers = {name: {heads_of(task) for task in tasks} for name, tasks in seed.policies.items()}
     assert numbers == {"ham": {7}, "four": {4}, "sca": {1}, "sca_heads": {5}, "ric": {1}}
     assert [len(seed.policies[name]) for name in methods] == [1, 1, 5, 1, 1]
     assert [task.spec["at"] for task in seed.policies["sca"]] == [list(row) for row in FIVE]

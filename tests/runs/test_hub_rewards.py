@@ -61,7 +61,10 @@ def test_a_model_is_trained_here_only_for_what_the_hub_leaves_out():
     ("words", "message"),
     [
         (["ppo.reward=hub"], "ppo.reward=hub: allowed are auto, gold, trained"),
-        ([f"ppo.rewards.humor={BEAVER}"], r"ppo.rewards.humor\S*: the study's objectives are helpful, harmless"),
+        (
+            [f"ppo.rewards.humor={BEAVER}"],
+            r"ppo.rewards.humor\S*: the study's objectives are helpful, harmless",
+        ),
         (["ppo.rewards.helpful=beaver"], "ppo.rewards.helpful=beaver: the table has no such model"),
         (["ppo.rewards.harmless.path=here"], "ppo.rewards.harmless.model: which model that is must be said"),
         (

@@ -172,7 +172,8 @@ def test_rics_base_must_have_its_words(study, runs, tmp_path):
     inputs = {role: runs / need.key for role, need in evaluation.needs.items()}
     sections = evaluation.spec["sections"]
     other = replace(
-        evaluation, spec={**evaluation.spec, "sections": {**sections, "ric": {**sections["ric"], "marker": "<goal{i}>"}}}
+        evaluation,
+        spec={**evaluation.spec, "sections": {**sections, "ric": {**sections["ric"], "marker": "<goal{i}>"}}},
     )
     with pytest.raises(UserError, match="can't spell '<goal1>'"):
         evaluate(other.spec, inputs, tmp_path, lambda share: None)

@@ -53,7 +53,11 @@ def test_scoring_by_trained_models_does_not_change_a_policy_trained_on_gold():
             "ppo.reward=gold: data=pairs has no gold rewards; allowed is trained, or a source for each objective",
         ),
         (TEXT, {"rewards": {"good": "gold"}}, r"ppo\.rewards\.good=gold: the data has no gold rewards"),
-        (TEXT, {"rewards": {"bad": "trained"}}, r"ppo\.rewards\.bad=trained: the study's objectives are good, kind"),
+        (
+            TEXT,
+            {"rewards": {"bad": "trained"}},
+            r"ppo\.rewards\.bad=trained: the study's objectives are good, kind",
+        ),
         (TEXT, {"rewards": {"good": "hub"}}, r"ppo\.rewards\.good=hub: the table has no such model"),
     ],
 )

@@ -26,7 +26,9 @@ def test_a_script_of_one_study():
 
 def test_given_responses_that_are_not_there_are_one_line_and_then_all_is_planned(tmp_path):
     ((_, config, methods),) = studies_of(FIGURE4, ["scale=paper"])
-    with pytest.raises(UserError, match=r"^ppo\.ptx=16: ppo\.ptx_path=<jsonl .*ppo\.ptx=0 leaves the term out$"):
+    with pytest.raises(
+        UserError, match=r"^ppo\.ptx=16: ppo\.ptx_path=<jsonl .*ppo\.ptx=0 leaves the term out$"
+    ):
         plan_study(config, methods)
     given = tmp_path / "given.jsonl"
     given.touch()

@@ -134,7 +134,10 @@ def test_a_method_of_ones_own_beside_them_brings_its_sections(study):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("methods=[nothing]", "methods=nothing: allowed are ls, soups, and a Product of one's own as module:NAME"),
+        (
+            "methods=[nothing]",
+            "methods=nothing: allowed are ls, soups, and a Product of one's own as module:NAME",
+        ),
         ("methods=ls", "methods=ls: a list of names is expected, such as [ls]"),
         ("methods=[]", "methods=[]: a list of names is expected, such as [ls]"),
         ("methods=[1]", "methods=[1]: a list of names is expected, such as [ls]"),
@@ -161,7 +164,9 @@ def test_a_method_s_own_settings(study):
     own = {"own": OWN}
     made = schema_of(own)(methods={})
     assert chosen_methods(made, own)["own"].values["adapter"].fixed_scale == 0.3
-    config, methods = study.read([f"methods=['{__name__}:OWN']", "methods.own.settings.adapter.fixed_scale=1"])
+    config, methods = study.read(
+        [f"methods=['{__name__}:OWN']", "methods.own.settings.adapter.fixed_scale=1"]
+    )
     ((_, config, methods),) = study.parts_of(config, methods)
     assert chosen_methods(config, methods)["own"].values["adapter"].fixed_scale == 1.0
 
@@ -169,8 +174,14 @@ def test_a_method_s_own_settings(study):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("methods.ls.settings.adaptor.rank=1", "methods.ls.settings.adaptor: allowed are keys of adapter, dpo"),
-        ("methods.ls.settings.adapter.rnk=1", "methods.ls.settings.adapter: Key 'rnk' not in 'AdapterConfig'"),
+        (
+            "methods.ls.settings.adaptor.rank=1",
+            "methods.ls.settings.adaptor: allowed are keys of adapter, dpo",
+        ),
+        (
+            "methods.ls.settings.adapter.rnk=1",
+            "methods.ls.settings.adapter: Key 'rnk' not in 'AdapterConfig'",
+        ),
         ("methods.ls.settings.adapter.rank=x", "methods.ls.settings.adapter: Value 'x'"),
         ("methods.ls.settings.adapter.rank=0", "methods.ls.settings.adapter.rank=0: must be at least 1"),
         ("methods.ls.settings.adapter=1", "methods.ls.settings.adapter: allowed are keys of adapter, dpo"),
@@ -206,7 +217,9 @@ def product(objective: type) -> Product:
 def test_two_meanings_of_one_section_are_refused():
     with pytest.raises(UserError, match=r"^other: section dpo is Another here and DPOConfig in another of"):
         schema_of({"ls": PANACEA_LS_DPO, "other": product(Clashing)})
-    with pytest.raises(UserError, match=r"^own: a section of its own can't be called seeds, which a study has"):
+    with pytest.raises(
+        UserError, match=r"^own: a section of its own can't be called seeds, which a study has"
+    ):
         schema_of({"own": product(Covering)})
     alone = schema_of({"other": product(Clashing)})
     assert {item.name: item.type for item in fields(alone)}["dpo"] is Another

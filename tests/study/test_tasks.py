@@ -16,6 +16,7 @@ from tests.study.jobs import job
 
 ADD = "tests.study.jobs:add"
 
+
 @pytest.fixture(scope="module")
 def dead_process():
     process = subprocess.Popen([sys.executable, "-c", ""])
