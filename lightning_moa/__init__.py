@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_moa.batches import SequenceBatch as SequenceBatch
     from lightning_moa.config.options import StudyConfig as StudyConfig
     from lightning_moa.data.base import PreferenceData as PreferenceData
+    from lightning_moa.data.base import RowData as RowData
     from lightning_moa.data.beavertails import BeaverTails as BeaverTails
     from lightning_moa.data.configs import DataConfig as DataConfig
     from lightning_moa.data.hh_rlhf import HHRLHF as HHRLHF
@@ -137,6 +138,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "RowData": "data.base",
         "save_figure": "reporting.plots",
         "front_figure": "reporting.plots",
         "metric_difference": "reporting.statistics",

@@ -1,6 +1,5 @@
-"""A study of one's own: an objective, a policy, an aggregation and a deployment from outside, beside the package's.
-
-python own.py scale=smoke [key=value ...]
+"""A study of one's own: an objective, a policy, an aggregation, a deployment, a reward and a data set from outside,
+beside the package's. python own.py [key=value ...]
 """
 
 from my_aggregation import SmoothTchebycheff
@@ -16,15 +15,15 @@ METHODS = {
     "mixed": moa.Product("rewarded_soups", FIXED, IPO, "linear", moa.TrainedOn.corners(), MixedLogits()),
     "panacea": moa.Product("panacea", "svd_lora", "ppo", "linear", moa.TrainedOn.sampled(), moa.Steered()),
 }
-STUDY = moa.Study(__file__, "own", METHODS)
+STUDY = moa.Study(__file__, "own", METHODS, scale="smoke")
 
 
 def main(config, console) -> None:
     artefact = moa.Artefact.begin("own", "own", config)
     collected = moa.conduct(config, METHODS, console)
     tables = artefact.tables(collected)
-    gap = moa.metric_difference(tables.metrics, "mean_regret", "film", "mixed", collected.space)
-    row = moa.judge("FiLM has less regret than mixed logits", "ours", "mean regret difference", gap, "<", 0)
+    gap = moa.metric_difference(tables.metrics, "hypervolume", "film", "mixed", "accuracy")
+    row = moa.judge("FiLM spans more than mixed logits", "ours", "hypervolume (accuracy)", gap, ">", 0)
     claims = moa.claims_frame([row])
     artefact.write(collected, tables, claims)
     picture = artefact.folder / "own.png"

@@ -24,6 +24,11 @@ class DataSet(NamedTuple):
     module: str
     class_name: str
 
+    @property
+    def path(self) -> str:
+        """'module:Class'."""
+        return f"{self.module}:{self.class_name}"
+
     def load(self) -> type[PreferenceData]:
         """The data module's class."""
         loaded: type[PreferenceData] = getattr(import_module(self.module), self.class_name)
