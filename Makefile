@@ -1,5 +1,9 @@
-# `make reproduce` and `make test` need Python 3.11 and nothing else; both install first.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# `make reproduce` and `make test` need Python 3.11, 3.12 or 3.13 and nothing else; both install first.
+ACCEPTED := 3.13 3.12 3.11
+IS_ACCEPTED = -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] not in '$(ACCEPTED)'.split())" 2> /dev/null
+# The newest that is there and runs.
+PYTHON ?= $(shell for python in $(ACCEPTED:%=python%) python3 python; do \
+	$$python $(IS_ACCEPTED) && echo $$python && break; done)
 BIN := .venv/bin
 
 .PHONY: install reproduce test lint
@@ -7,9 +11,11 @@ BIN := .venv/bin
 install: .venv/installed
 
 # torch goes first, with whatever its build for this machine needs. The lock file names all the rest, so nothing is resolved.
+# A .venv of another Python is made anew.
 .venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'Python 3.11 is needed: make PYTHON=/path/to/python3.11')"
-	$(PYTHON) -m venv .venv
+	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_ACCEPTED) || \
+		{ echo "error: Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv $$(test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || echo --clear) .venv
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements.lock)"
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from lightning_moa.aggregation.linear import Linear as Linear
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
+    from lightning_moa.answers import use as use
     from lightning_moa.batches import PairBatch as PairBatch
     from lightning_moa.batches import PromptBatch as PromptBatch
     from lightning_moa.batches import Rollout as Rollout
     from lightning_moa.batches import SequenceBatch as SequenceBatch
+    from lightning_moa.config.options import StudyConfig as StudyConfig
     from lightning_moa.data.base import PreferenceData as PreferenceData
+    from lightning_moa.data.base import RowData as RowData
     from lightning_moa.data.beavertails import BeaverTails as BeaverTails
     from lightning_moa.data.configs import DataConfig as DataConfig
     from lightning_moa.data.hh_rlhf import HHRLHF as HHRLHF
@@ -30,6 +33,15 @@ if TYPE_CHECKING:
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
     from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.deployments.alone import Alone as Alone
+    from lightning_moa.deployments.base import Deployed as Deployed
+    from lightning_moa.deployments.base import Deployment as Deployment
+    from lightning_moa.deployments.heads import EachHead as EachHead
+    from lightning_moa.deployments.in_prompt import InPrompt as InPrompt
+    from lightning_moa.deployments.nearest import Nearest as Nearest
+    from lightning_moa.deployments.soup import Soup as Soup
+    from lightning_moa.deployments.steered import Steered as Steered
+    from lightning_moa.deployments.trained_on import TrainedOn as TrainedOn
     from lightning_moa.errors import UserError as UserError
     from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
     from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
@@ -58,14 +70,19 @@ if TYPE_CHECKING:
     from lightning_moa.methods.sft import SFT as SFT
     from lightning_moa.methods.watching import GradientWatch as GradientWatch
     from lightning_moa.objectives.base import Objective as Objective
+    from lightning_moa.objectives.base import better_sign as better_sign
+    from lightning_moa.objectives.base import labelled_mean as labelled_mean
+    from lightning_moa.objectives.base import per_example as per_example
     from lightning_moa.objectives.bradley_terry import BradleyTerry as BradleyTerry
     from lightning_moa.objectives.dpo import DPO as DPO
     from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
+    from lightning_moa.objectives.dpo import implicit_margins as implicit_margins
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import Diverged as Diverged
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+    from lightning_moa.optimiser import OptimiserConfig as OptimiserConfig
     from lightning_moa.pareto.dominance import coverage as coverage
     from lightning_moa.pareto.dominance import dominates as dominates
     from lightning_moa.pareto.dominance import is_non_dominated as is_non_dominated
@@ -95,7 +112,13 @@ if TYPE_CHECKING:
     from lightning_moa.policies.model import save_model as save_model
     from lightning_moa.policies.probes import Probe as Probe
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
+    from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
+    from lightning_moa.reporting.claims import claims_frame as claims_frame
+    from lightning_moa.reporting.claims import judge as judge
+    from lightning_moa.reporting.plots import front_figure as front_figure
+    from lightning_moa.reporting.plots import save_figure as save_figure
+    from lightning_moa.reporting.statistics import metric_difference as metric_difference
     from lightning_moa.rewards.base import Rewards as Rewards
     from lightning_moa.rewards.base import RuleRewards as RuleRewards
     from lightning_moa.rewards.hub import HubRewards as HubRewards
@@ -104,12 +127,45 @@ if TYPE_CHECKING:
     from lightning_moa.rewards.table import HubModel as HubModel
     from lightning_moa.rewards.trained import TrainedRewards as TrainedRewards
     from lightning_moa.rewards.unit import UnitMap as UnitMap
+    from lightning_moa.study.conduct import conduct as conduct
+    from lightning_moa.study.results import Artefact as Artefact
+    from lightning_moa.study.results import print_summary as print_summary
+    from lightning_moa.study.script import script as script
+    from lightning_moa.study.study import Study as Study
 
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "RowData": "data.base",
+        "save_figure": "reporting.plots",
+        "front_figure": "reporting.plots",
+        "metric_difference": "reporting.statistics",
+        "judge": "reporting.claims",
+        "claims_frame": "reporting.claims",
+        "print_summary": "study.results",
+        "Artefact": "study.results",
+        "conduct": "study.conduct",
+        "script": "study.script",
+        "StudyConfig": "config.options",
+        "Study": "study.study",
+        "use": "answers",
+        "OptimiserConfig": "optimiser",
+        "InPrompt": "deployments.in_prompt",
+        "EachHead": "deployments.heads",
+        "Alone": "deployments.alone",
+        "Nearest": "deployments.nearest",
+        "Soup": "deployments.soup",
+        "Steered": "deployments.steered",
+        "TrainedOn": "deployments.trained_on",
+        "Deployment": "deployments.base",
+        "Deployed": "deployments.base",
+        "SteeredPolicy": "policies.steered",
+        "better_sign": "objectives.base",
+        "labelled_mean": "objectives.base",
+        "per_example": "objectives.base",
+        "implicit_margins": "objectives.dpo",
         "DPO": "objectives.dpo",
         "DPS": "methods.dps",
         "GAPO": "methods.gapo",

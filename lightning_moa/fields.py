@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import field, fields, is_dataclass
 from typing import Any
 
+from lightning_moa.answers import is_foreign
 from lightning_moa.errors import UserError
 
 
@@ -16,6 +17,7 @@ def option(
     help: str,
     *,
     choices: Sequence[Any] | None = None,
+    open: bool = False,
     at_least: float | None = None,
     at_most: float | None = None,
     above: float | None = None,
@@ -23,9 +25,11 @@ def option(
 ) -> Any:
     """A dataclass field with a default, a line of help (shown by `--help`) and, where given, what is allowed.
 
+    `open`: beside the choices, one of the user's own is allowed, 'module:Class'.
     Mutable defaults are copied for each instance; a class as a default is called for each instance.
     """
     limits = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above, "below": below}
+    limits["open"] = open or None
     metadata = {"help": help, **{name: limit for name, limit in limits.items() if limit is not None}}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
@@ -52,7 +56,11 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{key}={value}: must be a finite number")
     if "choices" in limits and value not in limits["choices"]:
-        raise UserError(f"{key}={value}: allowed are {', '.join(map(str, limits['choices']))}")
+        if not limits.get("open"):
+            raise UserError(f"{key}={value}: allowed are {', '.join(map(str, limits['choices']))}")
+        if not is_foreign(str(value)):
+            shown = ", ".join(map(str, limits["choices"]))
+            raise UserError(f"{key}={value}: allowed are {shown}, and one of your own as module:Class")
     for name, words, ok in (
         ("at_least", "at least", lambda limit: value >= limit),
         ("at_most", "at most", lambda limit: value <= limit),

@@ -18,6 +18,7 @@ class Outer:
     kind: str = option("a", "a kind", choices=("a", "b"))
     rate: float | None = option(None, "a rate", above=0, below=1)
     names: list[str] = option(["x"], "names")
+    answer: str = option("ours", "an answer", choices=("ours", "theirs"), open=True)
     inner: Inner = option(Inner, "another")
     many: dict[str, Inner] = option({}, "others by name")
 
@@ -25,12 +26,16 @@ class Outer:
 def test_what_is_allowed_passes():
     check(Outer())
     check(Outer(kind="b", rate=0.5, inner=Inner(1.0), many={"m": Inner(0.0)}))
+    check(Outer(answer="theirs"))
+    check(Outer(answer="package.module:Class"))
 
 
 @pytest.mark.parametrize(
     ("config", "line"),
     [
         (Outer(kind="c"), "kind=c: allowed are a, b"),
+        (Outer(kind="m:C"), "kind=m:C: allowed are a, b"),
+        (Outer(answer="own"), "answer=own: allowed are ours, theirs, and one of your own as module:Class"),
         (Outer(rate=0.0), "rate=0.0: must be above 0"),
         (Outer(rate=1.0), "rate=1.0: must be below 1"),
         (Outer(rate=float("nan")), "rate=nan: must be a finite number"),

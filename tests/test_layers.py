@@ -45,7 +45,7 @@ LIGHT = [
     "policies",
     "rewards",
     "evaluation.judge",
-    "study.prompts",
+    "figures.prompts",
     "study.judging",
     "study.gradients",
     "study.ends",

@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lightning_moa.config.options import SYNTHETIC, StudyConfig
-from lightning_moa.data.configs import CONFIGS, WorldConfig, check_config
+from lightning_moa.data.configs import DataConfig, WorldConfig, check_config
+from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
 from lightning_moa.optimiser import OptimiserConfig
@@ -52,10 +53,9 @@ def parse(
         raise UserError(f"scale={scale}: allowed are {', '.join(scales)}")
     layer = _load_yaml(folder / f"{scale}.yaml")
     data = given.pop("data", (layer.get("data") or {}).get("name", SYNTHETIC))
-    if data not in CONFIGS:
-        raise UserError(f"data={data}: allowed are {', '.join(sorted(CONFIGS))}")
+    options = data_entry(data).config
     config: DictConfig = OmegaConf.structured(schema)
-    config.data = OmegaConf.structured(CONFIGS[data])
+    config.data = _structured_data(data, options)
     config.scale = scale
     if (layer.get("data") or {}).get("name") != data:
         # They speak of another data set.
@@ -64,13 +64,15 @@ def parse(
     passed_over = set(others) - {item.name for item in fields(schema)}
     config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")
     text = folder / f"{scale}.text.yaml"
-    if not issubclass(CONFIGS[data], WorldConfig) and text.is_file():
+    if not issubclass(options, WorldConfig) and text.is_file():
         config = _merge(config, _without(_load_yaml(text), passed_over), text.name)
     if methods is not None:
         for name in set(config.methods) - set(methods):
             del config.methods[name]
     if "data.name" in given:
-        raise UserError(f"data.name={given['data.name']}: a data set is chosen by data=NAME")
+        raise UserError(
+            f"data.name={given['data.name']}: a data set is chosen by data=NAME or data=module:Class"
+        )
     for key, value in given.items():
         config = _merge_argument(config, key, value)
     config.data.name = data
@@ -100,6 +102,17 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path}: a mapping of keys to values is expected")
     return OmegaConf.to_container(loaded)  # type: ignore[return-value]
+
+
+def _structured_data(name: str, options: type[DataConfig]) -> DictConfig:
+    try:
+        made: DictConfig = OmegaConf.structured(options)
+    except (OmegaConfBaseException, ValueError) as error:
+        told = str(error).splitlines()[0]
+        raise UserError(
+            f"data={name}: its {options.__name__} has a field that no key can be ({told})"
+        ) from error
+    return made
 
 
 def _merge(config: DictConfig, layer: dict[str, Any], where: str) -> DictConfig:

@@ -6,6 +6,7 @@ from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
     from lightning_moa.data.base import PreferenceData as PreferenceData
+    from lightning_moa.data.base import RowData as RowData
     from lightning_moa.data.beavertails import BeaverTails as BeaverTails
     from lightning_moa.data.configs import CONFIGS as CONFIGS
     from lightning_moa.data.configs import DataConfig as DataConfig
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_moa.data.registry import DATASETS as DATASETS
     from lightning_moa.data.registry import DataSet as DataSet
     from lightning_moa.data.registry import build as build
+    from lightning_moa.data.registry import data_entry as data_entry
     from lightning_moa.data.scored import ScoredRows as ScoredRows
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
@@ -34,10 +36,12 @@ __getattr__, __dir__, __all__ = attach(
         "PKUSafeRLHF": "pku_saferlhf",
         "Pairs": "pairs",
         "PreferenceData": "base",
+        "RowData": "base",
         "ScoredRows": "scored",
         "SummarizeFromFeedback": "summarize_from_feedback",
         "Synthetic": "synthetic",
         "SyntheticSummaries": "synthetic_summaries",
         "build": "registry",
+        "data_entry": "registry",
     },
 )

@@ -1,4 +1,4 @@
-"""The LightningDataModule that every data set is.
+"""The LightningDataModule that every data set is, and the one to begin one's own with (`RowData`).
 
 A data set's own file (`hh_rlhf.py`, `pku_saferlhf.py`, ...) only reads its rows. Everything after that is
 shared: the user's `labels` choose a column for each objective, bad rows are dropped and counted, prompts are
@@ -8,8 +8,8 @@ split (`rows.py`), texts are encoded (`encoding.py`), batches are made (`batchin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from lightning_moa.data.batching import (
 )
 from lightning_moa.data.configs import DataConfig, check_config
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
+from lightning_moa.data.given_rows import rows_of
+from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.rows import pair_tables
 from lightning_moa.data.stepping import StepData
 from lightning_moa.data.tables import DropReport, GoldReward, PairTable
 from lightning_moa.errors import UserError
@@ -220,6 +223,57 @@ class PreferenceData(StepData, ABC):
             return lambda rows: sequence_batch(encoded, rows, pad, known), len(encoded)
         prompts = self.prompt_list(split)
         return lambda rows: prompt_batch(encoded, rows, pad, prompts), len(encoded)
+
+
+class RowData(PreferenceData):
+    """A data set of one's own: give `rows()`, and everything after it is done here.
+
+    `config.labels` chooses a label for each objective ('-label' reverses it), as well as the rule `shorter`; bad rows
+    are dropped and counted; a share of the prompts is held out (`config.eval_fraction`), unless `eval_rows()` gives
+    some; texts are encoded, batches made. Options of its own are a dataclass, the class attribute `Config`:
+
+        @dataclass
+        class MyConfig(DataConfig):
+            labels: dict[str, str] = option({"helpful": "better", "concise": "shorter"}, "objective: label")
+            year: int = option(2024, "only rows of this year")
+
+        class MyData(RowData):
+            Config = MyConfig
+
+            def rows(self):
+                for row in read_my_file(self.config.path, self.config.year):
+                    yield row.question, row.answers[0], row.answers[1], {"better": row.vote}
+    """
+
+    Config: ClassVar[type[DataConfig]] = DataConfig
+
+    @abstractmethod
+    def rows(self) -> Iterable[Sequence[Any] | Mapping[str, Any]]:
+        """Every row: (prompt, response_0, response_1, labels), or a mapping with these three texts and the labels.
+
+        labels: label -> index of the better response, 0 or 1, or None where nobody said. A text may be None; its row
+        is dropped and counted.
+        """
+
+    def eval_rows(self) -> Iterable[Sequence[Any] | Mapping[str, Any]] | None:
+        """The rows to evaluate on, as those of `rows`; None: some prompts of `rows` are held out."""
+        return None
+
+    def choose_objectives(self, objectives: Sequence[str] | None) -> tuple[str, ...]:
+        """Those of `config.labels`."""
+        return tuple(choice.objective for choice in choose_labels(self.config.labels, objectives))
+
+    def tables(self) -> dict[str, PairTable]:
+        """The pairs of "train" and "eval".
+
+        Raises:
+            UserError: names the row that has another shape, and what is wrong with it.
+        """
+        name, held_out = type(self).__name__, self.eval_rows()
+        rows = {"train": rows_of(self.rows(), f"{name}.rows()")}
+        if held_out is not None:
+            rows["eval"] = rows_of(held_out, f"{name}.eval_rows()")
+        return pair_tables(rows, choose_labels(self.config.labels, self.objectives), self.config, self.report)
 
 
 def _pad_of(tokenizer: PreTrainedTokenizerFast) -> int:

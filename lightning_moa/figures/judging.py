@@ -3,12 +3,15 @@ model behind an endpoint. Light: no torch."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lightning_moa.answers import is_foreign, load
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation.endpoint import EndpointConfig, EndpointJudge
 from lightning_moa.evaluation.judge import Judge, RewardJudge, win_rate
@@ -29,9 +32,10 @@ class JudgeConfig:
 
     kind: str = option(
         "auto",
-        "reward (the recorded scores, gold where they are known), endpoint (a chat model at judge.url), or auto: the "
-        "endpoint where there is a judge.url",
+        "reward (the recorded scores, gold where they are known), endpoint (a chat model at judge.url), auto: the "
+        "endpoint where there is a judge.url, or 'module:Class' of one's own",
         choices=("auto", "reward", "endpoint"),
+        open=True,
     )
     url: str | None = option(None, "an OpenAI-compatible address, such as http://localhost:8000/v1")
     model: str | None = option(None, "the chat model's name there")
@@ -44,12 +48,16 @@ class JudgeConfig:
     endpoint: EndpointConfig = option(EndpointConfig, "how the endpoint is asked")
 
 
-def endpoint_judges(config: JudgeConfig, objectives: Sequence[str]) -> dict[str, Judge] | None:
-    """A judge for each objective, all one chat model; None where the recorded rewards are to judge.
+def chosen_judges(config: JudgeConfig, objectives: Sequence[str]) -> dict[str, Judge] | None:
+    """A judge for each objective: all one chat model, or built as `Class(objective)` from one's own; None where the
+    recorded rewards are to judge.
 
     Raises:
-        UserError: an endpoint without an address or a model, or an objective without a criterion.
+        UserError: an endpoint without an address or a model, an objective without a criterion, or a class of one's own
+            that is not there, cannot be built so, or gives no `Judge`.
     """
+    if is_foreign(config.kind):
+        return {name: own_judge(config.kind, name) for name in objectives}
     if config.kind == "reward" or (config.kind == "auto" and config.url is None):
         return None
     for name in ("url", "model"):
@@ -62,6 +70,32 @@ def endpoint_judges(config: JudgeConfig, objectives: Sequence[str]) -> dict[str,
         name: EndpointJudge(str(config.url), str(config.model), config.criteria[name], config.endpoint)
         for name in objectives
     }
+
+
+def own_judge(kind: str, objective: str) -> Judge:
+    """A judge of one objective, built as `Class(objective)` from 'module:Class'.
+
+    Raises:
+        UserError: no such class, an error while it is built, or no function of (prompts, first, second).
+    """
+    shown = f"judge.kind={kind}"
+    found: Any = load(kind, "judge.kind")
+    if not isinstance(found, type):
+        raise UserError(f"{shown}: a class is needed, this is of type {type(found).__name__}")
+    try:
+        judge: Judge = found(objective)
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise UserError(
+            f"{shown}: {found.__name__}({objective!r}) failed ({type(error).__name__}: {told})"
+        ) from error
+    try:
+        inspect.signature(judge).bind([], [], [])
+    except TypeError as error:
+        raise UserError(
+            f"{shown}: its objects must be functions: __call__(self, prompts, first, second) ({error})"
+        ) from error
+    return judge
 
 
 def recordable(config: JudgeConfig) -> JudgeConfig:

@@ -27,8 +27,9 @@ class Panacea(Alignment):
 
     @classmethod
     def arguments(cls, run: Run) -> dict[str, Any]:
-        """Those of the objective's settings that say what is drawn."""
-        drawn = {name: getattr(run.settings, name) for name in ("preferences_per_batch", "concentration")}
+        """Those of the objective's settings that say what is drawn, where it has them."""
+        names = ("preferences_per_batch", "concentration")
+        drawn = {name: getattr(run.settings, name) for name in names if hasattr(run.settings, name)}
         return {**drawn, **super().arguments(run)}
 
     def __init__(

@@ -6,19 +6,31 @@ from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
     from lightning_moa.objectives.base import Objective as Objective
+    from lightning_moa.objectives.base import better_sign as better_sign
+    from lightning_moa.objectives.base import labelled_mean as labelled_mean
+    from lightning_moa.objectives.base import per_example as per_example
     from lightning_moa.objectives.bradley_terry import BradleyTerry as BradleyTerry
     from lightning_moa.objectives.bradley_terry import bradley_terry_losses as bradley_terry_losses
     from lightning_moa.objectives.dpo import DPO as DPO
     from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
+    from lightning_moa.objectives.dpo import implicit_margins as implicit_margins
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
+    from lightning_moa.objectives.likelihood import LikelihoodInContext as LikelihoodInContext
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import Diverged as Diverged
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+    from lightning_moa.objectives.scored import ScoredObjective as ScoredObjective
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "ScoredObjective": "scored",
+        "LikelihoodInContext": "likelihood",
+        "better_sign": "base",
+        "labelled_mean": "base",
+        "per_example": "base",
+        "implicit_margins": "dpo",
         "DPO": "dpo",
         "PPO": "ppo",
         "BradleyTerry": "bradley_terry",

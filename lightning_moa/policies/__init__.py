@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from lightning_moa.policies.probes import PROBES as PROBES
     from lightning_moa.policies.probes import Probe as Probe
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
+    from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
+    from lightning_moa.policies.steering import check_preference as check_preference
     from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "check_preference": "steering",
+        "SteeredPolicy": "steered",
         "PROBES": "probes",
         "AdapterPolicy": "adapter",
         "HeadPolicy": "heads",

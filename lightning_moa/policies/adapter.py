@@ -15,7 +15,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.base import Policy
 from lightning_moa.policies.files import replace_files
 from lightning_moa.policies.layers import (
     AdaptedLinear,
@@ -26,13 +25,13 @@ from lightning_moa.policies.layers import (
     resolve_targets,
 )
 from lightning_moa.policies.quantised import is_quantised
-from lightning_moa.policies.steering import Steering, check_preference
+from lightning_moa.policies.steered import SteeredPolicy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class AdapterPolicy(Policy, ABC):
+class AdapterPolicy(SteeredPolicy, ABC):
     """A policy whose trained part is a low-rank update of each target layer.
 
     A child says which update, through the two functions that it hands to this constructor; the model given is
@@ -57,7 +56,6 @@ class AdapterPolicy(Policy, ABC):
     ) -> None:
         super().__init__(model)
         self.targets = resolve_targets(model, targets)
-        self.steering = Steering()
 
         def make(name: str, linear: nn.Linear) -> AdaptedLinear:
             made = gate().to(linear.weight.device)
@@ -77,27 +75,6 @@ class AdapterPolicy(Policy, ABC):
         """The adapted layers by name, in the model's order."""
         return adapted_layers(self.model)
 
-    def set_preference(self, preference: Tensor | None) -> None:
-        self.steering.preference = None if preference is None else self._checked(preference, None)
-
-    @contextmanager
-    def steered(self, preference: Tensor | None, batch_size: int | None = None) -> Iterator[None]:
-        if not self.steering.enabled or not self.m:
-            yield
-            return
-        given = self.steering.preference if preference is None else preference
-        if given is None:
-            raise UserError(
-                f"this policy needs a preference of shape ({self.m},) or (batch, {self.m}); none was given"
-            )
-        with self.steering.using(self._checked(given, batch_size)):
-            yield
-
-    def _checked(self, preference: Tensor, batch_size: int | None) -> Tensor | None:
-        if not self.m:
-            return None
-        return check_preference(preference, self.m, batch_size).to(self._device)
-
     @property
     def _device(self) -> torch.device:
         return self.model.get_submodule(self.targets[0]).lora_A.device  # type: ignore[return-value]
@@ -112,15 +89,6 @@ class AdapterPolicy(Policy, ABC):
         finally:
             for layer in layers:
                 layer.release()
-
-    @contextmanager
-    def reference(self) -> Iterator[None]:
-        """Inside the block the policy is its reference: adapters off. No preference is needed then."""
-        with self.steering.using(self.steering.preference, enabled=False):
-            yield
-
-    def _checkpointing(self) -> dict[str, object]:
-        return {"use_reentrant": False, "context_fn": self.steering.remember}
 
     def trained_state(self) -> dict[str, Tensor]:
         """The adapters' tensors: `<layer>.lora_A`, `<layer>.lora_B` and the gates' parameters."""

@@ -113,7 +113,9 @@ def parse_sources(
     named = {name: value for name, value in given.items() if value is not None}
     for name in named:
         if name not in objectives:
-            raise UserError(f"{where}.{name}: the study's objectives are {', '.join(objectives)}")
+            raise UserError(
+                f"{where}.{name}={named[name]}: the study's objectives are {', '.join(objectives)}"
+            )
     sources = {}
     for name in objectives:
         key = f"{where}.{name}"

@@ -6,7 +6,6 @@ import tempfile
 
 import torch
 
-from lightning_moa.errors import UserError
 from lightning_moa.methods.contracts import BrokenContract, shaken
 from lightning_moa.policies import Policy, load_policy
 from lightning_moa.policies.generation import evaluating
@@ -34,34 +33,46 @@ def check_saving(policy: Policy) -> Policy:
             return each(row, torch.ones_like(row), ask)
 
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
-        try:
-            with policy.reference():
-                reference = logits(policy)
-            policy.save(f"{folder}/first")
-            with torch.no_grad(), shaken(policy):
-                expected = logits(policy)
-                policy.save(f"{folder}/shaken")
-            policy.unload()
-            if not torch.equal(logits(Policy(model)), reference):
-                raise BrokenContract(
-                    f"{name}.unload: the model's own logits are expected afterwards, others came; it must take out all "
-                    "that the policy has put in"
-                )
-            again = load_policy(model, f"{folder}/shaken", kind=kind)
-            came = logits(again)
-            if not torch.allclose(came, expected, atol=1e-5):
-                worst = float((came - expected).abs().max())
-                raise BrokenContract(
-                    f"{name}: a loaded policy must equal the saved one; its logits differ by {worst:.3g}. What "
-                    "`trained_state` and `options` leave out is lost"
-                )
-            again.unload()
-            loaded: Policy = load_policy(model, f"{folder}/first", kind=kind)
-        except UserError:
-            raise
-        except (TypeError, KeyError, AttributeError, RuntimeError) as error:
-            first = (str(error).strip() or "no message").splitlines()[0]
+        with policy.reference():
+            reference = logits(policy)
+        with torch.no_grad(), shaken(policy):
+            expected = logits(policy)
+            _saved(policy, f"{folder}/shaken")
+        _saved(policy, f"{folder}/first")
+        policy.unload()
+        if not torch.equal(logits(Policy(model)), reference):
             raise BrokenContract(
-                f"{name}: it cannot be saved and loaded again ({type(error).__name__}: {first})"
-            ) from error
-    return loaded.train(policy.training)
+                f"{name}.unload: the model's own logits are expected afterwards, others came; it must take out all "
+                "that the policy has put in"
+            )
+        again = _loaded(policy, f"{folder}/shaken")
+        came = logits(again)
+        if not torch.allclose(came, expected, atol=1e-5):
+            worst = float((came - expected).abs().max())
+            raise BrokenContract(
+                f"{name}: a loaded policy must equal the saved one; its logits differ by {worst:.3g}. What "
+                "`trained_state` and `options` leave out is lost"
+            )
+        again.unload()
+        return _loaded(policy, f"{folder}/first").train(policy.training)
+
+
+def _saved(policy: Policy, folder: str) -> None:
+    try:
+        policy.save(folder)
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise BrokenContract(f"{type(policy).__name__}.save: {_first_line(error)}") from error
+
+
+def _loaded(policy: Policy, folder: str) -> Policy:
+    try:
+        loaded: Policy = load_policy(policy.model, folder, kind=type(policy))
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise BrokenContract(
+            f"{type(policy).__name__}, saved and loaded again: {_first_line(error)}"
+        ) from error
+    return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"

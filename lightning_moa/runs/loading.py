@@ -12,8 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from lightning_moa.data import DATASETS, build
 from lightning_moa.data.base import PreferenceData
+from lightning_moa.data.registry import build, data_entry
 from lightning_moa.policies import Policy, build_model, load_model
 from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
@@ -35,7 +35,7 @@ def load_data(spec: Spec) -> PreferenceData:
 @lru_cache(maxsize=2)
 def _load_data(text: str) -> PreferenceData:
     content = json.loads(text)
-    config = DATASETS[content["data"]["name"]].config(**content["data"])
+    config = data_entry(content["data"]["name"]).config(**content["data"])
     return build(config, content["objectives"])
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -58,7 +58,7 @@ def answers_of(product: Product) -> dict[str, Known]:
 
 def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> type[S]:  # type: ignore[assignment]
     """The configuration of a study with these methods: `base` and the sections that their answers bring."""
-    return _schema(base, tuple(sections_of(methods).items()))
+    return _schema(cast(Any, base), tuple(sections_of(methods).items()))
 
 
 @lru_cache(maxsize=64)
@@ -199,8 +199,10 @@ def _changed(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
 
 def _class(answer: Known, what: str, has: tuple[str, ...]) -> Any:
     found = load(answer.path, what)
-    missing = [name for name in has if not hasattr(found, name)]
+    # Asked of the class's own: `hasattr` would find its metaclass's `__call__` in any.
+    known = {name for base in getattr(found, "__mro__", ()) for name in vars(base)}
+    missing = [name for name in has if name not in known]
     if not isinstance(found, type) or missing:
-        lack = f"it has no {missing[0]}" if missing else "it is no class"
+        lack = f"it has no {missing[0]}" if isinstance(found, type) else "it is no class"
         raise UserError(f"{what}={answer.path}: not an answer to that question ({lack})")
     return found

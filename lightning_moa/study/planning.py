@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
-from lightning_moa.data.names import class_of
+from lightning_moa.data.registry import data_entry
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
@@ -64,9 +64,9 @@ def plan_study(
         config,
         objectives,
         _tokens(chosen, objectives),
-        class_of(config.data.name),
+        data_entry(config.data.name).path,
         prompts,
-        None if prompts is None else class_of(prompts.name),
+        None if prompts is None else data_entry(prompts.name).path,
         files=digest(config.data.path),
         model_files=digest(path, "model.path") if path and Path(path).expanduser().is_dir() else "",
         prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
@@ -170,12 +170,12 @@ def _exact(shared: Shared, data: DataConfig, chosen: Mapping[str, Chosen]) -> Ta
         return None
     spec = {
         "data": asdict(data),
-        "data_class": class_of(data.name),
+        "data_class": data_entry(data.name).path,
         "objectives": list(shared.objectives),
         "grid": preference_grid(len(shared.objectives), config.evaluation.grid_step).tolist(),
         "beta": _beta(config, chosen),
     }
-    code = (class_of(data.name),)
+    code = (data_entry(data.name).path,)
     return Task("exact front", f"{RUNS}.exact:exact", spec, {}, 3, code, config.code_in_key)
 
 

@@ -41,7 +41,9 @@ def script(study: Study, main: Callable[[Any, Console], None]) -> None:
 
     def command() -> int:
         if {"--help", "-h"} & set(sys.argv[1:]):
-            print(f"usage: python {os.path.relpath(here)} [key=value ...]\n\n{describe(study.schema)}")
+            print(
+                f"usage: python {os.path.relpath(here)} [key=value ...]\n\n{describe(study.schema, sys.argv[1:])}"
+            )
             return 0
         config, methods = study.read(sys.argv[1:])
         root = here.parents[2] if here.parents[1].name == "experiments" else Path.cwd()

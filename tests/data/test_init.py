@@ -28,7 +28,7 @@ def test_every_data_set_is_built_from_its_config(name):
 
 
 def test_wrong_names_and_configs():
-    with pytest.raises(UserError, match=r"data\.name='nothing': allowed are .*hh_rlhf"):
+    with pytest.raises(UserError, match=r"data\.name=nothing: allowed are .*hh_rlhf"):
         build(DataConfig(name="nothing"))
     with pytest.raises(UserError, match="takes options of type HHRLHFConfig"):
         build(PKUSafeRLHFConfig(name="hh_rlhf"))

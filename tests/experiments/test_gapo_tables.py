@@ -16,9 +16,9 @@ from rich.console import Console
 
 from lightning_moa.config import parse
 from lightning_moa.errors import UserError
+from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.reporting.schema import CLAIMS, POINTS
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.prompts import prompt_sets
 from tests.conftest import REPOSITORY
 from tests.evaluation.test_endpoint import Server, completion, longer_wins
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import EndpointJudge
+from lightning_moa.fields import check
 from lightning_moa.figures.judging import (
     JudgeConfig,
     RecordedRewards,
-    endpoint_judges,
+    chosen_judges,
     recordable,
     win_rates,
 )
@@ -39,7 +42,7 @@ def responses(method, kind, short, seed=0, step=9):
 def collected(*frames):
     empty = pd.DataFrame()
     whole = pd.concat(frames, ignore_index=True)
-    return Collected(OBJECTIVES, empty, empty, whole, empty, empty, None, [], {})
+    return Collected(OBJECTIVES, empty, empty, whole, empty, empty, None, [], {}, {})
 
 
 STUDY = collected(
@@ -100,14 +103,12 @@ def test_recorded_rewards_are_looked_up():
 
 
 def test_without_an_address_the_rewards_judge():
-    assert endpoint_judges(JudgeConfig(), OBJECTIVES) is None
-    assert (
-        endpoint_judges(JudgeConfig(kind="reward", url="http://localhost:1", model="m"), OBJECTIVES) is None
-    )
+    assert chosen_judges(JudgeConfig(), OBJECTIVES) is None
+    assert chosen_judges(JudgeConfig(kind="reward", url="http://localhost:1", model="m"), OBJECTIVES) is None
 
 
 def test_an_address_is_enough_to_ask_a_model_by_each_objectives_criterion():
-    judges = endpoint_judges(JudgeConfig(url="http://localhost:1", model="m"), ("helpful", "concise"))
+    judges = chosen_judges(JudgeConfig(url="http://localhost:1", model="m"), ("helpful", "concise"))
     assert all(isinstance(judge, EndpointJudge) for judge in judges.values())
     assert "fewer words" in judges["concise"].criterion
     assert "asked for" in judges["helpful"].criterion
@@ -124,9 +125,68 @@ def test_an_address_is_enough_to_ask_a_model_by_each_objectives_criterion():
 )
 def test_what_an_endpoint_lacks_is_said(given, objectives, message):
     with pytest.raises(UserError, match=message):
-        endpoint_judges(JudgeConfig(**given), objectives)
+        chosen_judges(JudgeConfig(**given), objectives)
 
 
 def test_a_record_keeps_no_query():
     assert recordable(JudgeConfig(url="http://a/v1?key=secret")).url == "http://a/v1"
     assert recordable(JudgeConfig()) == JudgeConfig()
+
+
+class Shorter:
+    """A judge of one's own: the shorter response is better, whatever the objective."""
+
+    def __init__(self, objective):
+        self.objective = objective
+
+    def __call__(self, prompts, first, second):
+        return [0.5 + 0.5 * np.sign(len(b) - len(a)) for a, b in zip(first, second, strict=True)]
+
+
+class Picky(Shorter):
+    def __init__(self, objective):
+        raise LookupError(f"nothing is known\nof {objective}")
+
+
+class Mute:
+    def __init__(self, objective):
+        pass
+
+
+class OneByOne(Mute):
+    def __call__(self, prompt):
+        return 0.5
+
+
+def test_a_judge_of_ones_own_is_built_for_each_objective():
+    judges = chosen_judges(JudgeConfig(kind=f"{__name__}:Shorter"), OBJECTIVES)
+    assert [judge.objective for judge in judges.values()] == list(OBJECTIVES)
+    told = STUDY.responses.assign(
+        response=lambda rows: rows["response"] + rows["method"].map({"ours": "", "theirs": " and more"})
+    )
+    found = win_rates(replace(STUDY, responses=told), "ours", ["theirs"], judges)
+    assert found["rate"].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("no_judges:Mine", "no such module"),
+        (f"{__name__}:Short", r"has no Short \(did you mean Shorter\?\)"),
+        (f"{__name__}:OBJECTIVES", "a class is needed, this is of type tuple"),
+        (f"{__name__}:Picky", r"Picky\('kind'\) failed \(LookupError: nothing is known of kind\)"),
+        (f"{__name__}:Mute", r"its objects must be functions: __call__\(self, prompts, first, second\)"),
+        (f"{__name__}:OneByOne", r"its objects must be functions: __call__\(self, prompts, first, second\)"),
+    ],
+)
+def test_what_is_no_judge_is_refused_before_anything_is_judged(kind, said):
+    with pytest.raises(UserError, match=said) as caught:
+        chosen_judges(JudgeConfig(kind=kind), OBJECTIVES)
+    assert str(caught.value).startswith(f"judge.kind={kind}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kind_is_one_of_ours_or_has_the_form_of_ones_own():
+    check(JudgeConfig(kind="my_judges:Mine"))
+    with pytest.raises(UserError, match="kind=mine: allowed are auto, reward, endpoint, and one of your own"):
+        check(JudgeConfig(kind="mine"))

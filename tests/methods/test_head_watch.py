@@ -68,7 +68,7 @@ def fit(policy, batches, callbacks=(), accumulate=1):
     )
     module.train()
     trainer.fit(module, DataLoader(batches, batch_size=None, shuffle=False))
-    return {name: value.clone() for name, value in policy.adapter_state().items()}
+    return {name: value.clone() for name, value in policy.trained_state().items()}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -171,7 +171,7 @@ def test_looking_changes_nothing(tmp_path):
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     assert not torch.equal(
-        *(state["lm_head.heads.0.weight"] for state in (expected, heads_of(3).adapter_state()))
+        *(state["lm_head.heads.0.weight"] for state in (expected, heads_of(3).trained_state()))
     )
 
 

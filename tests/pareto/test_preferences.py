@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lightning_moa.errors import UserError
-from lightning_moa.pareto import check_preference, preference_grid, sample_preferences
+from lightning_moa.pareto import check_preference, even_preferences, preference_grid, sample_preferences
 
 
 @given(st.integers(1, 5), st.integers(1, 10))
@@ -88,3 +88,27 @@ def test_a_good_preference_is_returned_as_given() -> None:
 def test_a_bad_preference_is_refused(preference: object) -> None:
     with pytest.raises(UserError, match="allowed"):
         check_preference(preference, 2)
+
+
+@pytest.mark.parametrize(
+    ("policies", "objectives", "expected"),
+    [
+        (1, 3, [[1 / 3] * 3]),
+        (4, 1, [[1.0]] * 4),
+        (3, 2, [[0, 1], [0.5, 0.5], [1, 0]]),
+        (3, 3, [[0, 0, 1], [0, 1, 0], [1, 0, 0]]),
+        (2, 3, [[0, 0, 1], [0, 1, 0]]),
+    ],
+)
+def test_even_preferences_of_small_numbers(policies: int, objectives: int, expected: list) -> None:
+    np.testing.assert_allclose(even_preferences(policies, objectives), expected)
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+@pytest.mark.parametrize("policies", [4, 5, 8, 13])
+def test_even_preferences_are_distinct_and_hold_every_corner(policies: int, objectives: int) -> None:
+    preferences = even_preferences(policies, objectives)
+    assert preferences.shape == (policies, objectives)
+    np.testing.assert_allclose(preferences.sum(axis=1), 1)
+    assert len({tuple(row) for row in preferences.tolist()}) == policies
+    assert {tuple(corner) for corner in np.eye(objectives)} <= {tuple(row) for row in preferences.tolist()}

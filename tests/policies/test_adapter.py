@@ -42,8 +42,7 @@ def test_a_plain_policy_has_no_reference_unless_it_is_frozen():
     policy.requires_grad_(False)
     with policy.reference():
         assert torch.equal(policy(ids, mask, torch.tensor([0.5, 0.5])), policy(ids, mask))
-    with pytest.raises(UserError, match="orthogonality"):
-        policy.orthogonality()
+    assert policy.penalty() is None
 
 
 @pytest.mark.parametrize(

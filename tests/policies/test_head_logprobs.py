@@ -129,9 +129,9 @@ def test_reduced_precision(head_rank, how):
     batch = ragged()
     exact_values = head_logps(policy, *batch)
     if how == "bfloat16 base":
-        state = policy.adapter_state()
+        state = policy.trained_state()
         policy = Heads(tiny().to(torch.bfloat16), 2, 2, head_rank=head_rank)
-        policy.load_adapter_state(state)
+        policy.load_trained_state(state)
         assert all(p.dtype == torch.float32 for p in policy.trainable_parameters())
     elif how == "all bfloat16":
         policy.to(torch.bfloat16)

@@ -21,7 +21,7 @@ from lightning_moa.policies import (
     response_logps,
     save_model,
 )
-from lightning_moa.policies.io import SIDECAR
+from lightning_moa.policies.files import SIDECAR
 from tests.policies.models import EOS, PAD, VOCABULARY, shake, tiny, tokens
 
 KINDS = ("llama", "mistral", "opt", "opt with project_out", "with a bias")
@@ -142,7 +142,7 @@ def test_one_full_head_trains_as_lora_with_its_head():
 @pytest.mark.parametrize("head_rank", RANKS)
 def test_jitter_breaks_the_tie_and_a_seed_fixes_it(head_rank):
     first, again, other = (
-        Heads(tiny(), 2, 2, head_rank=head_rank, jitter=0.1, seed=seed).adapter_state() for seed in (1, 1, 2)
+        Heads(tiny(), 2, 2, head_rank=head_rank, jitter=0.1, seed=seed).trained_state() for seed in (1, 1, 2)
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
     key = "weight" if head_rank is None else "lora_B"
@@ -281,9 +281,9 @@ def test_round_trip(kind, options, tmp_path):
     again = load_policy(base(kind), tmp_path).eval()
     assert isinstance(again, Heads)
     assert again.options() == policy.options()
-    saved = policy.adapter_state()
+    saved = policy.trained_state()
     assert len([name for name in saved if ".heads." in name]) > 2
-    assert all(torch.equal(saved[name], value) for name, value in again.adapter_state().items())
+    assert all(torch.equal(saved[name], value) for name, value in again.trained_state().items())
     for k in range(3):
         assert torch.equal(again.head(k)(ids, mask), policy.head(k)(ids, mask))
 

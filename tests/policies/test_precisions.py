@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, OPTConfig, OPTForCausalLM
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies import LoRA, SVDLoRA, generate, load_model, load_policy, save_model, save_policy
+from lightning_moa.policies import LoRA, SVDLoRA, generate, load_model, load_policy, save_model
 from lightning_moa.policies.heads import output_head
 from lightning_moa.strategies.quantisation import base_dtype, quantization_config
 from tests.policies.models import preferences, shake, tiny, tokens
@@ -92,7 +92,7 @@ def test_trains_samples_saves_and_loads(precision, family, kind, folders, tmp_pa
         assert (likely.amax(1) - chosen < 0.03 * likely.abs().amax()).all()
     assert digest(policy.model) == base
 
-    save_policy(policy, tmp_path)
+    policy.save(tmp_path)
     policy.eval()
     again = load_policy(load(folders[family], precision), tmp_path).eval()
     assert torch.equal(logits_of(again), logits_of(policy))

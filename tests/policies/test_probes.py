@@ -185,11 +185,11 @@ def test_activations_are_the_last_pass_with_gradients_and_given_out_once():
 def test_a_probe_stands_in_nobodys_way():
     """A policy that a probe looks at can still be merged and copied, and its state is what it was."""
     policy = shake(LoRA(tiny(), 2, seed=0))
-    before = policy.adapter_state()
+    before = policy.trained_state()
     probe = Probe(policy, "activations")
     ids, mask = tokens()
     logits = policy(ids, mask)
-    assert policy.adapter_state().keys() == before.keys()
+    assert policy.trained_state().keys() == before.keys()
     merged = policy.merge()
     with torch.no_grad():
         torch.testing.assert_close(merged(input_ids=ids).logits, logits.detach(), rtol=1e-4, atol=1e-3)

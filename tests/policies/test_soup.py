@@ -57,8 +57,8 @@ def test_soup_is_not_the_average_of_the_factors(tmp_path):
         policy.save(tmp_path / str(i))
     soup = RewardedSoup.from_folders(copy.deepcopy(base), [tmp_path / "0", tmp_path / "1"])
     halves = LoRA(base, 3)
-    states = [policy.adapter_state() for policy in policies]
-    halves.load_adapter_state({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
+    states = [policy.trained_state() for policy in policies]
+    halves.load_trained_state({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
     ids, mask = tokens()
     assert (soup(ids, mask, torch.tensor([0.5, 0.5])) - halves(ids, mask)).abs().max() > 0.1
 

@@ -137,6 +137,9 @@ def test_orthogonality_penalty():
         for vectors in (layer.lora_B, layer.lora_A.T):
             expected += torch.linalg.matrix_norm(vectors.T @ vectors - torch.eye(5)) ** 2
     torch.testing.assert_close(policy.orthogonality(), expected)
+    assert policy.penalty() is None
+    policy.orthogonality_weight = 0.3
+    torch.testing.assert_close(policy.penalty(), 0.3 * expected)
     with torch.no_grad():
         for layer in policy.layers.values():
             layer.lora_A.copy_(torch.eye(5, layer.lora_A.shape[1]))
@@ -145,7 +148,7 @@ def test_orthogonality_penalty():
 
 
 def test_a_seed_fixes_the_start():
-    first, again, other = (SVDLoRA(tiny(), 3, 2, seed=seed).adapter_state() for seed in (5, 5, 6))
+    first, again, other = (SVDLoRA(tiny(), 3, 2, seed=seed).trained_state() for seed in (5, 5, 6))
     key = next(iter(first))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first[key], other[key])

@@ -84,7 +84,7 @@ def test_a_record_says_in_words_what_scored(given, said):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"humor": GPT2}, "ppo.rewards.humor: the study's objectives are helpful, harmless"),
+        ({"humor": GPT2}, f"ppo.rewards.humor={GPT2}: the study's objectives are helpful, harmless"),
         ({"helpful": "gold"}, "ppo.rewards.helpful=gold: the data has no gold rewards; allowed are trained,"),
         ({"helpful": "no_rewards:f"}, "ppo.rewards.helpful=no_rewards:f: no such module"),
         (

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig, parse
+from lightning_moa.config import parse
+from lightning_moa.figures.panels import PanelsConfig
 from lightning_moa.methods.products import Product, ham, ric, sca, sca_heads
+from lightning_moa.study.chosen import all_sections, schema_of
 from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import Plan, plan_study
@@ -38,12 +40,10 @@ SMALL = (
 )
 
 
-def settings(
-    *words: str, methods: Mapping[str, Product] = METHODS, small: bool = True
-) -> LikelihoodStudyConfig:
+def settings(*words: str, methods: Mapping[str, Product] = METHODS, small: bool = True) -> PanelsConfig:
     """The smoke study, smaller still, with a script's words."""
     given = ["scale=smoke", "code_in_key=false", *(SMALL if small else ()), *words]
-    return parse(LikelihoodStudyConfig, given, CONFIG, methods)
+    return parse(schema_of(methods, PanelsConfig), given, CONFIG, methods, all_sections())
 
 
 def planned(*words: str, methods: Mapping[str, Product] = METHODS) -> Plan:
@@ -51,7 +51,7 @@ def planned(*words: str, methods: Mapping[str, Product] = METHODS) -> Plan:
 
 
 def conduct(
-    config: LikelihoodStudyConfig, runs: Path, methods: Mapping[str, Product] = METHODS
+    config: PanelsConfig, runs: Path, methods: Mapping[str, Product] = METHODS
 ) -> tuple[Plan, Collected]:
     """Run what is missing under `runs`, in this process."""
     plan = plan_study(config, methods)

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig, parse
+from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.rewards import HubRewards
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.collect import collect
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import plan_study
@@ -36,7 +37,7 @@ def settings(*words):
         "sft.steps=4",
         "data.eval_pairs=40",
     ]
-    return parse(PPOStudyConfig, ["scale=smoke", "code_in_key=false", *small, *words], RLHF, METHODS)
+    return parse(schema_of(METHODS), ["scale=smoke", "code_in_key=false", *small, *words], RLHF, METHODS)
 
 
 def functions(config):
@@ -50,8 +51,8 @@ def folders(tmp_path_factory):
 
 
 def test_a_model_is_trained_here_only_for_what_the_hub_leaves_out():
-    both = settings("ppo.reward=hub", f"ppo.hub_rewards={{helpful: {BEAVER}, harmless: {GPT2}}}")
-    one = settings("ppo.reward=hub", f"ppo.hub_rewards.helpful={BEAVER}")
+    both = settings("ppo.reward=trained", f"ppo.rewards={{helpful: {BEAVER}, harmless: {GPT2}}}")
+    one = settings("ppo.reward=trained", f"ppo.rewards.helpful={BEAVER}")
     assert "reward_model" not in functions(both)
     assert "reward_model" in functions(one)
 
@@ -59,16 +60,16 @@ def test_a_model_is_trained_here_only_for_what_the_hub_leaves_out():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ppo.reward=hub"], "ppo.reward=hub needs a model for one or more of helpful, harmless"),
-        (["ppo.reward=hub", f"ppo.hub_rewards.humor={BEAVER}"], "one or more of helpful, harmless"),
-        (["ppo.reward=hub", "ppo.hub_rewards.helpful=beaver"], "reward model 'beaver': known are"),
+        (["ppo.reward=hub"], "ppo.reward=hub: allowed are auto, gold, trained"),
         (
-            ["ppo.reward=hub", f"ppo.hub_rewards.helpful={BEAVER}", "ppo.hub_paths.harmless=here"],
-            "ppo.hub_paths.harmless: which model that is",
+            [f"ppo.rewards.humor={BEAVER}"],
+            r"ppo.rewards.humor\S*: the study's objectives are helpful, harmless",
         ),
+        (["ppo.rewards.helpful=beaver"], "ppo.rewards.helpful=beaver: the table has no such model"),
+        (["ppo.rewards.harmless.path=here"], "ppo.rewards.harmless.model: which model that is must be said"),
         (
-            ["ppo.reward=hub", f"ppo.hub_rewards.helpful={BEAVER}", "ppo.hub_paths.helpful=/nowhere"],
-            "ppo.hub_paths.helpful=/nowhere: nowhere cannot be read",
+            [f"ppo.rewards.helpful={{model: {BEAVER}, path: /nowhere}}"],
+            "ppo.rewards.helpful.path=/nowhere: there is no such folder",
         ),
     ],
 )
@@ -78,13 +79,12 @@ def test_a_choice_that_cannot_be_run_is_named_before_anything_is(words, message)
 
 
 def test_other_files_under_the_same_name_are_other_runs(folders, tmp_path):
-    words = ["ppo.reward=hub", f"ppo.hub_rewards.helpful={BEAVER}"]
     folder = tmp_path / "model"
     folder.mkdir()
     keys = []
     for content in ("one", "two"):
         (folder / "config.json").write_text(content)
-        plan = plan_study(settings(*words, f"ppo.hub_paths.helpful={folder}"), METHODS)
+        plan = plan_study(settings(f"ppo.rewards.helpful={{model: {BEAVER}, path: {folder}}}"), METHODS)
         keys.append([task.key for task in in_order(plan.targets())])
     assert sum(a != b for a, b in zip(*keys, strict=True)) == 3, "the policy and both measurements"
 
@@ -93,9 +93,8 @@ def test_a_study_is_trained_for_and_measured_by_the_models_it_names(folders, tmp
     """One objective by a published model (read from a folder), the other by one that is trained here."""
     beaver, _ = folders
     config = settings(
-        "ppo.reward=hub",
-        f"ppo.hub_rewards.helpful={BEAVER}",
-        f"ppo.hub_paths.helpful={beaver}",
+        "ppo.reward=trained",
+        f"ppo.rewards.helpful={{model: {BEAVER}, path: {beaver}}}",
         "ppo.reward_scale.harmless=5",
     )
     config = replace(config, runs_dir=str(tmp_path / "runs"), results_dir=str(tmp_path), workers=1)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lightning_moa.methods.products import ham, ric, sca, sca_heads
-from lightning_moa.runs.building import scored_rows
+from lightning_moa.runs.context import Answers, Context
 from lightning_moa.runs.loading import load_base, load_data
 from tests.data.support import pair_rows, write_lines
 from tests.runs.likelihood import conduct, settings
@@ -99,11 +99,11 @@ def test_published_pairs(tmp_path, shared_data):
     check(plan, collected, tmp_path / "runs", preferences, ("harmless", "concise"))
     assert collected.responses["prompt"].str.endswith("\n\nAssistant:").all(), "as they were"
     task = plan.seeds[0].policies["ric"][0]
-    tokenizer = load_base(
-        tmp_path / "runs" / task.needs["base"].key, {"accelerator": "cpu", "precision": "fp32"}
-    )[1]
+    cpu = {"accelerator": "cpu", "precision": "fp32"}
+    base, tokenizer = load_base(tmp_path / "runs" / task.needs["base"].key, cpu)
     inputs = {role: tmp_path / "runs" / need.key for role, need in task.needs.items()}
-    rows = scored_rows(task.spec, inputs, load_data(task.spec), tokenizer)
+    run = Context(task.spec, inputs, Answers.of(task.spec), load_data(task.spec), tokenizer, base)
+    rows = run.answers.objective.rows(run)
     encoded = rows.encoded(tokenizer)
     for row in range(0, len(encoded), 7):
         text = tokenizer.decode(encoded.prompts[row], skip_special_tokens=True)

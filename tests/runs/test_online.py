@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import prompts_in_pairs
 from lightning_moa.errors import UserError
-from lightning_moa.evaluation import Decoding, sample_asked
+from lightning_moa.evaluation import Decoding, sample_rewritten
 from lightning_moa.policies import RewardPrompt, load_policy
-from lightning_moa.runs.align import _taken_up, align
+from lightning_moa.runs.align import align, first_policy
+from lightning_moa.runs.context import Answers, Context
 from lightning_moa.runs.evaluate import evaluate
 from lightning_moa.runs.loading import load_base, load_data
 from lightning_moa.study.tasks import record
@@ -137,7 +138,7 @@ def test_ric_is_asked_for_what_a_preference_asks_and_measured_from_the_plain_pro
         rewritten = [f"{prompt} {text}" for prompt in prompts]
         assert rewritten[0] == goals.insert(prompts[0], goals.asked(asked))
         pairs = prompts_in_pairs(tokenizer, EncodingRules.of(data.config), prompts, rewritten, 5)
-        frame = sample_asked(policy, pairs, torch.tensor([asked]), Decoding(16, 1.0, 1.0, 0), tokenizer)
+        frame = sample_rewritten(policy, pairs, torch.tensor([asked]), Decoding(16, 1.0, 1.0, 0), tokenizer)
         name = " ".join(f"{value:g}" for value in asked)
         frames = (collected.responses, collected.points)
         own, point = (each[(each["method"] == "ric") & (each["policy"] == name)] for each in frames)
@@ -159,7 +160,7 @@ def test_a_head_alone_is_measured_as_a_policy(study, runs, tmp_path):
         (folder / "model" / path.name).write_bytes(path.read_bytes())
     merged.save_pretrained(folder / "model")
     (folder / "base.json").write_bytes((runs / task.needs["base"].key / "base.json").read_bytes())
-    spec = {**evaluation.spec, "deployed_as": "reference"}
+    spec = {**evaluation.spec, "deployment": None}
     evaluate(spec, {"base": folder}, tmp_path, lambda share: None)
     frame = pd.read_csv(tmp_path / "responses.csv", keep_default_na=False)
     own = collected.responses.query("method == 'ham' and policy == 'head 1'")
@@ -169,8 +170,10 @@ def test_a_head_alone_is_measured_as_a_policy(study, runs, tmp_path):
 def test_rics_base_must_have_its_words(study, runs, tmp_path):
     evaluation = study[0].seeds[0].evaluations["ric"]
     inputs = {role: runs / need.key for role, need in evaluation.needs.items()}
+    sections = evaluation.spec["sections"]
     other = replace(
-        evaluation, spec={**evaluation.spec, "ric": {**evaluation.spec["ric"], "marker": "<goal{i}>"}}
+        evaluation,
+        spec={**evaluation.spec, "sections": {**sections, "ric": {**sections["ric"], "marker": "<goal{i}>"}}},
     )
     with pytest.raises(UserError, match="can't spell '<goal1>'"):
         evaluate(other.spec, inputs, tmp_path, lambda share: None)
@@ -201,6 +204,7 @@ def test_what_is_taken_up_keeps_its_checkpointing(study, runs):
     inputs = {role: runs / need.key for role, need in task.needs.items()}
     for wanted in (False, True):
         spec = {**task.spec, "model": {**task.spec["model"], "gradient_checkpointing": wanted}}
-        base, _ = load_base(inputs["base"], spec["hardware"])
-        modules = _taken_up(spec, inputs, base).model.modules()
+        base, tokenizer = load_base(inputs["base"], spec["hardware"])
+        run = Context(spec, inputs, Answers.of(spec), load_data(spec), tokenizer, base)
+        modules = first_policy(run).model.modules()
         assert any(getattr(module, "gradient_checkpointing", False) for module in modules) == wanted

@@ -15,25 +15,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from safetensors.torch import load_file
 
-from lightning_moa.config import DPOStudyConfig, LikelihoodStudyConfig, PPOStudyConfig, parse
 from lightning_moa.policies.quantised import is_quantised
 from lightning_moa.runs import loading, training
 from tests.conftest import REPOSITORY
 
 QUICK = ["sft.steps=4", "evaluation.grid_step=1", "evaluation.prompts=16", "evaluation.max_new_tokens=4"]
 STUDIES = {
-    "panacea/figure5": (DPOStudyConfig, "panacea/config/dpo", ["dpo.steps=2", "reward_model.steps=2"]),
-    "panacea/figure4": (
-        PPOStudyConfig,
-        "panacea/config/rlhf",
-        ["ppo.steps=1", "ppo.reward=trained", "ppo.max_new_tokens=4", "reward_model.steps=2"],
-    ),
-    "ham/figure3": (
-        LikelihoodStudyConfig,
-        "ham/config/assistant",
-        # Without online rounds, panel c is panel a.
-        ["likelihood.steps=2", "likelihood.rows=60", "online.rounds=0", "heads.number=2"],
-    ),
+    "panacea/figure5": ["dpo.steps=2", "reward_model.steps=2"],
+    "panacea/figure4": ["ppo.steps=1", "ppo.reward=trained", "ppo.max_new_tokens=4", "reward_model.steps=2"],
+    # Without online rounds, panel c is panel a.
+    "ham/figure3": ["likelihood.steps=2", "likelihood.rows=60", "online.rounds=0", "heads.number=2"],
 }
 OPTIMISERS = {"bf16": "adamw", "int8": "adamw_8bit"}
 
@@ -44,10 +35,9 @@ def start(name: str, root: Path, *words: str) -> Path:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    schema, configs, quick = STUDIES[name]
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
-    given = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *quick, *words]
-    config = parse(schema, given, REPOSITORY / "experiments" / configs, module.METHODS)
+    given = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *STUDIES[name], *words]
+    config, _ = module.STUDY.read(given)
     module.main(config, Console(file=io.StringIO(), width=200))
     (folder,) = (root / "results" / name).iterdir()
     return folder

@@ -195,7 +195,7 @@ def tensors_in(state: Any) -> list[torch.Tensor]:
 def test_how_often_checkpoints_are_written_makes_no_other_run():
     def key(**changes):
         hardware = asdict(HardwareConfig()) | changes
-        return Task("", "a:align", {"hardware": hardware}, code=False).key
+        return Task("", "lightning_moa.runs.align:align", {"hardware": hardware}, package=False).key
 
     assert key(checkpoint_every=1) == key(checkpoint_every=50)
     assert key(devices=2) != key()

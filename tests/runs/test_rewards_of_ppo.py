@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import PPOConfig, PPOStudyConfig
 from lightning_moa.data.configs import PairsConfig, SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO
+from lightning_moa.objectives.settings import PPOConfig
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 
 METHODS = {"panacea": PANACEA_PPO}
@@ -15,7 +16,7 @@ TEXT = PairsConfig(labels={"good": "g", "kind": "k"})
 
 
 def planned(data, **ppo):
-    config = PPOStudyConfig(seeds=[0], data=data, ppo=PPOConfig(steps=1, **ppo))
+    config = schema_of(METHODS)(seeds=[0], data=data, ppo=PPOConfig(steps=1, **ppo))
     config.evaluation.trained_rewards = False
     return config, plan_study(config, METHODS).seeds[0]
 
@@ -36,7 +37,7 @@ def test_auto_is_trained_where_there_is_none():
 
 def test_scoring_by_trained_models_does_not_change_a_policy_trained_on_gold():
     _, seed = planned(SyntheticConfig())
-    config = PPOStudyConfig(seeds=[0], data=SyntheticConfig(), ppo=PPOConfig(steps=1))
+    config = schema_of(METHODS)(seeds=[0], data=SyntheticConfig(), ppo=PPOConfig(steps=1))
     assert config.evaluation.trained_rewards
     other = plan_study(config, METHODS).seeds[0]
     assert other.policies["panacea"][0].key == seed.policies["panacea"][0].key
@@ -49,10 +50,15 @@ def test_scoring_by_trained_models_does_not_change_a_policy_trained_on_gold():
         (
             TEXT,
             {"reward": "gold"},
-            "ppo.reward=gold: data=pairs has no gold rewards; allowed are trained, hub",
+            "ppo.reward=gold: data=pairs has no gold rewards; allowed is trained, or a source for each objective",
         ),
-        (TEXT, {"reward": "hub"}, "needs a model for one or more of good, kind"),
-        (TEXT, {"reward": "hub", "hub_rewards": {"bad": "x"}}, "'bad'.*one or more of good, kind"),
+        (TEXT, {"rewards": {"good": "gold"}}, r"ppo\.rewards\.good=gold: the data has no gold rewards"),
+        (
+            TEXT,
+            {"rewards": {"bad": "trained"}},
+            r"ppo\.rewards\.bad=trained: the study's objectives are good, kind",
+        ),
+        (TEXT, {"rewards": {"good": "hub"}}, r"ppo\.rewards\.good=hub: the table has no such model"),
     ],
 )
 def test_rewards_that_nothing_gives_are_refused(data, settings, said):

@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
-from lightning_moa.data.scored import ScoredRows
+from lightning_moa.data.encoding import EncodingRules
+from lightning_moa.data.scored import ScoredRows, read_about
 from lightning_moa.errors import UserError
 from lightning_moa.policies import RewardPrompt, load_policy, response_logps
 from lightning_moa.rewards import RuleRewards, UnitMap
 from lightning_moa.rewards.selection import mors
-from lightning_moa.runs import scoring
-from lightning_moa.runs.align import _taken_up, align
+from lightning_moa.runs import rows as scoring
+from lightning_moa.runs.align import align, first_policy
 from lightning_moa.runs.base import _lengthen_unseen
+from lightning_moa.runs.context import Answers, Context
 from lightning_moa.runs.loading import load_base, load_data, make_base, reward_source
-from lightning_moa.runs.rows import offline_rows, online_rows, read_about
+from lightning_moa.runs.rows import offline_rows, online_rows
 from lightning_moa.study.tasks import in_order
 from tests.runs.likelihood import METHODS, done, inputs_of, offline_task, planned, rounds_of
 
@@ -98,7 +100,7 @@ def test_scores_are_the_gold_rewards_and_rewards_their_map(offline):
 def test_z_is_a_factor_of_the_references_largest_loss(offline, tmp_path, power):
     frame, about = again(offline, tmp_path, power=power, z=None, z_factor=1.5)
     policy, tokenizer = load_base(offline[1]["base"], CPU)
-    rows = ScoredRows(frame, NAMES, scoring.EncodingRules.of(load_data(offline[0].spec).config))
+    rows = ScoredRows(frame, NAMES, EncodingRules.of(load_data(offline[0].spec).config))
     [batch] = list(rows.batches(tokenizer, 1000))
     with torch.no_grad():
         logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
@@ -268,12 +270,11 @@ def test_a_policy_that_is_taken_up_is_the_one_that_was_saved(plan, runs):
     inputs = inputs_of(task, runs)
     first = rounds_of(task)[0]
     assert inputs["start"].name == first.key
-    base = load_base(inputs["base"], CPU)[0]
-    taken = {
-        name: value.clone() for name, value in _taken_up(task.spec, inputs, base).adapter_state().items()
-    }
+    base, tokenizer = load_base(inputs["base"], CPU)
+    run = Context(task.spec, inputs, Answers.of(task.spec), load_data(task.spec), tokenizer, base)
+    taken = {name: value.clone() for name, value in first_policy(run).trained_state().items()}
     saved = load_policy(load_base(inputs["base"], CPU)[0].model, inputs["start"] / "policy")
-    for name, value in saved.adapter_state().items():
+    for name, value in saved.trained_state().items():
         assert torch.equal(value, taken[name])
         assert name.endswith(("lora_A", "lora_B")) or ".heads." in name
     assert any(
@@ -300,9 +301,8 @@ def test_a_base_knows_rics_words_and_can_tell_them_apart(plan, runs):
     ids = tokenizer.convert_tokens_to_ids(goals.tokens())
     lengths = weight.norm(dim=1)
     assert lengths[ids].min() > 0.5 * lengths.median()
-    others = make_base(
-        {key: value for key, value in task.spec.items() if key != "ric"}, load_data(task.spec)
-    )[1]
+    assert set(goals.tokens()) <= set(task.spec["tokens"])
+    others = make_base({**task.spec, "tokens": []}, load_data(task.spec))[1]
     with pytest.raises(UserError, match="the tokenizer can't spell '<r1>' of the rewards in a prompt"):
         goals.check(others)
 
@@ -331,8 +331,7 @@ def test_tokens_that_a_base_lacks_are_named_before_anything_is_trained(tmp_path)
     """A base of before, or a pretrained word-level one."""
     plan = planned("online.rounds=0", "ric.marker=<reward{i}>")
     task = plan.seeds[0].policies["ric"][0]
-    bare = {key: value for key, value in task.needs["base"].spec.items() if key != "ric"}
-    base = replace(task.needs["base"], spec=bare)
+    base = replace(task.needs["base"], spec={**task.needs["base"].spec, "tokens": []})
     rows = replace(task.needs["rows"], needs={"base": base})
     own = replace(task, needs={"base": base, "rows": rows})
     inputs = inputs_of(own, tmp_path)

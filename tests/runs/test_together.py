@@ -25,7 +25,7 @@ PAIR = "hardware.devices=2"
 
 def read(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """The log of each study's training, and its points."""
-    module = {name: STUDIES[name][3].module.partition(":")[2] for name in COMPARED}
+    module = {name: STUDIES[name][2].method.name.partition(":")[2] for name in COMPARED}
     logs = {}
     for path in (folder / "runs").glob("align-*"):
         record = (path / "task.json").read_text()
@@ -98,10 +98,10 @@ def test_what_is_compared_is_alive(one):
     weights = log[["weight_0", "weight_1"]].to_numpy()
     first, both, second = log[dots].to_numpy().T
     squared = weights[:, 0] ** 2 * first + 2 * weights.prod(1) * both + weights[:, 1] ** 2 * second
-    assert "ppo.grad_clip=0.05" in STUDIES["gapo"][4]
+    assert "ppo.grad_clip=0.05" in STUDIES["gapo"][3]
     assert (np.sqrt(squared) > 4 * 0.05).all()
     # As many updates by the hypervolume as before it.
-    assert "heads.warm_up=2" in STUDIES["ham"][4]
+    assert "heads.warm_up=2" in STUDIES["ham"][3]
     assert len(found["ham"][0]) == 4
 
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from lightning_moa import config as schemas
 from lightning_moa.config import StudyConfig
+from lightning_moa.deployments import Steered, TrainedOn
+from lightning_moa.figures.panels import PanelsConfig
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.gapo import GAPO
 from lightning_moa.methods.ham import HaM
 from lightning_moa.methods.panacea import Panacea
-from lightning_moa.methods.products import SAFE_RLHF_PPO, Product, ham
+from lightning_moa.methods.products import GAPO_P1_PPO, SAFE_RLHF_PPO, Product, ham
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.methods.safe_rlhf import SafeRLHF
 from lightning_moa.methods.sft import SFT
@@ -29,6 +31,7 @@ from lightning_moa.policies import Probe
 from lightning_moa.processes import rank, world_size
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.script import script
+from lightning_moa.study.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = "tests.runs.together"
@@ -96,20 +99,10 @@ class TracedSafeRLHF(Traced, SafeRLHF):
     """Safe RLHF, whose objectives are one before there is a gradient."""
 
 
-LINEAR = "lightning_moa.aggregation.linear:Linear"
-PANACEA = Product(f"{HERE}:ShownPanacea", "steered", "dpo", LINEAR, "sampled", "steered")
-GAPO_P1 = Product(
-    f"{HERE}:ShownGAPO",
-    "lora",
-    "ppo",
-    "lightning_moa.aggregation.gapo:GAPO",
-    "centre",
-    "alone",
-    options={"p": 1.0},
-    probe="study",
-    weigh="surrogates",
-)
-HAM = ham(3)
+PANACEA = Product(f"{HERE}:ShownPanacea", "svd_lora", "dpo", "linear", TrainedOn.sampled(), Steered())
+GAPO_P1 = replace(GAPO_P1_PPO, method=f"{HERE}:ShownGAPO")
+HAM = replace(ham(3), method=f"{HERE}:ShownHaM")
+SAFE = replace(SAFE_RLHF_PPO, method=f"{HERE}:TracedSafeRLHF")
 SHORT = [
     "scale=smoke",
     "seeds=[0]",
@@ -122,9 +115,8 @@ SHORT = [
     "evaluation.batch_size=16",
     "evaluation.max_new_tokens=8",
 ]
-STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
+STUDIES: dict[str, tuple[str, str, Product, list[str]]] = {
     "panacea": (
-        "DPOStudyConfig",
         "panacea",
         "dpo",
         PANACEA,
@@ -132,24 +124,21 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
         ["dpo.steps=4", "dpo.batch_size=8", "dpo.preferences_per_batch=4", "dpo.accumulate=1", "dpo.lr=0.3"],
     ),
     "dropout": (
-        "PPOStudyConfig",
         "panacea",
         "rlhf",
-        Product(f"{HERE}:ShownPanacea", "steered", "ppo", LINEAR, "sampled", "steered"),
+        replace(PANACEA, objective="ppo"),
         ["ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.update_iters=2", "adapter.dropout=0.2"],
     ),
     "gapo": (
-        "PPOStudyConfig",
         "gapo",
         "ppo",
         GAPO_P1,
         ["ppo.steps=3", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.grad_clip=0.05"],
     ),
     "ham": (
-        "LikelihoodStudyConfig",
         "ham",
         "assistant",
-        Product(**{**vars(HAM), "module": f"{HERE}:ShownHaM"}),
+        HAM,
         [
             "likelihood.steps=4",
             "likelihood.batch_size=8",
@@ -161,7 +150,6 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
     ),
     # All weights are trained first, of the base and of a reward model.
     "whole": (
-        "DPOStudyConfig",
         "panacea",
         "dpo",
         PANACEA,
@@ -172,19 +160,30 @@ STUDIES: dict[str, tuple[str, str, str, Product, list[str]]] = {
         ],
     ),
     "safe": (
-        "PPOStudyConfig",
         "gapo",
         "ppo",
-        Product(**{**vars(SAFE_RLHF_PPO), "module": f"{HERE}:TracedSafeRLHF"}),
+        SAFE,
         ["ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=1", "ppo.update_iters=1"],
     ),
 }
 
 
+METHOD = "shown"
+"""Every study's only method."""
+
+
+def study_of(name: str) -> Study:
+    """One of `STUDIES`, beside the scripts whose settings it takes."""
+    paper, family, product, _ = STUDIES[name]
+    options = PanelsConfig if paper == "ham" else StudyConfig
+    file = REPOSITORY / "experiments" / paper / "script.py"
+    return Study(str(file), family, {METHOD: product}, options, scale="smoke")
+
+
 def main(config: StudyConfig, console: Console) -> None:
     """Run the study and leave its points."""
     name = os.environ["STUDY"]
-    collected = conduct(config, {"shown": STUDIES[name][3]}, console)
+    collected = conduct(config, study_of(name).methods, console)
     folder = Path(str(config.results_dir))
     folder.mkdir(parents=True, exist_ok=True)
     collected.points.to_csv(folder / f"{name}.csv", index=False)
@@ -196,12 +195,10 @@ if __name__ == "__main__":
     trace_those_of_all_weights()
     for name in os.environ["STUDIES"].split(","):
         os.environ["STUDY"] = name
-        schema, paper, family, _, words = STUDIES[name]
         # Processes that are started from here begin with these arguments: they must not be read again.
-        sys.argv[1:] = [*SHORT, *words, *os.environ["WORDS"].split()]
-        file = REPOSITORY / "experiments" / paper / "script.py"
+        sys.argv[1:] = [*SHORT, *STUDIES[name][3], *os.environ["WORDS"].split()]
         try:
-            script(getattr(schemas, schema), main, str(file), family, methods=["shown"])
+            script(study_of(name), main)
         except SystemExit as done:
             if done.code:
                 raise

@@ -55,7 +55,7 @@ def linger(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
 
 def job(function: str, needs: dict[str, Task] | None = None, name: str = "", **spec: Any) -> Task:
     """A task of this module whose key does not hang on the package's code."""
-    return Task(name or function, f"tests.study.jobs:{function}", spec, needs or {}, code=False)
+    return Task(name or function, f"tests.study.jobs:{function}", spec, needs or {}, package=False)
 
 
 def run(targets: list[Task], runs: Path, workers: int = 1, fresh: bool = False) -> str:

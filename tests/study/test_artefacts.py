@@ -1,4 +1,4 @@
-"""Every script's studies, found by its module, and one line for what has none."""
+"""Every script's studies, found by what it declares, and one line for what declares none."""
 
 from __future__ import annotations
 
@@ -6,44 +6,53 @@ from pathlib import Path
 
 import pytest
 
-from lightning_moa.config import PPOStudyConfig
 from lightning_moa.errors import UserError
-from lightning_moa.study.artefacts import Study, needs_given_responses, studies_of
+from lightning_moa.objectives.settings import PPOConfig
+from lightning_moa.study.artefacts import studies_of, study_of
+from lightning_moa.study.planning import plan_study
+from lightning_moa.study.study import Study
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4 = EXPERIMENTS / "panacea" / "figure4.py"
 
 
 def test_a_script_of_one_study():
-    (study,) = studies_of(FIGURE4, ["scale=paper", "hardware.devices=4"])
-    assert isinstance(study.config, PPOStudyConfig)
-    assert study.config.hardware.devices == 4
-    assert list(study.methods) == ["panacea", "rewarded_soups", "dps"]
-    assert study.label == ""
+    ((label, config, methods),) = studies_of(FIGURE4, ["scale=paper", "hardware.devices=4"])
+    assert isinstance(config.ppo, PPOConfig)
+    assert config.hardware.devices == 4
+    assert list(methods) == ["panacea", "rewarded_soups", "dps"]
+    assert label == ""
 
 
-def test_given_responses_that_are_not_there_yet_do_not_stop_a_plan():
-    (study,) = studies_of(FIGURE4, ["scale=paper"])
-    assert needs_given_responses(study.config)
-    assert len(study.plan().seeds[42].policies["dps"]) == 11
-    for words in (["scale=tiny"], ["scale=paper", "ppo.ptx=0"]):
-        assert not needs_given_responses(studies_of(FIGURE4, words)[0].config)
+def test_given_responses_that_are_not_there_are_one_line_and_then_all_is_planned(tmp_path):
+    ((_, config, methods),) = studies_of(FIGURE4, ["scale=paper"])
+    with pytest.raises(
+        UserError, match=r"^ppo\.ptx=16: ppo\.ptx_path=<jsonl .*ppo\.ptx=0 leaves the term out$"
+    ):
+        plan_study(config, methods)
+    given = tmp_path / "given.jsonl"
+    given.touch()
+    for words in ([f"ppo.ptx_path={given}"], ["ppo.ptx=0"]):
+        ((_, config, methods),) = studies_of(FIGURE4, ["scale=paper", *words])
+        assert len(plan_study(config, methods).seeds[42].policies["dps"]) == 11
 
 
 def test_hams_figures_show_a_small_and_a_large_model():
-    small, large, online = studies_of(EXPERIMENTS / "ham" / "figure3.py", ["scale=paper"])
-    assert [each.config.model.path for each in (small, large, online)] == [
+    parts = studies_of(EXPERIMENTS / "ham" / "figure3.py", ["scale=paper"])
+    assert len({label for label, _, _ in parts}) == 3
+    small, large, online = (config for _, config, _ in parts)
+    assert [each.model.path for each in (small, large, online)] == [
         "facebook/opt-350m",
         "facebook/opt-6.7b",
         "facebook/opt-350m",
     ]
-    assert online.config.online.rounds > 0 == small.config.online.rounds
-    assert small.config.objectives == ["harmless", "helpful"]
+    assert online.online.rounds > 0 == small.online.rounds
+    assert small.objectives == ["harmless", "helpful"]
 
 
 def test_methods_that_hang_on_the_objectives():
-    (study,) = studies_of(EXPERIMENTS / "gapo" / "table_main.py", ["scale=paper"])
-    assert {"ppo_helpful", "ppo_harmless", "gapo_p1"} <= set(study.methods)
+    ((_, _, methods),) = studies_of(EXPERIMENTS / "gapo" / "table_main.py", ["scale=paper"])
+    assert {"ppo_helpful", "ppo_harmless", "gapo_p1"} <= set(methods)
 
 
 def test_a_script_may_say_its_studies(tmp_path):
@@ -53,19 +62,21 @@ def test_a_script_may_say_its_studies(tmp_path):
     script = tmp_path / "own.py"
     script.write_text(
         "from dataclasses import replace\n"
-        "from lightning_moa.config import PPOStudyConfig\n"
         "from lightning_moa.methods.products import PANACEA_PPO\n"
+        "from lightning_moa.study.script import script\n"
+        "from lightning_moa.study.study import Study\n"
         "METHODS = {'panacea': PANACEA_PPO}\n"
         "main = None\n"
-        "def studies(config):\n"
+        "def parts(config):\n"
         "    return [(str(s), replace(config, seeds=[s]), METHODS) for s in config.seeds]\n"
+        "STUDY = Study(__file__, 'rlhf', METHODS, parts=parts)\n"
         "if __name__ == '__main__':\n"
-        "    from lightning_moa.study.script import script\n"
-        '    script(PPOStudyConfig, main, __file__, family="rlhf", methods=METHODS)\n'
+        "    script(STUDY, main)\n"
     )
     found = studies_of(script, ["seeds=[3,4]"])
-    assert [(each.label, each.config.seeds) for each in found] == [("3", [3]), ("4", [4])]
-    assert all(isinstance(each, Study) for each in found)
+    assert [(label, config.seeds) for label, config, _ in found] == [("3", [3]), ("4", [4])]
+    assert isinstance(study_of(script), Study)
+    assert all(list(methods) == ["panacea"] for _, _, methods in found)
 
 
 @pytest.mark.parametrize(

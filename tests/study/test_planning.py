@@ -1,10 +1,11 @@
 """From a configuration to tasks: how many, what they need, and what makes them other tasks."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import DPOStudyConfig, MethodConfig, PPOStudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.data.configs import (
     BeaverTailsConfig,
     PairsConfig,
@@ -19,6 +20,8 @@ from lightning_moa.methods.products import (
     PANACEA_TCHE_DPO,
     REWARDED_SOUPS_DPO,
 )
+from lightning_moa.study import tasks
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import REFERENCE, plan_study
 from lightning_moa.study.tasks import in_order
 
@@ -30,7 +33,10 @@ METHODS = {
 }
 
 
-def config(**changes) -> DPOStudyConfig:
+DPOStudyConfig = schema_of(METHODS)
+
+
+def config(**changes) -> StudyConfig:
     made = DPOStudyConfig(data=SyntheticConfig(), seeds=[0], **changes)
     made.evaluation.grid_step = 0.25
     return made
@@ -134,17 +140,35 @@ def test_what_no_run_can_be_made_of_is_refused(tmp_path):
 
 def test_own_classes_are_part_of_a_policy_s_key(tmp_path, monkeypatch):
     module = tmp_path / "my_method.py"
-    module.write_text("class Worst: ...\n")
+    module.write_text("class Worst:\n    def __call__(self, losses, preference, parameters=()): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     worst = {"worst": replace(DPS_DPO, aggregation="my_method:Worst")}
 
     def found() -> set[str]:
+        # A process reads each file once, as it imports it once.
+        tasks._code.cache_clear()
         return {task.key for task in plan_study(config(), worst).seeds[0].policies["worst"]}
 
     before = found()
     assert found() == before
-    module.write_text("class Worst:\n    x = 1\n")
+    with module.open("a") as file:
+        file.write("    x = 1\n")
     assert not found() & before
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Worst: ...", r"aggregation=my_answer:Worst: not an answer .*it has no __call__"),
+        ("Worst = 1", r"aggregation=my_answer:Worst: not an answer .*it is no class"),
+    ],
+)
+def test_what_is_no_answer_is_named(tmp_path, monkeypatch, source, said):
+    (tmp_path / "my_answer.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_answer", raising=False)
+    with pytest.raises(UserError, match=said):
+        plan_study(config(), {"worst": replace(DPS_DPO, aggregation="my_answer:Worst")})
 
 
 def test_a_class_that_is_nowhere_is_named():
@@ -153,8 +177,9 @@ def test_a_class_that_is_nowhere_is_named():
 
 
 def test_the_world_of_summaries_has_objectives_gold_rewards_and_exact_optima_of_its_own():
-    made = PPOStudyConfig(data=SyntheticSummariesConfig(), seeds=[0])
-    plan = plan_study(made, {"linear": LINEAR_PPO})
+    methods = {"linear": LINEAR_PPO}
+    made = schema_of(methods)(data=SyntheticSummariesConfig(), seeds=[0])
+    plan = plan_study(made, methods)
     assert plan.objectives == ("faithful", "hallucination")
     assert made.ppo.reward == "gold"
     assert plan.exact is not None

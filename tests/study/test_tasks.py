@@ -9,9 +9,12 @@ import sys
 import pytest
 
 from lightning_moa.errors import UserError
+from lightning_moa.reach import digest
 from lightning_moa.study import tasks
 from lightning_moa.study.tasks import Task, clear_dead, in_order, is_done, publish, record, scratch_folder
 from tests.study.jobs import job
+
+ADD = "tests.study.jobs:add"
 
 
 @pytest.fixture(scope="module")
@@ -41,54 +44,54 @@ def test_what_determines_the_result_changes_the_key():
 
 
 def test_what_does_not_determine_the_result_leaves_the_key():
-    one = Task("one", "m:f", {"a": 1, "b": [2.0]}, cost=1.0, code=False)
-    other = Task("other", "m:f", {"b": [2.0], "a": 1}, cost=9.0, code=False)
+    one = Task("one", ADD, {"a": 1, "b": [2.0]}, cost=1.0, package=False)
+    other = Task("other", ADD, {"b": [2.0], "a": 1}, cost=9.0, package=False)
     assert one.key == other.key
 
 
-def test_the_code_changes_the_key_only_where_it_is_asked_to(monkeypatch):
+def test_the_package_s_code_changes_the_key_only_where_it_is_asked_to(monkeypatch):
     def keys():
-        return [Task("t", "m:f", {}, code=code).key for code in (True, False)]
+        tasks._code.cache_clear()
+        return [Task("t", ADD, {}, package=package).key for package in (True, False)]
 
-    monkeypatch.setattr(tasks, "code_digest", lambda: "before")
     before = keys()
-    monkeypatch.setattr(tasks, "code_digest", lambda: "after")
+    assert before[0] != before[1]
+    real = digest.read
+
+    def edited(path):
+        source = real(path)
+        if path.name == "execute.py":
+            source.digest = "another"
+        return source
+
+    # The function's module imports it.
+    monkeypatch.setattr(digest, "read", edited)
     after = keys()
+    tasks._code.cache_clear()
     assert before[0] != after[0]
     assert before[1] == after[1]
+
+
+def test_the_code_of_what_a_function_is_told_to_use_changes_the_key(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "my_answer.py"
+
+    def keys(text):
+        module.write_text(text)
+        tasks._code.cache_clear()
+        return [
+            Task("t", ADD, {}, code=code, package=False).key for code in ((), ("my_answer:A",), ["my_answer"])
+        ]
+
+    before, after = keys("A = 1"), keys("A = 2")
+    assert len({*before}) == 2, "without it, and with it by either name"
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, False]
 
 
 def test_library_versions_change_the_key(monkeypatch):
     before = job("add").key
     monkeypatch.setattr(tasks, "library_versions", lambda: {"torch": "0"})
     assert job("add").key != before
-
-
-@pytest.mark.parametrize(
-    ("changed", "counts"),
-    [
-        ("objectives/dpo.py", True),
-        ("data/configs.py", True),
-        ("study/runs.py", True),
-        ("reporting/plots.py", False),
-        ("config/options.py", False),
-        ("study/results.py", False),
-    ],
-)
-def test_which_sources_count(tmp_path, monkeypatch, changed, counts):
-    monkeypatch.setattr(tasks, "_PACKAGE", tmp_path)
-    path = tmp_path / changed
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("a = 1")
-    before = tasks.code_digest.__wrapped__()
-    path.write_text("a = 2")
-    assert (tasks.code_digest.__wrapped__() != before) is counts
-
-
-def test_the_sources_that_do_not_count_exist():
-    """A renamed file must not silently begin to count."""
-    for name in tasks._NO_EFFECT:
-        assert (tasks._PACKAGE / name).exists(), name
 
 
 def test_needs_come_first_and_every_key_once():

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import PPOStudyConfig
 from lightning_moa.config.options import MethodConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import GAPO_P1_PPO, LINEAR_PPO
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 
@@ -20,7 +20,7 @@ METHODS = {"gapo": GAPO_P1_PPO, "linear": LINEAR_PPO}
 
 
 def config(strategy, passes=None):
-    made = PPOStudyConfig(data=SyntheticConfig(), seeds=[0], probe_passes=passes)
+    made = schema_of(METHODS)(data=SyntheticConfig(), seeds=[0], probe_passes=passes)
     made.hardware.devices, made.hardware.strategy = 2, strategy
     return made
 

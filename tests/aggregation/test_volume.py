@@ -11,7 +11,6 @@ from lightning_moa.aggregation import (
     Aggregator,
     Hypervolume,
     Linear,
-    even_preferences,
     hypervolume,
     inclusion_exclusion,
     random_scalarisation,
@@ -234,30 +233,6 @@ def test_a_run_that_is_taken_up_again_goes_on_as_it_would_have():
     other = Hypervolume(method="random", directions=20, seed=4)
     other.load_state_dict({"step": 2})
     assert other(losses, preference).item() != scalars[2]
-
-
-@pytest.mark.parametrize(
-    ("policies", "objectives", "expected"),
-    [
-        (1, 3, [[1 / 3] * 3]),
-        (4, 1, [[1.0]] * 4),
-        (3, 2, [[0, 1], [0.5, 0.5], [1, 0]]),
-        (3, 3, [[0, 0, 1], [0, 1, 0], [1, 0, 0]]),
-        (2, 3, [[0, 0, 1], [0, 1, 0]]),
-    ],
-)
-def test_even_preferences_of_small_numbers(policies, objectives, expected):
-    np.testing.assert_allclose(even_preferences(policies, objectives), expected)
-
-
-@pytest.mark.parametrize("objectives", [2, 3, 4])
-@pytest.mark.parametrize("policies", [4, 5, 8, 13])
-def test_even_preferences_are_distinct_and_hold_every_corner(policies, objectives):
-    preferences = even_preferences(policies, objectives)
-    assert preferences.shape == (policies, objectives)
-    np.testing.assert_allclose(preferences.sum(axis=1), 1)
-    assert len({tuple(row) for row in preferences.tolist()}) == policies
-    assert {tuple(corner) for corner in np.eye(objectives)} <= {tuple(row) for row in preferences.tolist()}
 
 
 NAN = torch.tensor([[float("nan"), 1.0]])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_moa.batches import PromptBatch
-from lightning_moa.evaluation import Decoding, sample_asked, sample_grid
+from lightning_moa.evaluation import Decoding, sample_grid, sample_rewritten
 from lightning_moa.policies import Heads, Policy, generate, response_logps
 from tests.evaluation.test_sampling import DECODING, Words, prompts, same
 from tests.policies.models import EOS, PAD, shake, tiny
@@ -54,7 +54,7 @@ def by_hand(policy, decoding):
 
 
 def test_they_are_sampled_as_asked_and_measured_against_the_plain_prompt(policy):
-    frame = sample_asked(policy, [(asking(), prompts())], HALF, DECODING, Words())
+    frame = sample_rewritten(policy, [(asking(), prompts())], HALF, DECODING, Words())
     expected = by_hand(policy, DECODING)
     assert frame["prompt_index"].tolist() == sorted(expected)
     for row in frame.to_dict("records"):
@@ -66,20 +66,20 @@ def test_they_are_sampled_as_asked_and_measured_against_the_plain_prompt(policy)
 
 
 def test_asked_with_the_plain_prompt_it_is_sample_grid(policy):
-    asked = sample_asked(policy, [(prompts(), prompts())], HALF, DECODING, Words())
+    asked = sample_rewritten(policy, [(prompts(), prompts())], HALF, DECODING, Words())
     same(asked, sample_grid(policy, [prompts()], HALF, DECODING, Words()))
 
 
 def test_the_reference_asked_by_its_own_prompt_has_no_kl_and_by_another_some():
     reference = Heads(tiny(), heads=1, rank=2, seed=0).head(0).eval()
-    plain = sample_asked(reference, [(prompts(), prompts())], HALF, DECODING, Words())
+    plain = sample_rewritten(reference, [(prompts(), prompts())], HALF, DECODING, Words())
     np.testing.assert_allclose(plain["log_ratio"], 0, atol=1e-5)
-    asked = sample_asked(reference, [(asking(), prompts())], HALF, DECODING, Words())
+    asked = sample_rewritten(reference, [(asking(), prompts())], HALF, DECODING, Words())
     assert (asked["log_ratio"].abs() > 1e-3).all()
 
 
 def test_rows_do_not_depend_on_how_prompts_are_batched(policy):
     decoding = Decoding(max_new_tokens=6, seed=3)
-    whole = sample_asked(policy, [(asking(), prompts())], HALF, decoding, Words())
+    whole = sample_rewritten(policy, [(asking(), prompts())], HALF, decoding, Words())
     parts = [(asking(slice(0, 2)), prompts(slice(0, 2))), (asking(slice(2, 3)), prompts(slice(2, 3)))]
-    same(whole, sample_asked(policy, parts, HALF, decoding, Words()))
+    same(whole, sample_rewritten(policy, parts, HALF, decoding, Words()))

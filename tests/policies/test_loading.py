@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies import LoRA, RewardedSoup, SVDLoRA, load_policy, read_sidecar
-from lightning_moa.policies.io import SIDECAR, TENSORS
+from lightning_moa.policies.files import SIDECAR, TENSORS
 from tests.policies.models import shake, tiny, tokens
 
 FAMILIES = ("llama", "mistral", "opt")
@@ -111,10 +111,13 @@ def edit(folder, **changes):
         ({"options": {"k": -3, "m": 2}}, "negative"),
         ({"kind": "LoRA", "options": {"rank": 5}}, "unexpected"),
         ({"kind": "IA3"}, "allowed are"),
-        ({"format": 2}, "format"),
-        ({"targets": ["lm_head"]}, "unexpected"),
-        ({"targets": ["model.layers.7.mlp.up_proj"]}, "no linear layer"),
-        ({"targets": "lm_head"}, "targets"),
+        ({"kind": "tests.policies.test_loading:Wide"}, "one's own"),
+        ({"format": 1}, "format"),
+        ({"options": {"k": 3, "m": 2, "targets": ["lm_head"]}}, "unexpected"),
+        ({"options": {"k": 3, "m": 2, "targets": ["model.layers.7.mlp.up_proj"]}}, "no linear layer"),
+        ({"options": {"k": 3, "m": 2, "targets": "lm_head"}}, "unexpected"),
+        ({"options": {"k": 3, "m": 2, "targets": "wings"}}, "targets"),
+        ({"options": ["k", 3]}, "'options' is missing or not a dict"),
         ({"sha256": "0"}, "not the file"),
         ({"base": {}}, "architecture"),
     ],
@@ -130,7 +133,7 @@ def test_refuses_a_sidecar_that_does_not_fit(changes, match, tmp_path):
 
 def test_refuses_a_soup_whose_layers_are_not_there(tmp_path):
     make("soup", tiny(), tmp_path).save(tmp_path / "soup")
-    edit(tmp_path / "soup", targets=["model.layers.7.mlp.up_proj"])
+    edit(tmp_path / "soup", options={"ranks": [2, 3], "targets": ["model.layers.7.mlp.up_proj"]})
     with pytest.raises(UserError, match="no linear layer"):
         load_policy(tiny(), tmp_path / "soup")
     edit(tmp_path / "soup", options={})
@@ -158,17 +161,17 @@ def test_refuses_torn_foreign_and_missing_files(tmp_path):
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
 def test_refuses_tensors_that_do_not_fit(change):
     policy = make("svd", tiny())
-    state = {name: tensor.clone() for name, tensor in policy.adapter_state().items()}
+    state = {name: tensor.clone() for name, tensor in policy.trained_state().items()}
     if change == "missing":
         del state["lm_head.lora_A"]
     elif change == "unexpected":
         state["lm_head.lora_C"] = torch.zeros(1)
     else:
         state["lm_head.lora_A"] = torch.zeros(1, 2)
-    before = {name: tensor.clone() for name, tensor in policy.adapter_state().items()}
+    before = {name: tensor.clone() for name, tensor in policy.trained_state().items()}
     with pytest.raises(UserError, match=change):
-        policy.load_adapter_state(state)
-    assert all(torch.equal(before[name], tensor) for name, tensor in policy.adapter_state().items())
+        policy.load_trained_state(state)
+    assert all(torch.equal(before[name], tensor) for name, tensor in policy.trained_state().items())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -212,3 +215,30 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
     edit(tmp_path, sha256=hashlib.sha256(b"not tensors").hexdigest())
     with pytest.raises(UserError, match="not a safetensors file"):
         load_policy(tiny(), tmp_path)
+
+
+class Wide(LoRA):
+    """A policy from outside, of twice the rank."""
+
+    def __init__(self, model, rank=2, **options):
+        super().__init__(model, 2 * rank, **options)
+        self._options["rank"] = rank
+
+
+def test_one_from_outside_is_loaded_where_its_class_is_given_and_never_by_the_folders_own_word(tmp_path):
+    policy = shake(Wide(tiny(), 3))
+    policy.save(tmp_path)
+    assert read_sidecar(tmp_path)["kind"] == f"{__name__}:Wide"
+    again = load_policy(tiny(), tmp_path, kind=Wide)
+    assert type(again) is Wide
+    assert torch.equal(again(*tokens()), policy(*tokens()))
+    base = tiny()
+    with pytest.raises(UserError, match=f"kind {__name__}:Wide: allowed are .*LoRA.*load_policy.kind="):
+        load_policy(base, tmp_path)
+    with pytest.raises(UserError, match=f"kind {__name__}:Wide: SVDLoRA is expected"):
+        load_policy(base, tmp_path, kind=SVDLoRA)
+    LoRA(base, 2).unload()
+    make("lora", tiny()).save(tmp_path)
+    with pytest.raises(UserError, match=f"kind LoRA: {__name__}:Wide is expected"):
+        load_policy(base, tmp_path, kind=Wide)
+    LoRA(base, 2).unload()

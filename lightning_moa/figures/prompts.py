@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.data.configs import CONFIGS, DataConfig, check_config
+from lightning_moa.data.configs import DataConfig, check_config
+from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 
 
@@ -29,11 +30,10 @@ def prompt_sets(config: StudyConfig) -> dict[str, DataConfig]:
 
 def _data_of(config: StudyConfig, where: str, keys: dict[str, object]) -> DataConfig:
     name = str(keys.pop("name", config.data.name))
-    if name not in CONFIGS:
-        raise UserError(f"{where}.name={name}: allowed are {', '.join(sorted(CONFIGS))}")
+    options = data_entry(name, f"{where}.name").config
     start = deepcopy(asdict(config.data)) if name == config.data.name else {}
     try:
-        made = OmegaConf.merge(OmegaConf.structured(CONFIGS[name]), start, keys)
+        made = OmegaConf.merge(OmegaConf.structured(options), start, keys)
     except OmegaConfBaseException as error:
         raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
     built: DataConfig = OmegaConf.to_object(made)  # type: ignore[assignment]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_moa.config import PPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import HHRLHFConfig, PKUSafeRLHFConfig, SyntheticConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.methods.products import GAPO_P1_PPO, LINEAR_PPO, SAFE_RLHF_PPO
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
-from lightning_moa.study.prompts import prompt_sets
 
 METHODS = {"linear": LINEAR_PPO, "gapo": GAPO_P1_PPO, "safe": SAFE_RLHF_PPO}
 
 
-def config(sets=None, **changes) -> PPOStudyConfig:
-    made = PPOStudyConfig(**{"data": SyntheticConfig(max_length=30), "seeds": [0]} | changes)
+def config(sets=None, **changes) -> StudyConfig:
+    made = schema_of(METHODS)(**{"data": SyntheticConfig(max_length=30), "seeds": [0]} | changes)
     made.evaluation.prompt_sets = sets
     return made
 
@@ -69,8 +70,9 @@ def test_gradient_based_products_say_what_they_probe():
         "gapo": "all",
         "safe": None,
     }
-    assert specs["gapo"]["aggregation_options"] == {"p": 1.0}
+    assert specs["gapo"]["options"]["aggregation"] == {"p": 1.0}
     assert specs["gapo"]["settings"]["weigh"] == "surrogates"
     assert specs["safe"]["settings"]["weigh"] == "advantages"
-    assert specs["safe"]["method_options"]["lagrangian"]["largest"] == 5.0
+    assert specs["safe"]["sections"]["lagrangian"]["largest"] == 5.0
+    assert all("lagrangian" not in specs[name]["sections"] for name in ("linear", "gapo"))
     assert specs["linear"]["settings"]["weigh"] == made.ppo.weigh
