@@ -8,10 +8,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lightning_moa.batches import SequenceBatch
+from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.data.scored import Rewrite, read_about
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, Plan, Run, labelled_mean, per_example
+from lightning_moa.objectives.costs import full_batch
 from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.scored import ScoredObjective
 from lightning_moa.objectives.settings import LikelihoodConfig
@@ -85,6 +86,11 @@ class RewardWeightedLikelihood(ScoredObjective):
         if settings.weigh == "per_objective":
             return cls(z, settings.power)
         return cls(z, settings.power, directions_of(run))
+
+    @classmethod
+    def example(cls, run: Run, rows: int) -> tuple[Self, SequenceBatch | PairBatch]:
+        # z changes no shape, and is known once the rows are scored.
+        return cls(1e9, run.settings.power), full_batch(cls.view, run, rows)
 
     def __init__(
         self,

@@ -95,7 +95,7 @@ class Context:
         return kind(**self.spec["settings"])
 
     def section(self, name: str) -> Any:
-        if name == next(iter(self.answers.objective.sections)):
+        if name == next(iter(self.answers.objective.sections), None):
             return self.settings
         for kind in KINDS:
             sections = getattr(getattr(self.answers, kind), "sections", {})
