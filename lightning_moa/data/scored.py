@@ -166,7 +166,7 @@ def prompts_in_pairs(
     rows = [np.flatnonzero(np.isin(side.index, common)) for side in sides]
     for start in range(0, len(common), batch_size):
         stop = start + batch_size
-        asked, plain = (
+        changed, plain = (
             prompt_batch(side, own[start:stop], pad, prompts) for side, own in zip(sides, rows, strict=True)
         )
-        yield asked, plain
+        yield changed, plain
