@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -121,14 +120,6 @@ class ScoredRows(StepData):
 
 
 ROWS = "rows.parquet"
-ABOUT = "about.json"
-"""Beside the rows: the map to [0, 1], z, the rewards' range, and what was cut or left out."""
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What is known of the rows in a folder."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    return about
 
 
 def check_unit(rewards: np.ndarray, objectives: Sequence[str]) -> np.ndarray:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from lightning_moa.answers import load
+from lightning_moa.data.about import read_about
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.scored import read_about
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective

@@ -14,9 +14,10 @@ import torch
 
 from lightning_moa.answers import load
 from lightning_moa.batches import moved
+from lightning_moa.data.about import ABOUT, read_about
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ABOUT, ROWS, ScoredRows, prompts_in_pairs, read_about
+from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.policies.settings import RiCConfig
