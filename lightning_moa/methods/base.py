@@ -136,9 +136,9 @@ class Alignment(Stoppable, ABC):
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        if batch_idx:
+        if batch_idx >= self.accumulate:
             self._checked = True
-        elif not is_partitioned(self.policy) and self.policy.m:
+        elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
             check_steering(self.policy, batch.input_ids, batch.attention_mask)
         preference = self.preference(batch_idx).to(self.device)
         sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
@@ -210,7 +210,7 @@ class Alignment(Stoppable, ABC):
         """(m, m), each loss's gradient taken of a forward pass of its own, which is freed before the next."""
         rows = []
         for i in range(self.m):
-            losses = self.objective.losses(self.policy, part, preference)
+            losses = self._losses(part, preference)
             tensors = probe.tensors()
             rows.append(gradients(losses.reshape(-1, self.m).mean(0)[i : i + 1], tensors, keep=False))
         return gramian([torch.cat(each) for each in zip(*rows, strict=True)], tensors)

@@ -183,7 +183,9 @@ class Trained:
         return policy
 
     def soup(self) -> Policy:
-        return RewardedSoup.from_folders(self.base.model, self.folders)
+        return RewardedSoup.from_folders(
+            self.base.model, self.folders, kind=load(self.spec["policy"], "policy")
+        )
 
     def snapshots(self, place: int = 0) -> list[int]:
         return [step for step, _ in snapshots_in(self._runs[place])]
