@@ -51,7 +51,7 @@ class InPrompt(Deployment):
         goals.check(trained.tokenizer)
         (_, member), *_ = policy.members()
         for row in torch.tensor(self.preferences, dtype=torch.float64):
-            rewrite = partial(goals.insert, rewards=goals.asked(row.numpy()))
+            rewrite = partial(goals.insert, rewards=goals.target_rewards(row.numpy()))
             yield Deployed(shown(row.tolist(), 3), member, row[None], rewrite=rewrite)
         policy.unload()
 

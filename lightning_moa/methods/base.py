@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
+from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import UserError
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
@@ -109,6 +112,16 @@ class Alignment(Stoppable, ABC):
         """Moves to another device or type take the objective along."""
         self.objective._apply(function, recurse)
         return super()._apply(function, recurse)
+
+    def callbacks(self, run: Run, rows: StepData, out: Path) -> list[Callback]:
+        """What a study's training of this method is watched by, besides what all trainings are.
+
+        Args:
+            run: what the method was built from.
+            rows: what it is trained on.
+            out: folder of the run's result.
+        """
+        return []
 
     @abstractmethod
     def preference(self, step: int) -> Tensor:
