@@ -30,18 +30,6 @@ import pandas as pd
 import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
-
-from benchmarks.gpu_cases import Case, architecture, task_of
-from benchmarks.measuring import peak_memory
-from lightning_moa.data import DATASETS
-from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ScoredRows
-from lightning_moa.data.stepping import StepData
-from lightning_moa.data.tables import GoldReward, PairTable
-from lightning_moa.policies import save_model
-from lightning_moa.processes import full_size
-from lightning_moa.reporting.run_record import hardware, package_versions
 from lightning_moa.runs.building import (
     SCORED,
     VIEWS,
@@ -51,8 +39,20 @@ from lightning_moa.runs.building import (
     extra_inputs,
     scored_rows,
 )
+
+from benchmarks.gpu_cases import Case, architecture, task_of
+from benchmarks.measuring import peak_memory
+from lightning_moa.data import DATASETS
+from lightning_moa.data.about import ABOUT
+from lightning_moa.data.base import PreferenceData
+from lightning_moa.data.encoding import EncodingRules
+from lightning_moa.data.scored import ScoredRows
+from lightning_moa.data.stepping import StepData
+from lightning_moa.data.tables import GoldReward, PairTable
+from lightning_moa.policies import save_model
+from lightning_moa.processes import full_size
+from lightning_moa.reporting.run_record import hardware, package_versions
 from lightning_moa.runs.loading import pretrained
-from lightning_moa.runs.rows import ABOUT
 from lightning_moa.runs.training import fit, prepare
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from lightning_moa.data.configs import DataConfig
 from lightning_moa.evaluation.judge import Judge
 from lightning_moa.fields import option
 from lightning_moa.figures.judging import JudgeConfig, chosen_judges, recordable, win_rates
+from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.methods.products import (
     GAPO_P1_PPO,
     GAPO_P2_PPO,
@@ -55,7 +56,6 @@ from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.prompts import prompt_sets
 from lightning_moa.study.results import Artefact, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from lightning_moa.answers import load
 from lightning_moa.data.worlds import WorldData
-from lightning_moa.forecast.architectures import CLASSIFIER, meta_model, published_config
+from lightning_moa.forecast.architectures import CLASSIFIER, PUBLISHED, meta_model, published_config
+from lightning_moa.forecast.meta_run import MetaRun, own_sections
 from lightning_moa.forecast.metering import count_fused_attention
-from lightning_moa.policies import AdapterPolicy, Policy, build_model
+from lightning_moa.policies import Policy, build_model
 from lightning_moa.rewards.score_head import ScoreHead
-from lightning_moa.rewards.table import SCORE_HEAD, hub_model
-from lightning_moa.runs.building import build_policy
-from lightning_moa.runs.loading import load_data, reward_prompt
+from lightning_moa.rewards.sources import MODEL, TRAINED, Source
+from lightning_moa.rewards.table import SCORE_HEAD
+from lightning_moa.runs.loading import load_data
 from lightning_moa.strategies.choices import trained_whole
 
 Spec = dict[str, Any]
@@ -74,37 +75,45 @@ def _vocabulary(spec: Spec) -> int:
     if not isinstance(data, WorldData):
         return int(spec["tokenizer"]["vocab_size"])
     tokenizer = data.world_tokenizer()
-    if "ric" in spec:
-        m = len(data.objectives)
-        tokenizer.add_tokens(reward_prompt(spec["ric"], data.objectives, np.zeros(m), np.ones(m)).tokens())
+    if spec["tokens"]:
+        tokenizer.add_tokens(spec["tokens"])
     return len(tokenizer)
 
 
-def policy_of(spec: Mapping[str, Any], layers: int | None = None, *, shared: bool = True) -> AdapterPolicy:
+def policy_of(spec: Mapping[str, Any], layers: int | None = None, *, shared: bool = True) -> Policy:
     """The policy that an `align` task trains, gradient checkpointing on where it asks for it. Those that differ in
     nothing are one, unless `shared` is false."""
-    own = json.dumps(shape_of(spec), sort_keys=True)
+    own = json.dumps(policy_shape(spec), sort_keys=True)
     return _policy_of(own, layers) if shared else _policy_of.__wrapped__(own, layers)
 
 
-_OF_POLICY = ("policy", "adapter", "heads", "ric", "model", "tokenizer", "hardware", "data", "objectives")
+_OF_BASE = ("model", "tokenizer", "tokens", "hardware", "data", "data_class", "objectives")
 _OF_DATA = ("max_length", "max_response_length")
 
 
-def shape_of(spec: Mapping[str, Any]) -> Spec:
-    """What of a spec says how large its policy and its rows are; a pretrained model needs no names for that."""
-    own = {key: spec[key] for key in _OF_POLICY if key in spec}
+def base_shape(spec: Mapping[str, Any]) -> Spec:
+    """What of a spec says how large its base model and its rows are; a pretrained model needs no names for that."""
+    own = {key: spec[key] for key in _OF_BASE}
     if spec["model"]["path"] is not None:
         own["data"] = {key: spec["data"][key] for key in _OF_DATA}
-        own["objectives"] = [""] * len(spec["objectives"])
+        own |= {"data_class": "", "objectives": [""] * len(spec["objectives"])}
     return own
 
 
+def policy_shape(spec: Mapping[str, Any]) -> Spec:
+    """`base_shape`, and what an `align` task's spec says of its policy."""
+    kind = load(spec["policy"], "policy")
+    own = {"policy": spec["policy"], "sections": own_sections(spec, kind)}
+    return base_shape(spec) | own | {"options": {"policy": spec["options"]["policy"]}}
+
+
 @lru_cache(maxsize=16)
-def _policy_of(text: str, layers: int | None) -> AdapterPolicy:
+def _policy_of(text: str, layers: int | None) -> Policy:
     spec = json.loads(text) | {"seed": 0}
-    network = network_of(spec, layers).requires_grad_(False)
-    policy = build_policy(spec, Policy(network), len(spec["objectives"]))
+    run = MetaRun.of(spec, Policy(network_of(spec, layers).requires_grad_(False)))
+    policy: Policy = run.answers.policy.build(run.about("policy"))
+    if spec["model"]["gradient_checkpointing"]:
+        policy.enable_gradient_checkpointing()
     policy.to("meta")
     return policy
 
@@ -122,22 +131,21 @@ class Scorer:
     """The same with so many layers."""
 
 
-def scorers_of(spec: Spec, trained: bool) -> list[Scorer]:
-    """The reward models of a run.
-
-    Args:
-        spec: a task's.
-        trained: whether it has the one that is trained on the pairs.
-    """
+def scorers_of(spec: Spec) -> list[Scorer]:
+    """The reward models of a run: those of the hub and, where an objective is scored by it, the one that is trained on
+    the pairs. The world's own rewards and functions take nothing."""
     longest, precision = spec["data"]["max_length"], spec["hardware"]["precision"]
-    found = [_hub_scorer(model, precision, longest) for model in _hub_models(spec).values()]
-    if trained:
-        own = shape_of({key: spec[key] for key in _OF_CLASSIFIER if key in spec})
-        found.append(_trained_scorer(json.dumps(own, sort_keys=True), longest))
+    sources = {name: Source.from_json(each) for name, each in spec["rewards"].items()}
+    found = []
+    for name, source in sources.items():
+        if source.kind == MODEL:
+            entry = source.entry(name)
+            place = entry.id if source.path is None or entry.id in PUBLISHED else source.path
+            most = longest if entry.max_length is None else min(longest, entry.max_length)
+            found.append(_hub_scorer(place, entry.kind, precision, most))
+    if any(source.kind == TRAINED for source in sources.values()):
+        found.append(_trained_scorer(json.dumps(base_shape(spec), sort_keys=True), longest))
     return found
-
-
-_OF_CLASSIFIER = ("model", "tokenizer", "hardware", "data", "objectives", "ric")
 
 
 @lru_cache(maxsize=8)
@@ -152,9 +160,9 @@ def _trained_scorer(text: str, longest: int) -> Scorer:
 
 
 @lru_cache(maxsize=8)
-def _hub_scorer(model: str, precision: str, longest: int) -> Scorer:
+def _hub_scorer(model: str, kind: str, precision: str, longest: int) -> Scorer:
     config = published_config(model)
-    build: Any = ScoreHead if hub_model(model).kind == SCORE_HEAD else CLASSIFIER
+    build: Any = ScoreHead if kind == SCORE_HEAD else CLASSIFIER
 
     @lru_cache(maxsize=2)
     def of_depth(layers: int | None) -> PreTrainedModel:
@@ -170,13 +178,6 @@ def _scorer(build: Callable[[int], PreTrainedModel], layers: int, longest: int) 
     weights = list(build(layers).parameters())
     size = sum(each.numel() * each.element_size() for each in weights)
     return Scorer(sum(each.numel() for each in weights), float(size), longest, layers, build)
-
-
-def _hub_models(spec: Spec) -> dict[str, str]:
-    if "hub" in spec:
-        return dict(spec["hub"]["models"])
-    settings = spec.get("settings", {})
-    return dict(settings["hub_rewards"]) if settings.get("reward") == "hub" else {}
 
 
 def classifier_of(spec: Spec, layers: int | None = None) -> PreTrainedModel:

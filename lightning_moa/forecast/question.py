@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning_moa.data.configs import WorldConfig
 from lightning_moa.errors import UserError
 from lightning_moa.forecast.flops import Gpu, gpu_named
 from lightning_moa.reporting.plan_table import PlanRow
 from lightning_moa.strategies.choices import check_hardware, processes_of
-from lightning_moa.study.artefacts import Study, needs_given_responses, studies_of
+from lightning_moa.study.artefacts import studies_of
+from lightning_moa.study.chosen import chosen_methods
+from lightning_moa.study.planning import plan_study
+from lightning_moa.study.study import Part
 
 SHORT = ("accelerator", "devices", "nodes", "strategy", "precision", "optimiser", "tf32")
 """Keys that stand for `hardware.<key>`."""
@@ -72,33 +76,59 @@ def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
         UserError: a script that has no study, settings that are not allowed, or something that isn't known offline.
     """
     studies = studies_of(path, words)
-    hardware = asdict(studies[0].config.hardware)
+    _, config, _ = studies[0]
+    hardware = asdict(config.hardware)
     warnings = check_hardware(hardware)
-    notes = []
-    if needs_given_responses(studies[0].config):
-        ptx = f"ppo.ptx={getattr(studies[0].config, 'ppo').ptx:g}"  # noqa: B009
-        notes.append(f"{ptx}: counted as if ppo.ptx_path were given; the runs themselves need it")
+    notes = [note for study in studies for note in stand_in(study)]
     if hardware["accelerator"] == "cpu":
         notes.append(
             f"The hours are those of the GPU named, {question.gpu_type}, and not of this study's CPUs"
         )
     known: set[str] = set()
-    rows = [row for study in studies for row in _rows(study, question, processes_of(hardware), known)]
-    return Answer(rows, notes, warnings, processes_of(hardware))
+    rows = []
+    for study in studies:
+        made, more = _rows(study, question, processes_of(hardware), known)
+        rows += made
+        notes += more
+    return Answer(rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
 
 
-def _rows(study: Study, question: Question, processes: int, known: set[str]) -> list[PlanRow]:
+def stand_in(study: Part) -> list[str]:
+    """Let what a study's runs need and its settings don't name yet count as there; a line for each such thing. The
+    settings are changed."""
+    _, config, methods = study
+    if isinstance(config.data, WorldConfig):
+        return []
+    notes = []
+    for one in chosen_methods(config, methods).values():
+        before, section = dict(vars(one.settings)), getattr(config, next(iter(one.objective.sections)))
+        note = one.objective.stand_in(one.settings, __file__)
+        for key, value in vars(one.settings).items():
+            if value != before[key]:
+                setattr(section, key, value)
+        if note is not None:
+            notes.append(note)
+    return notes
+
+
+def _rows(
+    study: Part, question: Question, processes: int, known: set[str]
+) -> tuple[list[PlanRow], list[str]]:
     from lightning_moa.forecast.memory import GIB, MARGIN, peak
-    from lightning_moa.forecast.rows import rows_of
+    from lightning_moa.forecast.rows import is_known, rows_of
 
+    label, config, methods = study
     size = question.gib * GIB / (1 + MARGIN)
-    made = []
-    for row in rows_of(study.plan(), question.rows, known):
+    made, notes = [], []
+    for row in rows_of(plan_study(config, methods), question.rows, known):
         one = row.forecast
         phase, kinds = peak(one.phases)
+        name = f"{row.name} ({label})" if label else row.name
+        if not is_known(row.task):
+            notes.append(f"{name}: what it does is not known; counted are the base model's weights alone")
         made.append(
             PlanRow(
-                run=f"{row.name} ({study.label})" if study.label else row.name,
+                run=name,
                 count=row.count,
                 trained=one.trained,
                 frozen=one.frozen,
@@ -113,7 +143,7 @@ def _rows(study: Study, question: Question, processes: int, known: set[str]) -> 
                 hours=one.work.hours(question.gpu, processes, question.utilisation),
             )
         )
-    return made
+    return made, notes
 
 
 def _number(key: str, text: str, what: str) -> float:

@@ -1,8 +1,7 @@
 """What a study's runs would take, before any machine is rented: memory by kind, operations, hours. Offline.
 
 Parameters, adapters and heads are counted of the real policies on the meta device, activations by the passes of the
-real objectives there (`meta_passes`), the rest by arithmetic on their numbers (`strategies.memory`,
-`strategies.flops`). Lengths are the longest that the settings allow, so tokens, memory and hours are upper bounds in
+real objectives there (`passes`), the rest by arithmetic on their numbers (`memory`, `flops`). Lengths are the longest that the settings allow, so tokens, memory and hours are upper bounds in
 that; sampled responses are taken to be as long as they may be.
 """
 
@@ -10,14 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lightning_moa.forecast import memory
+from lightning_moa.forecast.networks import network_of
 from lightning_moa.forecast.parts import Forecast
 from lightning_moa.forecast.sampling import evaluate, offline_rows, online_rows, reference
 from lightning_moa.forecast.training import align, base, reward_model
 from lightning_moa.study.planning import Plan
+from lightning_moa.study.seeds import RUNS
 from lightning_moa.study.tasks import Task, in_order
 
 
@@ -74,19 +76,25 @@ def kind_of(task: Task) -> str:
 
 def _cached(task: Task, factor: int, rows: int | None) -> Forecast:
     """`forecast`, once for all tasks that differ in nothing that counts."""
-    spec = {key: value for key, value in task.spec.items() if key not in _LEFT_OUT}
     needed = [need.spec for role, need in task.needs.items() if role.startswith("policy")]
-    policies = [{name: value for name, value in one.items() if name not in _LEFT_OUT} for one in needed[:1]]
-    key = [task.function, spec, sorted(task.needs), policies]
+    key = [task.function, _counting(task.spec), sorted(task.needs), [_counting(one) for one in needed[:1]]]
     text = json.dumps(key, sort_keys=True, default=str)
     if (text, factor, rows) not in _KNOWN:
         _KNOWN[text, factor, rows] = forecast(task, factor, rows)
     return _KNOWN[text, factor, rows]
 
 
+def _counting(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a spec counts."""
+    own = {key: value for key, value in spec.items() if key not in _LEFT_OUT}
+    if "options" in own:
+        own["options"] = {kind: own["options"][kind] for kind in ("policy", "objective")}
+    return own
+
+
 _LEFT_OUT = (
-    *("seed", "at", "trained_at", "module", "aggregation", "aggregation_options", "method_options"),
-    *("own_code", "snapshots", "watch", "hub_files"),
+    *("seed", "at", "trained_at", "method", "aggregation", "snapshots", "watch"),
+    *("given", "files", "model_files", "prompt_files", "reward_files"),
 )
 """What of a spec changes nothing here."""
 
@@ -101,18 +109,28 @@ def forecast(task: Task, factor: int = 1, rows: int | None = None) -> Forecast:
         factor: times the rows that its settings put on a device.
         rows: as of `rows_of`.
     """
-    kind = task.function.rpartition(":")[2]
-    made = _KINDS[kind](task, factor, rows)
+    made = _KINDS.get(task.function, _unknown)(task, factor, rows)
     process = memory.process_bytes(task.spec["hardware"])
     return replace(made, phases={name: phase | {"process": process} for name, phase in made.phases.items()})
 
 
+def is_known(task: Task) -> bool:
+    """Whether what a task does is worked out; of one that is not, the base model's weights alone are."""
+    return task.function in _KINDS
+
+
+def _unknown(task: Task, factor: int, rows: int | None) -> Forecast:
+    network = network_of(dict(task.spec)).requires_grad_(False)
+    frozen, numbers = memory.weight_bytes(network, task.spec["hardware"]["precision"])
+    return Forecast({"loading": {"weights": frozen}}, 0, 0, numbers)
+
+
 _KINDS: dict[str, Callable[[Task, int, int | None], Forecast]] = {
-    "base": base,
-    "reference": reference,
-    "reward_model": reward_model,
-    "align": align,
-    "evaluate": evaluate,
-    "offline_rows": offline_rows,
-    "online_rows": online_rows,
+    f"{RUNS}.base:base": base,
+    f"{RUNS}.reference:reference": reference,
+    f"{RUNS}.reward_model:reward_model": reward_model,
+    f"{RUNS}.align:align": align,
+    f"{RUNS}.evaluate:evaluate": evaluate,
+    f"{RUNS}.rows:offline_rows": offline_rows,
+    f"{RUNS}.rows:online_rows": online_rows,
 }

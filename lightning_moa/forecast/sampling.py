@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lightning_moa.answers import load
 from lightning_moa.data.sizes import published_rows
+from lightning_moa.deployments.base import Load
 from lightning_moa.forecast import flops, memory
 from lightning_moa.forecast import passes as meta_passes
 from lightning_moa.forecast.flops import Work
@@ -27,7 +29,7 @@ def reference(task: Task, factor: int, rows: int | None) -> Forecast:
 def offline_rows(task: Task, factor: int, rows: int | None) -> Forecast:
     spec = dict(task.spec)
     network = network_of(spec).requires_grad_(False)
-    scorers = scorers_of(spec, "rewards" in task.needs)
+    scorers = scorers_of(spec)
     frozen, numbers = memory.weight_bytes(network, spec["hardware"]["precision"])
     batch, longest, count = factor * spec["batch_size"], spec["data"]["max_length"], spec["settings"]["rows"]
     passed = meta_passes.no_gradient(spec, {}, batch, longest, longest - 1) + unpacked(network, spec)
@@ -53,7 +55,7 @@ def _sampling_task(
     needed = [need.spec for role, need in sorted(task.needs.items()) if role.startswith("policy")]
     chosen: Spec = dict(needed[0]) if needed else {}
     policy = policy_of(chosen) if chosen else Policy(network_of(spec).requires_grad_(False))
-    scorers = scorers_of(spec, "rewards" in task.needs)
+    scorers = scorers_of(spec)
     frozen, numbers = memory.weight_bytes(policy, spec["hardware"]["precision"])
     adapter = sum(each.numel() * each.element_size() for each in policy.parameters() if each.requires_grad)
     held = {"weights": frozen, "adapter": float(adapter * policies), "reward_models": bytes_of(scorers)}
@@ -79,32 +81,37 @@ def _sampling_task(
 
 
 def evaluate(task: Task, factor: int, rows: int | None) -> Forecast:
-    spec = task.spec
-    settings, deployed = spec["evaluation"], spec["deployed_as"]
-    policies = max(1, sum(role.startswith("policy") for role in task.needs))
-    grid = len(spec["grid"]) if deployed in ("steered", "soup") else 1
-    heads = 1
-    if deployed == "heads":
-        heads = next(
-            need.spec["heads"]["number"] for role, need in task.needs.items() if role.startswith("policy")
-        )
-    passes = {"steered": grid, "soup": grid, "in_prompt": len(spec["asked"])}.get(deployed, policies * heads)
-    batch = grid * min(max(1, factor * settings["batch_size"] // grid), factor * settings["prompts"])
-    both = 2 * grid * min(max(1, factor * settings["batch_size"] // (2 * grid)), factor * settings["pairs"])
-    pairs = (
-        (both, 2.0 * passes * settings["pairs"])
-        if "reference" in task.needs and deployed != "reference"
-        else (0, 0.0)
+    settings = task.spec["evaluation"]
+    measured, on_pairs = _deployed(task)
+    batch = measured.grid * min(
+        max(1, factor * settings["batch_size"] // measured.grid), factor * settings["prompts"]
     )
+    pairs = (0, 0.0)
+    if "reference" in task.needs and on_pairs:
+        at_once = 2 * measured.grid
+        both = at_once * min(max(1, factor * settings["batch_size"] // at_once), factor * settings["pairs"])
+        pairs = (both, 2.0 * measured.passes * settings["pairs"])
     return _sampling_task(
         task,
         batch,
-        float(passes * settings["prompts"]),
+        float(measured.passes * settings["prompts"]),
         settings["max_new_tokens"],
         settings["top_p"],
-        policies if deployed == "soup" else 1,
+        measured.held,
         pairs,
     )
+
+
+def _deployed(task: Task) -> tuple[Load, bool]:
+    """What measuring a method's policies takes, and whether accuracies on pairs are asked of them; of the reference
+    policy one pass, and none."""
+    given = task.spec["deployment"]
+    if given is None:
+        return Load(), False
+    deployment = load(given["class"], "deployment")(**given["options"])
+    needed = [need.spec for role, need in task.needs.items() if role.startswith("policy")]
+    members = len(policy_of(needed[0]).members())
+    return deployment.load(len(task.spec["grid"]), len(needed), members), deployment.on_pairs
 
 
 def online_rows(task: Task, factor: int, rows: int | None) -> Forecast:

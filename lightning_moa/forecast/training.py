@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from lightning_moa.forecast import flops, memory
 from lightning_moa.forecast import passes as meta_passes
 from lightning_moa.forecast.flops import Network, Work
-from lightning_moa.forecast.memory import Bytes, Sizes
+from lightning_moa.forecast.memory import Sizes
+from lightning_moa.forecast.meta_run import MetaRun
 from lightning_moa.forecast.networks import Scorer, classifier_of, network_of, policy_of, scorers_of
 from lightning_moa.forecast.parts import (
     Forecast,
@@ -24,9 +24,7 @@ from lightning_moa.forecast.parts import (
     unpacked,
     updates,
 )
-from lightning_moa.policies import AdapterPolicy
-from lightning_moa.policies.critic import Critic
-from lightning_moa.runs.building import VIEWS
+from lightning_moa.policies import Policy
 from lightning_moa.strategies.choices import processes_of, trained_whole
 from lightning_moa.study.tasks import Task
 
@@ -36,26 +34,30 @@ def align(task: Task, factor: int, rows: int | None) -> Forecast:
     settings = spec["settings"]
     micro = micro_batch(settings, spec, factor)
     policy = policy_of(spec)
-    ppo = spec["objective"] == "ppo"
-    scorers = scorers_of(spec, "rewards" in task.needs) if ppo else []
-    sizes, trained = sizes_of(policy, spec, _critic(spec, policy) if ppo else 0)
+    run = MetaRun.of(spec, policy).about("objective")
+    objective = run.answers.objective
+    scorers = scorers_of(spec) if objective.scores else []
+    figures = meta_passes.update(spec, micro)
+    sizes, trained = sizes_of(policy, spec, int(figures["own"]))
     held, host = memory.resident(sizes, spec["hardware"])
     held |= {"reward_models": bytes_of(scorers)}
-    figures = meta_passes.update(spec, micro)
     loose = unpacked(policy, spec)
-    rollouts = figures["held"] * settings["accumulate"]
+    kept = figures["kept"] * settings["accumulate"]
     early = held if settings["accumulate"] > 1 else held | {"gradients": 0.0}
     phases = {
-        "forward": early | {"activations": figures["forward"] + loose, "rollout": rollouts},
-        "backward": held | {"activations": figures["backward"] + loose, "rollout": rollouts},
+        "forward": early | {"activations": figures["forward"] + loose, "rollout": kept},
+        "backward": held | {"activations": figures["backward"] + loose, "rollout": kept},
         "step": held | {"optimiser": held["optimiser"] + memory.step_bytes(sizes, spec["hardware"])},
     }
     # The base is whole on each device until DeepSpeed shares it out.
     phases["loading"] = held | {"weights": sizes.frozen, "gradients": 0.0, "optimiser": 0.0, "deepspeed": 0.0}
-    if ppo:
-        phases |= _sampled(spec, policy, micro, scorers, figures, early)
-    steps = updates(settings, spec["data"], VIEWS[spec["objective"]], rows)
-    work, tokens = _align_work(spec, policy, scorers, factor, _numbers_bytes(sizes))
+    own = objective.phases(run, _MemoryOfRun(spec, policy, micro, scorers, figures, loose))
+    phases |= {name: early | kinds for name, kinds in own.items()}
+    steps = updates(settings, spec["data"], objective.view, rows)
+    operations = _OperationsOfRun(
+        spec, flops.network_of(policy.model), scorers, factor * settings["batch_size"], _numbers_bytes(sizes)
+    )
+    work, tokens = objective.work(run, operations)
     return Forecast(
         phases, micro, trained, sizes.frozen_numbers, steps, tokens * steps, work.times(steps), host
     )
@@ -66,69 +68,74 @@ def _numbers_bytes(sizes: Sizes) -> float:
     return sizes.frozen + sizes.trained * sizes.width
 
 
-def _critic(spec: Spec, policy: AdapterPolicy) -> int:
-    k = 1 if spec["settings"]["weigh"].endswith("_reward") else len(spec["objectives"])
+@dataclass(frozen=True)
+class _MemoryOfRun:
+    """What an objective works out its own phases with (`objectives.costs.Memory`)."""
 
-    with torch.device("meta"):
-        critic = Critic(policy.model.config.hidden_size, k, policy.m)
-    return sum(each.numel() for each in critic.parameters())
+    spec: Spec
+    policy: Policy
+    rows: int
+    scorers: list[Scorer]
+    figures: Mapping[str, float]
+    loose: float
+    """Bytes of the largest quantised matrix, unpacked."""
 
+    @property
+    def made(self) -> float:
+        return self.figures["made"] + self.loose
 
-def _sampled(
-    spec: Spec,
-    policy: AdapterPolicy,
-    rows: int,
-    scorers: list[Scorer],
-    figures: Mapping[str, float],
-    held: Bytes,
-) -> dict[str, Bytes]:
-    """PPO's phases before its update: earlier micro-batches' rollouts are there already."""
-    settings = spec["settings"]
-    prompt, new = meta_passes.prompt_length(spec), settings["max_new_tokens"]
-    before = figures["held"] * (settings["accumulate"] - 1)
-    loose = unpacked(policy, spec)
-    choosing = meta_passes.sampling(spec, spec, rows, prompt, settings["top_p"])
-    cache = memory.kv_cache_bytes(policy.model.config, rows, prompt + new, policy.model.dtype.itemsize)
-    read = max((meta_passes.scoring(each, rows) for each in scorers), default=0.0)
-    return {
-        "sampling": held | {"activations": choosing + loose, "kv_cache": cache, "rollout": before},
-        "rollout": held | {"activations": figures["rollout"] + loose, "rollout": before},
-        "scoring": held | {"activations": read, "rollout": before + figures["held"]},
-    }
+    @property
+    def kept(self) -> float:
+        return self.figures["kept"]
 
+    def sampling(self, prompt: int, top_p: float) -> float:
+        return meta_passes.sampling(self.spec, self.spec, self.rows, prompt, top_p) + self.loose
 
-def _align_work(
-    spec: Spec, policy: AdapterPolicy, scorers: list[Scorer], factor: int, read: float
-) -> tuple[Work, float]:
-    """Of one update: operations, and tokens trained on."""
-    settings, data = spec["settings"], spec["data"]
-    network = flops.network_of(policy.model)
-    batch, longest = factor * settings["batch_size"], data["max_length"]
-    again = spec["model"]["gradient_checkpointing"]
-    if spec["objective"] == "dpo":
-        return Work(flops.training(network, 2 * batch, longest, None, again)), 2.0 * batch * longest
-    if spec["objective"] != "ppo":
-        return Work(flops.training(network, batch, longest, None, again)), float(batch * longest)
-    prompt, new = meta_passes.prompt_length(spec), settings["max_new_tokens"]
-    time = prompt + new
-    sampled = decoding(
-        network, batch, prompt, new, read, settings["accumulate"] * processes_of(spec["hardware"])
-    )
-    passes = 2 * flops.forward(network, batch, time, new + 1)
-    update = flops.training(network, batch, time, new + 1, again)
-    if spec["probe"] is not None:
-        update += len(spec["objectives"]) * _probing(spec, network, batch, time, new + 1)
-    if settings["ptx"]:
-        update += flops.training(network, batch, longest, None, again)
-    work = sampled + Work(passes + settings["update_iters"] * update + scoring_work(scorers, batch))
-    return work, float(batch * (time + (longest if settings["ptx"] else 0)))
+    def cache(self, tokens: int) -> float:
+        model = self.policy.model
+        return memory.kv_cache_bytes(model.config, self.rows, tokens, model.dtype.itemsize)
+
+    def scoring(self) -> float:
+        return max((meta_passes.scoring(each, self.rows) for each in self.scorers), default=0.0)
 
 
-def _probing(spec: Spec, network: Network, rows: float, time: int, logits: int) -> float:
-    """Of one objective's gradient: back through one layer, or all; and a forward pass of its own where it has one."""
-    forward = flops.forward(network, rows, time, logits)
-    share = 1.0 if spec["probe"] == "all" else 1.0 / network.layers
-    return forward * share + (forward if spec["fresh_passes"] else 0.0)
+@dataclass(frozen=True)
+class _OperationsOfRun:
+    """What an objective works out an update's operations with (`objectives.costs.Operations`)."""
+
+    spec: Spec
+    network: Network
+    scorers: list[Scorer]
+    rows: int
+    read: float
+    """Bytes that a token's pass reads of the weights."""
+
+    def forward(self, rows: float, time: int, logits: int | None = None) -> Work:
+        return Work(flops.forward(self.network, rows, time, logits))
+
+    def training(self, rows: float, time: int, logits: int | None = None) -> Work:
+        again = self.spec["model"]["gradient_checkpointing"]
+        return Work(flops.training(self.network, rows, time, logits, again))
+
+    def update(self, rows: float, time: int, logits: int | None = None) -> Work:
+        once = self.training(rows, time, logits)
+        if self.spec["probe"] is None:
+            return once
+        return once + self._probing(rows, time, logits).times(len(self.spec["objectives"]))
+
+    def decoding(self, rows: float, prompt: int, new: int) -> Work:
+        batches = self.spec["settings"]["accumulate"] * processes_of(self.spec["hardware"])
+        return decoding(self.network, rows, prompt, new, self.read, batches)
+
+    def scoring(self, rows: float) -> Work:
+        return Work(scoring_work(self.scorers, rows))
+
+    def _probing(self, rows: float, time: int, logits: int | None) -> Work:
+        """Of one objective's gradient: back through one layer, or all; and a forward pass of its own where it has
+        one."""
+        forward = flops.forward(self.network, rows, time, logits)
+        share = 1.0 if self.spec["probe"] == "all" else 1.0 / self.network.layers
+        return Work(forward * share + (forward if self.spec["fresh_passes"] else 0.0))
 
 
 def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.errors import UserError
+from lightning_moa.objectives.costs import Memory, Operations, full_batch, longest, weightless
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
 from lightning_moa.processes import joint_mean, rows_of_joint_batch, together, world_size
@@ -222,6 +223,30 @@ class Objective(nn.Module, ABC):
         if "reference" not in cls.needs:
             return {}
         return {"ref_logps": np.load(run.folder("reference") / "train.npy", allow_pickle=False)}
+
+    @classmethod
+    def stand_in(cls, settings: Any, path: str) -> str | None:
+        """Let what isn't there yet count as there, for a forecast: a key of the first section that lacks a file gets
+        `path`, which is never read. Returns a line that says so; None: nothing is lacking."""
+        return None
+
+    @classmethod
+    def example(cls, run: Run, rows: int) -> tuple[Self, Any]:
+        """The objective and one of its `parts`, of so many rows, for a forecast: on the meta device, of a run that has
+        neither files nor a tokenizer. By default as in training, and a full batch of its view."""
+        return weightless(cls.build(run)), full_batch(cls.view, run, rows)
+
+    @classmethod
+    def phases(cls, run: Run, memory: Memory) -> dict[str, dict[str, float]]:
+        """Phases of an update besides its passes and its step: phase -> kind (activations, kv_cache, rollout) -> bytes
+        on a device, on top of weights, reward models and the like."""
+        return {}
+
+    @classmethod
+    def work(cls, run: Run, operations: Operations) -> tuple[Any, float]:
+        """Of one update: operations (`Work`), and tokens trained on. By default those of its batch's texts."""
+        rows, time = operations.rows * (2 if cls.view == "pairs" else 1), longest(run)[0]
+        return operations.update(rows, time), float(rows * time)
 
     def count(self, m: int) -> int:
         """How many losses it gives: m, unless the preference has acted before them."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
-from lightning_moa.data.demonstrations import demonstrations
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
@@ -19,16 +18,10 @@ from lightning_moa.objectives.advantages import (
     kl_estimates,
     shaped_rewards,
 )
-from lightning_moa.objectives.base import (
-    Objective,
-    OptimiserFactory,
-    Plan,
-    Run,
-    labelled_mean,
-    per_example,
-)
+from lightning_moa.objectives.base import OptimiserFactory, Plan, Run, labelled_mean, per_example
 from lightning_moa.objectives.likelihood import Likelihood
 from lightning_moa.objectives.names import OBJECTIVES
+from lightning_moa.objectives.ppo_costs import PPOCosts
 from lightning_moa.objectives.rollout import (
     Sampling,
     reference_pass,
@@ -75,7 +68,7 @@ GivenResponses = Callable[[int, torch.device], SequenceBatch]
 """The given responses that go with batch t: (t, where they are wanted) -> as many rows as the batch has prompts."""
 
 
-class PPO(Objective):
+class PPO(PPOCosts):
     """Per-objective PPO losses on responses sampled by the trained policy.
 
     One rollout serves all m rewards: its scores (batch, m) become token rewards with the KL term, values
@@ -128,6 +121,10 @@ class PPO(Objective):
 
     @classmethod
     def build(cls, run: Run) -> Self:
+        return cls.made(run, given_responses(run) if run.settings.ptx else None)
+
+    @classmethod
+    def made(cls, run: Run, given: GivenResponses | None) -> Self:
         settings: PPOConfig = run.settings
         k = 1 if settings.weigh.endswith("_reward") else run.m
         critic = Critic(run.policy.model.config.hidden_size, k, run.policy.m)
@@ -150,7 +147,7 @@ class PPO(Objective):
             objective_scale=[settings.objective_scale.get(name, 1.0) for name in run.objectives],
             ideal_point=settings.ideal_point,
             seed=run.seed,
-            given=given_responses(run) if settings.ptx else None,
+            given=given,
         )
 
     scale: Tensor
@@ -317,6 +314,9 @@ class PPO(Objective):
 
 def given_responses(run: Run) -> GivenResponses:
     """The responses of PTX: as many rows as a batch has prompts."""
+    # Lightning comes with it, which a plan of runs has no use for.
+    from lightning_moa.data.demonstrations import demonstrations
+
     settings: PPOConfig = run.settings
     loader = demonstrations(
         run.data,

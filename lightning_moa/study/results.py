@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame
 from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.study_tables import claims_table, methods_table
 from lightning_moa.study.collect import Collected
 
 
@@ -177,47 +177,12 @@ def print_summary(
 
 def print_methods(console: Console, artefact: Artefact, collected: Collected, tables: Tables) -> None:
     """Hypervolumes and costs of each method."""
-    console.print(_methods_table(artefact, collected, tables))
+    title = f"{artefact.paper} {artefact.name} {artefact.part}".rstrip()
+    console.print(methods_table(title, tables.metrics, collected.timings))
 
 
 def print_claims(console: Console, claims: pd.DataFrame, pictures: list[Path]) -> None:
     """A verdict per claim, and where the pictures are."""
-    console.print(_claims_table(claims))
+    console.print(claims_table(claims))
     for picture in pictures:
         console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
-
-
-def _methods_table(artefact: Artefact, collected: Collected, tables: Tables) -> Table:
-    spaces = list(dict.fromkeys(tables.metrics["space"]))
-    table = Table(
-        title=f"{artefact.paper} {artefact.name} {artefact.part}".rstrip()
-        + ": hypervolume in each space, mean over seeds",
-        title_justify="left",
-    )
-    table.add_column("method", no_wrap=True)
-    for column in (*spaces, "regret", "models", "parameters", "steps", "seconds"):
-        table.add_column(column, justify="right")
-    seconds = collected.timings.groupby("method")["seconds"].mean()
-    for method, rows in tables.metrics.groupby("method", sort=False):
-        cells = [_mean(rows[rows["space"] == space]["hypervolume"]) for space in spaces]
-        costs = [rows[name].max() for name in ("trained_models", "trained_parameters", "training_steps")]
-        shown = ["" if pd.isna(cost) else f"{int(cost):,}" for cost in costs]
-        clock = f"{seconds[method]:.0f}" if method in seconds else ""
-        table.add_row(str(method), *cells, _mean(rows["mean_regret"].dropna()), *shown, clock)
-    return table
-
-
-def _claims_table(claims: pd.DataFrame) -> Table:
-    table = Table(title="claims", title_justify="left")
-    for column in ("claim", "value", "interval", "bound", "verdict"):
-        words = column in ("claim", "verdict")
-        table.add_column(column, justify="left" if words else "right", no_wrap=column != "claim")
-    for row in claims.to_dict("records"):
-        fixed = np.isnan(row["ci_low"]) or row["ci_low"] == row["ci_high"]
-        interval = "" if fixed else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
-        table.add_row(row["claim"], f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", row["verdict"])
-    return table
-
-
-def _mean(values: pd.Series) -> str:
-    return "" if values.empty else f"{values.mean():.3f}"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_moa.batches import PromptBatch
-from lightning_moa.evaluation import Decoding, sample_rewritten, sample_grid
+from lightning_moa.evaluation import Decoding, sample_grid, sample_rewritten
 from lightning_moa.policies import Heads, Policy, generate, response_logps
 from tests.evaluation.test_sampling import DECODING, Words, prompts, same
 from tests.policies.models import EOS, PAD, shake, tiny

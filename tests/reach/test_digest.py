@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.study import places, reach
 from lightning_moa.reach.digest import code_digest, reached
 from lightning_moa.reach.sources import read
+from lightning_moa.study import places, reach
 
 ENTRY = "mine:Worst"
 LAZY = """

@@ -7,10 +7,10 @@ import pytest
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import HHRLHFConfig, PKUSafeRLHFConfig, SyntheticConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.methods.products import GAPO_P1_PPO, LINEAR_PPO, SAFE_RLHF_PPO
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
-from lightning_moa.study.prompts import prompt_sets
 
 METHODS = {"linear": LINEAR_PPO, "gapo": GAPO_P1_PPO, "safe": SAFE_RLHF_PPO}
 
