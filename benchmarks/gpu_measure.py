@@ -34,9 +34,10 @@ from lightning.pytorch.callbacks import Callback
 from benchmarks.gpu_cases import Case, architecture, task_of
 from benchmarks.measuring import peak_memory
 from lightning_moa.data import DATASETS
+from lightning_moa.data.about import ABOUT
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ABOUT, ScoredRows
+from lightning_moa.data.scored import ScoredRows
 from lightning_moa.data.tables import GoldReward, PairTable
 from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size

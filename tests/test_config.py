@@ -2,10 +2,15 @@
 
 import pytest
 
-from lightning_moa.config import DPOStudyConfig, parse
+from lightning_moa.config import StudyConfig, parse
 from lightning_moa.data.configs import CONFIGS, HHRLHFConfig, PairsConfig, SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.help import describe
+from lightning_moa.methods.products import DPS_DPO
+from lightning_moa.study.chosen import all_sections, schema_of
+
+SCHEMA = schema_of({"dps": DPS_DPO})
+"""A study's with the sections `dpo` and `adapter`."""
 
 SMALL = "data: {name: synthetic, pairs: 30}\ndpo: {lr: 0.5, steps: 7}\nevaluation: {pairs: 9}\n"
 TEXT = "data: {max_length: 96, max_response_length: 48}\nevaluation: {pairs: 3}\n"
@@ -20,7 +25,7 @@ def folder(tmp_path):
 
 
 def of(folder, *words):
-    return parse(DPOStudyConfig, ["scale=smoke", *words], folder)
+    return parse(SCHEMA, ["scale=smoke", *words], folder)
 
 
 def test_later_layers_win(folder):
@@ -34,7 +39,7 @@ def test_later_layers_win(folder):
 
 
 def test_the_scale_is_tiny_unless_another_is_asked_for(folder):
-    assert parse(DPOStudyConfig, [], folder).seeds == [4]
+    assert parse(SCHEMA, [], folder).seeds == [4]
 
 
 def test_data_chooses_the_options_and_the_text_layer(folder):
@@ -50,11 +55,11 @@ def test_data_chooses_the_options_and_the_text_layer(folder):
 
 def test_the_file_may_choose_the_data(folder):
     (folder / "gpu.yaml").write_text("data: {name: hh_rlhf, subsets: [helpful-base]}\n")
-    config = parse(DPOStudyConfig, ["scale=gpu"], folder)
+    config = parse(SCHEMA, ["scale=gpu"], folder)
     assert isinstance(config.data, HHRLHFConfig)
     assert config.data.subsets == ["helpful-base"]
     # Another data set on the command line leaves the file's words about the first one aside.
-    assert parse(DPOStudyConfig, ["scale=gpu", "data=synthetic"], folder).data == SyntheticConfig()
+    assert parse(SCHEMA, ["scale=gpu", "data=synthetic"], folder).data == SyntheticConfig()
 
 
 def test_values_are_typed(folder):
@@ -125,7 +130,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("words", "parts"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
 def test_every_mistake_is_one_line_that_says_what_is_allowed(folder, words, parts):
     with pytest.raises(UserError) as caught:
-        parse(DPOStudyConfig, words if words[0].startswith("scale") else ["scale=smoke", *words], folder)
+        parse(SCHEMA, words if words[0].startswith("scale") else ["scale=smoke", *words], folder)
     line = str(caught.value)
     assert "\n" not in line
     for part in parts:
@@ -154,7 +159,7 @@ def test_a_mistake_in_a_file_names_the_file(folder, text, parts):
 
 
 def test_help_lists_every_key_with_its_line(folder):
-    text = describe(DPOStudyConfig)
+    text = describe(SCHEMA)
     for key in ("dpo.beta ", "seeds ", "evaluation.grid_step ", "model.path ", "methods "):
         assert f"\n{key}" in f"\n{text}"
     for name, schema in CONFIGS.items():
@@ -179,9 +184,33 @@ def test_what_the_files_say_of_other_studies_methods_is_left_out(folder):
     (folder / "gpu.yaml").write_text("methods: {one: {steps: 3}, two: {steps: 4}}\n")
 
     def methods(*words):
-        return parse(DPOStudyConfig, ["scale=gpu", *words], folder, methods=["one"]).methods
+        return parse(SCHEMA, ["scale=gpu", *words], folder, methods=["one"]).methods
 
     assert set(methods()) == {"one"}
     # A name that the user gives is kept, so that the study can refuse it.
     assert set(methods("methods.two.lr=1")) == {"one", "two"}
-    assert set(parse(DPOStudyConfig, ["scale=gpu"], folder).methods) == {"one", "two"}
+    assert set(parse(SCHEMA, ["scale=gpu"], folder).methods) == {"one", "two"}
+
+
+def test_what_the_files_say_in_sections_of_other_studies_is_left_out(folder):
+    (folder / "gpu.yaml").write_text("dpo: {steps: 3}\nppo: {steps: 4}\nheads: {wings: 2}\n")
+    (folder / "gpu.text.yaml").write_text("ppo: {steps: 5}\n")
+    config = parse(SCHEMA, ["scale=gpu", "data=pairs"], folder, others=all_sections())
+    assert config.dpo.steps == 3
+    assert not hasattr(config, "ppo")
+    with pytest.raises(UserError, match=r"gpu.yaml: there is no key 'ppo' .*; allowed are"):
+        parse(SCHEMA, ["scale=gpu"], folder)
+    # What the user gives is never passed over.
+    with pytest.raises(UserError, match=r"ppo.steps=1: there is no key 'ppo'"):
+        parse(SCHEMA, ["scale=gpu", "ppo.steps=1"], folder, others=all_sections())
+
+
+def test_a_methods_own_settings_are_kept_as_they_are_given(folder):
+    config = of(folder, "methods.one.settings.dpo.beta=0.3", "methods.one.settings.adapter.rank=4")
+    assert config.methods["one"].settings == {"dpo": {"beta": 0.3}, "adapter": {"rank": 4}}
+
+
+def test_a_study_without_methods_has_no_section_of_any_answer():
+    plain = vars(StudyConfig())
+    assert not all_sections() & set(plain)
+    assert set(vars(SCHEMA())) - set(plain) == {"dpo", "adapter"}

@@ -7,6 +7,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,55 +17,92 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lightning_moa"
 
-LEAVES = {"answers", "digests", "errors", "fields", "batches", "processes", "lazy"}
+LEAVES = {
+    *(
+        "answers",
+        "batches",
+        "digests",
+        "errors",
+        "fields",
+        "lazy",
+        "optimiser",
+        "peak_memory",
+        "processes",
+        "task_files",
+    )
+}
 ROOMS = {
     "pareto": set(),
     "world": set(),
-    "aggregation": {"pareto"},
+    "reach": set(),
+    "strategies": set(),
     "policies": set(),
-    "objectives": {"policies", "rewards"},
-    "rewards": {"data"},
     "data": {"world"},
-    "methods": {"pareto", "aggregation", "policies", "objectives", "rewards", "data"},
+    "rewards": {"data"},
+    "aggregation": {"pareto", "policies"},
+    "deployments": {"pareto", "policies"},
+    "objectives": {"pareto", "policies", "rewards", "data"},
+    "methods": {"pareto", "aggregation", "policies", "objectives", "rewards", "data", "deployments"},
     "evaluation": {"pareto", "policies", "rewards"},
     "reporting": {"pareto"},
-    "strategies": set(),
     # The light settings of a data set are part of a study's; the names of strategies too.
     "config": {"data", "strategies"},
-    "help": {"config", "data", "strategies"},
+    "help": {"config", "data"},
 }
-ALL_ROOMS = {*ROOMS, "study"}
-# What runs and answers may use everything below it.
-ROOMS_ABOVE = {"study": ALL_ROOMS, "cli": ALL_ROOMS}
+ANSWERS = set(ROOMS) - {"help", "reach"}
+ROOMS |= {
+    # What a worker does reaches neither the engine that starts it nor what is told of it: a change there makes no other
+    # result.
+    "runs": ANSWERS - {"config", "reporting", "world"},
+    "study": {*ANSWERS, "help", "reach"} - {"evaluation", "world"},
+    "forecast": {*ANSWERS, "study", "runs"} - {"evaluation", "world"},
+    "figures": {*ANSWERS, "study", "runs"},
+}
+TOP = {"cli": {"forecast", "reporting"}}
 
 LIGHT = [
     "aggregation",
     "data",
     "data.registry",
+    "deployments",
     "evaluation",
     "methods",
     "objectives",
     "policies",
     "rewards",
     "evaluation.judge",
+    "figures.final_gains",
+    "figures.gradients",
+    "figures.judging",
+    "figures.cluster_figures",
+    "figures.panels",
     "figures.prompts",
-    "study.judging",
-    "study.gradients",
-    "study.ends",
+    "study.chosen",
+    "study.study",
+    "study.artefacts",
+    "study.some",
     "config",
     "study.planning",
-    "study.front_figures",
-    "study.panels",
     "study.seeds",
-    "study.scored_seeds",
     "study.execute",
     "study.collect",
     "pareto",
     "world",
+    "reach.digest",
+    "runs.offline_logps",
     "cli",
+    "help",
     "methods.products",
     "rewards.sources",
     "strategies.choices",
+    "task_files",
+    "optimiser",
+    "answers",
+]
+LIGHT += [
+    f"{path.parent.name}.{path.stem}"
+    for name in ("names", "settings")
+    for path in PACKAGE.glob(f"*/{name}.py")
 ]
 LIGHT += [
     f"reporting.{path.stem}"
@@ -122,13 +162,116 @@ def test_a_file_imports_only_what_its_room_may(path):
     room = room_of(module_of(path))
     if room is None:
         # The package's own names, of every room, are loaded when they are used; tests/test_lazy.py reads them.
-        assert rooms_imported(path) <= {*LEAVES, *ROOMS}
+        assert rooms_imported(path) <= LEAVES | set(ROOMS)
         return
     if room in LEAVES:
         assert rooms_imported(path) <= LEAVES
         return
-    allowed = ROOMS[room] if room in ROOMS else ROOMS_ABOVE[room]
+    allowed = (ROOMS | TOP)[room]
     assert rooms_imported(path) <= allowed | LEAVES | {room}
+
+
+def test_rooms_lie_above_each_other():
+    """No circle of rooms: there is an order in which each may use those before it alone."""
+    rooms = ROOMS | TOP
+    assert tuple(TopologicalSorter(rooms).static_order())
+    assert not rooms["study"] & {"runs", "forecast", "figures"}
+    assert not rooms["runs"] & {"study", "reporting", "forecast", "figures"}
+    assert "figures" not in rooms["forecast"]
+    assert "forecast" not in rooms["figures"]
+
+
+def edges() -> dict[str, set[str]]:
+    """Module of the package to those of it that its import imports: what a lazy room loads for it included."""
+    graph = {}
+    for path in sources():
+        name = module_of(path)
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        graph[name] = at_once(path.read_text(), package) - {name}
+    return graph
+
+
+def at_once(source: str, package: str) -> set[str]:
+    """The package's modules that an import of a source in `package` runs: what functions import, and what only type
+    checkers read, left out."""
+    found = set()
+    for node in running(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                inside = f"{base}.{alias.name}"
+                found.add(inside if is_module(inside) else loaded_for(base, alias.name))
+    ours = {name for name in found if f"{name}.".startswith("lightning_moa.")}
+    # A module's packages run first; its own, which may import it in turn, are there when it is.
+    parents = {name.rsplit(".", i)[0] for name in ours for i in range(1, name.count(".") + 1)}
+    own = {package.rsplit(".", i)[0] for i in range(package.count(".") + 1)}
+    return {name for name in ours | (parents - own) if is_module(name)}
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when a module is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for each in node.orelse:
+                yield each
+                yield from running(each)
+            continue
+        yield node
+        yield from running(node)
+
+
+def loaded_for(package: str, name: str) -> str:
+    """The submodule that a lazy package loads for a name, or the package itself."""
+    submodule = tables().get(package, {}).get(name)
+    return package if submodule is None else f"{package}.{submodule}"
+
+
+@cache
+def tables() -> dict[str, dict[str, str]]:
+    """Each lazy package's table."""
+    found = {}
+    for path in PACKAGE.rglob("__init__.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "attach":
+                found[module_of(path)] = ast.literal_eval(node.args[1])
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = edges()
+    assert set().union(*graph.values()) <= set(graph)
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_the_walk_of_what_runs_sees_lazy_names_and_passes_over_functions():
+    source = (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from lightning_moa.study import tasks\n"
+        "else:\n    import lightning_moa.world.text\n"
+        "def f():\n    from lightning_moa import reporting\n"
+        "class C:\n    from ..errors import UserError\n    def f(self):\n        import lightning_moa.cli\n"
+        "try:\n    from lightning_moa.policies import LoRA, response_logps\nexcept ImportError:\n    pass\n"
+        "from lightning_moa.pareto import points\n"
+        "import numpy"
+    )
+    assert at_once(source, "lightning_moa.objectives") == {
+        "lightning_moa.world",
+        "lightning_moa.world.text",
+        "lightning_moa.errors",
+        "lightning_moa.policies",
+        "lightning_moa.policies.lora",
+        "lightning_moa.policies.logprobs",
+        "lightning_moa.pareto",
+        "lightning_moa.pareto.points",
+    }
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "methods").glob("*.py")), ids=lambda path: path.stem)
@@ -136,7 +279,8 @@ def test_methods_never_import_each_other(path):
     if path.stem in ("base", "__init__"):
         return
     others = {name for name in imported(path) if f"{name}.".startswith("lightning_moa.methods.")}
-    assert others <= {"lightning_moa.methods.base", "lightning_moa.methods.stopping"}
+    shared = ("base", "head_watch", "names", "settings", "stopping")
+    assert others <= {f"lightning_moa.methods.{name}" for name in shared}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -146,17 +290,32 @@ def test_nothing_imports_an_experiment_or_a_test(path):
 
 def test_every_room_has_a_rule():
     rooms = {room_of(module_of(path)) for path in sources()} - {None}
-    assert rooms == LEAVES | set(ROOMS) | set(ROOMS_ABOVE)
+    assert rooms == LEAVES | set(ROOMS) | set(TOP)
 
 
 def test_the_architecture_page_says_the_same():
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
-    told = dict(re.findall(r"^  (\w+)/ +-> (.+?)(?:  |$)", page, flags=re.MULTILINE))
-    assert set(told) == {room for room in ALL_ROOMS if (PACKAGE / room).is_dir()}
-    for room, allowed in ROOMS.items():
-        if room in told and room != "methods":
-            words = {word.strip() for word in told[room].split(",")} - {"leaves"}
-            assert words == allowed, room
+    (picture,) = re.findall(r"^lightning_moa/\n(.*?)^experiments/", page, flags=re.MULTILINE | re.DOTALL)
+    told = dict(re.findall(r"^  (\w+)/ +-> (.+?)(?:  |$)", picture, flags=re.MULTILINE))
+    assert set(told) == {room for room in ROOMS if (PACKAGE / room).is_dir()}
+    lines = list(told)
+    for room, words in told.items():
+        assert told_of(words, lines[: lines.index(room)]) == ROOMS[room], room
+    (leaves,) = re.findall(r"^((?:  [\w, ]+\n)*?  [\w, ]+?)  +leaves ", picture, flags=re.MULTILINE)
+    assert set(re.findall(r"\w+", leaves)) == LEAVES
+    for name, words in re.findall(r"(\w+)\.py \(-> ([\w, ]+)\)", picture):
+        assert {word.strip() for word in words.split(",")} == (ROOMS | TOP)[name]
+
+
+def told_of(words: str, above: Collection[str]) -> set[str]:
+    """The rooms that a line of the picture allows: names, or `above`, the rooms of the lines before it, with some more
+    (`and`) and without others (`but`)."""
+    if words == "leaves":
+        return set()
+    named, _, less = words.partition(" but ")
+    named, _, more = named.partition(" and ")
+    found = set(above) if named == "above" else set(re.split(", ", named))
+    return (found | set(re.findall(r"\w+", more))) - set(re.findall(r"\w+", less))
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -192,3 +351,20 @@ def test_the_walk_sees_imports_wherever_they_stand():
     )
     rooms = {room for name in names_in(source, "lightning_moa.objectives") if (room := room_of(name))}
     assert rooms == {"study", "reporting", "world", "objectives", "errors"}
+
+
+def test_planning_loads_of_the_answers_no_more_than_torch():
+    """Their classes say what they need; lightning and transformers take seconds to load."""
+    code = (
+        "import sys\n"
+        "from lightning_moa.answers import load\n"
+        "from lightning_moa.study.chosen import TABLES\n"
+        "for kind in ('policy', 'objective', 'aggregation'):\n"
+        "    for known in TABLES[kind].values():\n"
+        "        load(known.path)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert done.stdout.strip() == "['torch']"

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_moa.config import parse
 from lightning_moa.rewards.table import MODELS
+from lightning_moa.study.artefacts import study_of
 from tests import forked
-from tests.test_configs_shipped import CALL, script_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -137,9 +136,9 @@ def test_large_command(command: str) -> None:
     assert words[0] != "sbatch" or words[place - 1] == "launch/slurm.sh"
     assert (ROOT / "launch" / "slurm.sh").is_file()
     path = ROOT / words[place]
-    module = script_of(path)
-    ((schema, family),) = CALL.findall(path.read_text())
-    parse(getattr(module, schema), words[place + 1 :], path.parent / "config" / family, module.METHODS)
+    study = study_of(path)
+    assert study.methods
+    study.read(words[place + 1 :])
 
 
 def test_the_page_on_scaling_names_what_configurations_load() -> None:

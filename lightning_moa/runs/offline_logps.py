@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-
-from lightning_moa.study.tasks import Task
 
 if TYPE_CHECKING:
     from lightning_moa.data.encoding import EncodingRules
 
 
-def offline_logps(task: Task, runs: Path, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+class Finished(Protocol):
+    """A task of which the result is there."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+
+    @property
+    def needs(self) -> Mapping[str, Finished]: ...
+
+
+def offline_logps(task: Finished, runs: Path, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The log-probs of a run's rows under its heads, and what weighs them.
 
     Args:

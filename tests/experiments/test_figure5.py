@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import DPOStudyConfig, parse
 from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -108,7 +107,7 @@ def conduct(figure5, root: Path, *words: str) -> tuple[Path, str]:
     """The folder that a start leaves, and what it showed."""
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", *folders, *QUICK, *words]
-    config = parse(DPOStudyConfig, words, SCRIPT.parent / "config" / "dpo")
+    config, _ = figure5.STUDY.read(words)
     shown = io.StringIO()
     figure5.main(config, Console(file=shown, width=200))
     return folder_of(root / "results", f"smoke-{config.data.name}"), shown.getvalue()

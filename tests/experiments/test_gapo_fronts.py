@@ -16,7 +16,6 @@ import yaml
 from rich.console import Console
 
 from lightning_moa.cli import main as moa
-from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.study.planning import plan_study
 from lightning_moa.world import World
@@ -40,8 +39,7 @@ def load(name):
 def configure(module, root: Path, *words: str):
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *words]
-    schema = getattr(module, "FigureScaleConfig", module.PPOStudyConfig)
-    return parse(schema, words, SCRIPTS / "config" / "ppo", module.METHODS)
+    return module.STUDY.read(words)[0]
 
 
 def start(name: str, root: Path, *words: str, methods: tuple[str, ...] = ()) -> Path:

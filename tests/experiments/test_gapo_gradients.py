@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig, parse
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.gradients import Look
 from lightning_moa.pareto import min_norm_weights
@@ -36,10 +36,10 @@ def load(name):
     return module
 
 
-def configure(module, root: Path, *words: str) -> PPOStudyConfig:
+def configure(module, root: Path, *words: str) -> StudyConfig:
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *words]
-    return parse(PPOStudyConfig, words, SCRIPTS / "config" / "ppo", module.METHODS)
+    return module.STUDY.read(words)[0]
 
 
 def start(name: str, root: Path, *words: str) -> tuple[Path, str]:

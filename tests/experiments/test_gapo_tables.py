@@ -14,7 +14,6 @@ import pytest
 import yaml
 from rich.console import Console
 
-from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.reporting.schema import CLAIMS, POINTS
@@ -36,13 +35,12 @@ def load(name):
 
 
 MAIN, RATIO = load("table_main"), load("table_harmless_ratio")
-SCHEMAS = {MAIN: MAIN.TableMainConfig, RATIO: RATIO.TableHarmlessRatioConfig}
 
 
 def configure(module, root: Path, *words: str):
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *words]
-    return parse(SCHEMAS[module], words, SCRIPTS / "config" / "ppo", module.METHODS)
+    return module.STUDY.read(words)[0]
 
 
 def start(module, root: Path, *words: str, scale: str = "smoke") -> tuple[Path, str]:

@@ -13,9 +13,8 @@ import yaml
 from rich.console import Console
 
 from lightning_moa import pareto
-from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import settings_of
+from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.reporting.schema import CLAIMS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.planning import plan_study
 from lightning_moa.task_files import DONE
@@ -29,7 +28,6 @@ OWN = {"clusters.csv", "dominations.csv", "heads.csv"}
 BASELINES = ("ric", "sca")
 LABELS = {"ham": "HaM", "ric": "RiC", "sca": "SCA"}
 WORDS = {"a": "small model, offline", "b": "large model, offline", "c": "small model, online"}
-FAMILIES = {"figure5": "summary"}
 
 
 def load(name):
@@ -39,11 +37,10 @@ def load(name):
     return module
 
 
-def configure(name: str, root: Path, *words: str, scale: str = "smoke") -> LikelihoodStudyConfig:
+def configure(name: str, root: Path, *words: str, scale: str = "smoke") -> PanelsConfig:
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = [f"scale={scale}", "workers=1", "code_in_key=false", *folders, *words]
-    family = FAMILIES.get(name, "assistant")
-    return parse(LikelihoodStudyConfig, words, SCRIPTS / "config" / family, load(name).METHODS)
+    return load(name).STUDY.read(words)[0]
 
 
 def start(name: str, root: Path, *words: str) -> Path:
@@ -242,7 +239,7 @@ def test_every_panel_of_the_tiny_scale_can_be_planned(name, tmp_path):
     config = configure(name, tmp_path, scale="tiny")
     for online in (False, True):
         own = settings_of(config, module.OBJECTIVES, large=True, online=online)
-        assert plan_study(own, module.METHODS).objectives == module.OBJECTIVES
+        assert plan_study(own, module.STUDY.methods).objectives == module.OBJECTIVES
 
 
 @pytest.mark.parametrize(("name", "scale"), [("figure5", "smoke"), ("figure6", "smoke"), ("figure6", "tiny")])

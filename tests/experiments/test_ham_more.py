@@ -14,7 +14,6 @@ import pytest
 from rich.console import Console
 
 from lightning_moa import pareto
-from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.figures.panels import methods_of, settings_of
 from lightning_moa.pareto.estimation import batch_errors, hypervolume_bound, smallest_z
@@ -37,13 +36,12 @@ def load(name):
 
 
 FIGURE, THEOREM = load("figure8"), load("theorem1")
-SCHEMAS = {FIGURE: FIGURE.Figure8Config, THEOREM: THEOREM.Theorem1Config}
 
 
 def configure(module, root: Path, *words: str):
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *words]
-    return parse(SCHEMAS[module], words, SCRIPTS / "config" / "assistant", module.METHODS)
+    return module.STUDY.read(words)[0]
 
 
 def start(module, root: Path, *words: str) -> tuple[Path, str]:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.schema import CLAIMS, METRICS
 from tests.conftest import REPOSITORY
@@ -31,7 +30,7 @@ def module():
 def configure(module, root, *words):
     folders = (f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}", "workers=1")
     words = ("scale=smoke", *QUICK, *folders, *words)
-    return parse(module.FigureStructureConfig, words, HAM / "config" / "assistant")
+    return module.STUDY.read(words)[0]
 
 
 @pytest.fixture(scope="module")

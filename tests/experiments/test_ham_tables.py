@@ -10,16 +10,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import LikelihoodStudyConfig, parse
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import methods_of, settings_of
+from lightning_moa.figures.panels import methods_of, panel_study, settings_of
 from lightning_moa.rewards import models_of
 from lightning_moa.rewards.inputs import ASSISTANT
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "experiments" / "ham" / "tables.py"
-CONFIG = SCRIPT.parent / "config"
 TABLE_5 = {
     "Architecture": "Transformer",
     "Pre-training, small model": "facebook/opt-350m",
@@ -74,6 +72,11 @@ def load():
 tables = load()
 
 
+def settings_for(family, scale):
+    """What scripts of panels read of a family's file."""
+    return panel_study(str(SCRIPT), family, ["one", "two"]).read([f"scale={scale}"])[0]
+
+
 def generate(root, *words):
     """Folder that a start leaves."""
     folders = [
@@ -82,7 +85,7 @@ def generate(root, *words):
         "workers=1",
         "code_in_key=false",
     ]
-    config = parse(tables.TablesConfig, [*folders, *words], CONFIG / "assistant", tables.METHODS)
+    config = tables.STUDY.read([*folders, *words])[0]
     tables.main(config, Console(file=io.StringIO()))
     return root / "results" / "ham" / "tables" / config.scale
 
@@ -142,7 +145,7 @@ def test_a_changed_setting_is_seen_beside_the_papers(tmp_path):
 @pytest.mark.parametrize("scale", ["gpu", "paper"])
 def test_objectives_are_scored_by_the_models_that_ham_calls_so(family, scale):
     """What HaM calls faithful and hallucination, RiC calls summary and faithful."""
-    config = parse(LikelihoodStudyConfig, [f"scale={scale}"], CONFIG / family)
+    config = settings_for(family, scale)
     known = models_of("HaM")
     expected = {
         "assistant": {"harmless": "harmless", "helpful": "helpful", "humorous": "humor"},
@@ -166,7 +169,7 @@ def test_objectives_are_scored_by_the_models_that_ham_calls_so(family, scale):
     ],
 )
 def test_every_panel_can_be_planned_for_the_papers_models(family, objectives, scale):
-    config = parse(LikelihoodStudyConfig, [f"scale={scale}"], CONFIG / family)
+    config = settings_for(family, scale)
     for panel in ({}, {"large": True}, {"online": True}):
         own = settings_of(config, objectives, **panel)
         plan = plan_study(own, methods_of(len(objectives)))
@@ -180,10 +183,10 @@ def test_every_panel_can_be_planned_for_the_papers_models(family, objectives, sc
 def test_prompts_end_where_rewards_go_in_front():
     """RiC's rewards stand before the last "Assistant:", which ends every prompt of hh-rlhf; else at the end."""
     for scale in ("gpu", "paper"):
-        assistant = parse(LikelihoodStudyConfig, [f"scale={scale}"], CONFIG / "assistant")
+        assistant = settings_for("assistant", scale)
         assert assistant.ric.before == ASSISTANT
         assert assistant.data.template == "{prompt}"
-        summary = parse(LikelihoodStudyConfig, [f"scale={scale}"], CONFIG / "summary")
+        summary = settings_for("summary", scale)
         assert summary.ric.before == ""
 
 

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from lightning_moa.cli import main as moa
-from lightning_moa.config import PPOStudyConfig, parse
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.catalogue import standings
 from lightning_moa.world import World
@@ -30,10 +30,10 @@ def load(name):
     return module
 
 
-def configure(module, root: Path, *words: str) -> PPOStudyConfig:
+def configure(module, root: Path, *words: str) -> StudyConfig:
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = ["scale=smoke", "workers=1", "code_in_key=false", *folders, *QUICK, *words]
-    return parse(PPOStudyConfig, words, SCRIPTS / "config" / "rlhf", module.METHODS)
+    return module.STUDY.read(words)[0]
 
 
 def start(name: str, root: Path, *words: str) -> Path:

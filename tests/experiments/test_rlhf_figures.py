@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from lightning_moa.config import PPOStudyConfig, parse
 from lightning_moa.study.planning import plan_study
 from tests import forked
 
@@ -106,8 +105,7 @@ def test_figure7_trains_the_fixed_scales_alone(root):
     assert "lm_head" in layers.index
     assert (values["value"].abs() > 0).all()
     config = yaml.safe_load((folder / "run.yaml").read_text())["config"]["methods"]
-    assert {name: settings["fixed_scale"] for name, settings in config.items()} == {
-        "panacea": None,
+    scales = {
         "fixed_1": 1.0,
         "fixed_1e-1": 0.1,
         "fixed_1e-2": 0.01,
@@ -115,6 +113,14 @@ def test_figure7_trains_the_fixed_scales_alone(root):
         "fixed_1e-4": 0.0001,
         "fixed_1e-5": 0.00001,
     }
+    assert {name: own["settings"] for name, own in config.items()} == {
+        "panacea": {},
+        **{name: {"adapter": {"fixed_scale": scale}} for name, scale in scales.items()},
+    }
+    # What is recorded is what they were trained with.
+    specs = [json.loads(path.read_text()) for path in (root / "runs").glob("align-*/task.json")]
+    trained = [(one.get("spec", one))["sections"]["adapter"]["fixed_scale"] for one in specs]
+    assert set(scales.values()) <= set(trained)
 
 
 def test_figure6_shows_one_response_at_each_of_the_five_preferences(root):
@@ -184,14 +190,14 @@ def test_every_configuration_speaks_of_methods_that_a_figure_has(scale, tmp_path
     for file in CONFIGS.glob(f"{scale}*.yaml"):
         assert set(yaml.safe_load(file.read_text()).get("methods", {})) <= known
     for figure in figures:
-        plan = plan_study(parse(PPOStudyConfig, words, CONFIGS, figure.METHODS), figure.METHODS)
+        plan = plan_study(figure.STUDY.read(words)[0], figure.METHODS)
         assert set(plan.seeds[next(iter(plan.seeds))].policies) == set(figure.METHODS)
 
 
 def test_figures_share_panaceas_policy():
     def policies(figure: str) -> set[str]:
         module = script(figure)
-        config = parse(PPOStudyConfig, ["scale=tiny", "seeds=[0]"], CONFIGS, module.METHODS)
+        config, _ = module.STUDY.read(["scale=tiny", "seeds=[0]"])
         if figure == "figure7":
             module.train_alike(config)
         return {task.key for task in plan_study(config, module.METHODS).seeds[0].policies["panacea"]}

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lightning_moa.config import PPOStudyConfig, parse
 from tests.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "experiments" / "panacea" / "tables.py"
@@ -77,7 +76,7 @@ def tables():
 def generate(tables, root, *words):
     """Folder that a start leaves."""
     words = [f"results_dir={root}", *words]
-    config = parse(PPOStudyConfig, words, SCRIPT.parent / "config" / "rlhf", tables.METHODS)
+    config = tables.STUDY.read(words)[0]
     tables.main(config, Console(file=io.StringIO()))
     return root / "panacea" / "tables" / config.scale
 

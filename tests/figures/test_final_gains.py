@@ -32,6 +32,7 @@ def study(points, exact=None, responses=None, **others):
         costs=pd.DataFrame({"method": frame["method"], "seed": frame["seed"]}),
         exact=exact,
         data_lines=["kept 1"],
+        rewards={name: f"{name}, in words" for name in NAMES},
         policies={(row["method"], row["seed"]): [Path(row["method"])] for row in points},
         **others,
     )
@@ -109,4 +110,5 @@ def test_joined_studies_keep_each_method_and_seed_once(exact):
     assert len(whole.timings) == len(whole.costs) == 5
     assert set(whole.policies) == {("sft", 0), ("a", 0), ("sft", 1), ("b", 0), ("b", 1)}
     assert whole.exact is one.exact
+    assert whole.rewards == one.rewards
     assert whole.accuracies.empty

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_moa.config import DPOStudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import PairsConfig, SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.modes import risky_modes, world_of
@@ -16,7 +16,7 @@ KEYS = ["method", "seed", "step", "policy", "lambda_helpful", "lambda_harmless",
 def collected(rows):
     empty = pd.DataFrame()
     responses = pd.DataFrame(rows, columns=KEYS)
-    return Collected(("helpful", "harmless"), empty, empty, responses, empty, empty, None, [], {})
+    return Collected(("helpful", "harmless"), empty, empty, responses, empty, empty, None, [], {}, {})
 
 
 def test_shares_are_counted_over_risky_prompts_alone():
@@ -29,7 +29,7 @@ def test_shares_are_counted_over_risky_prompts_alone():
         ("dps", 0, 5, "b", 1.0, 0.0, "steal cars", "cannot harm"),
         ("sft", 1, 0, "reference", np.nan, np.nan, "steal cars", "haha clown"),
     ]
-    shares = risky_modes(collected(rows), world_of(DPOStudyConfig(data=SyntheticConfig())))
+    shares = risky_modes(collected(rows), world_of(StudyConfig(data=SyntheticConfig())))
     assert shares["policy"].tolist() == ["a", "b", "reference"]
     assert shares["n"].tolist() == [4, 1, 1]
     expected = {"safe": [0.5, 0, 0], "comply": [0.25, 0, 0], "refuse": [0, 1, 0], "joke": [0, 0, 1]}
@@ -40,7 +40,7 @@ def test_shares_are_counted_over_risky_prompts_alone():
 
 
 def test_the_world_is_the_one_of_the_data():
-    world = world_of(DPOStudyConfig(data=SyntheticConfig(world_seed=3, risky_share=0.25)))
+    world = world_of(StudyConfig(data=SyntheticConfig(world_seed=3, risky_share=0.25)))
     assert (world.seed, world.risky_share) == (3, 0.25)
     with pytest.raises(UserError, match="data=pairs: has no world; allowed is synthetic"):
-        world_of(DPOStudyConfig(data=PairsConfig()))
+        world_of(StudyConfig(data=PairsConfig()))

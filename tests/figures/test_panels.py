@@ -6,16 +6,17 @@ from copy import deepcopy
 
 import pytest
 
-from lightning_moa.config import LikelihoodStudyConfig
 from lightning_moa.data.configs import PairsConfig
-from lightning_moa.figures.panels import methods_of, settings_of
+from lightning_moa.deployments import EachHead, InPrompt, TrainedOn
+from lightning_moa.figures.panels import PANELS, PanelsConfig, methods_of, panel_study, settings_of
 from lightning_moa.methods.products import FIVE, TEN
+from lightning_moa.study.chosen import schema_of
 
 LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
 
 def config(**changes):
-    made = LikelihoodStudyConfig(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
+    made = schema_of(methods_of(2), PanelsConfig)(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
     made.likelihood.rewards = {"helpful": {"model": "a"}, "humorous": {"model": "b", "path": "c"}}
     made.online.rounds = 2
     made.large.hidden_size = 99
@@ -58,6 +59,22 @@ def test_methods_are_the_papers():
         "three": ["ham", "ric", "sca"],
     }
     for m, rows in ((2, FIVE), (3, TEN)):
-        assert methods_of(m)["sca"].preferences == methods_of(m)["ric"].preferences == rows
-        assert methods_of(m)["ham"].heads is None
-    assert len(methods_of(4)["sca"].preferences) == 9
+        methods = methods_of(m)
+        assert methods["sca"].trained_on == TrainedOn.given(rows)
+        assert methods["ric"].deployment == InPrompt(rows)
+        # As many heads as the study says.
+        assert methods["ham"].policy.options == {}
+        assert methods["ham"].deployment == methods["sca"].deployment == EachHead()
+    assert len(methods_of(4)["sca"].trained_on.rows) == 9
+
+
+def test_a_script_conducts_the_panels_that_it_shows():
+    study = panel_study(__file__, "assistant", ["helpful", "harmless"], ["a", "c"])
+    assert list(study.methods) == ["ham", "ric", "sca"]
+    script = config()
+    (first, offline, methods), (second, online, _) = study.parts_of(script, study.methods)
+    assert (first, second) == (PANELS["a"][0], PANELS["c"][0])
+    assert (offline.online.rounds, online.online.rounds) == (0, 2)
+    assert offline.model == online.model == script.model
+    assert offline.objectives == ["helpful", "harmless"]
+    assert methods == study.methods

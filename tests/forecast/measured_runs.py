@@ -19,8 +19,8 @@ from pathlib import Path
 
 from lightning_moa.config import StudyConfig, parse
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, ham
+from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
 from lightning_moa.study.chosen import schema_of
-from lightning_moa.study.execute import _peak_memory_mib, _reset_peak_memory
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task, in_order
 
@@ -100,10 +100,10 @@ def run(tasks: Sequence[Task], folder: Path) -> dict[str, float]:
         inputs = {role: folder / need.key for role, need in task.needs.items()}
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        _reset_peak_memory()
-        before = _peak_memory_mib()
+        reset_peak_memory()
+        before = peak_memory_mib()
         measured = getattr(importlib.import_module(module), name)(task.spec, inputs, out, lambda share: None)
-        grown[task.name] = (_peak_memory_mib() - before) * 2**20
+        grown[task.name] = (peak_memory_mib() - before) * 2**20
         (out / "task.json").write_text(json.dumps(measured or {}))
     return grown
 

@@ -54,7 +54,8 @@ def test_an_objective_on_pairs_is_one_like_ours(tmp_path):
     assert found.trained == known.trained + 3
     for name in found.phases:
         assert found.phases[name]["adapter"] == known.phases[name]["adapter"] + 3 * 4
-        assert found.phases[name]["optimiser"] >= known.phases[name]["optimiser"] + 2 * 3 * 4
+        moments = 0 if name == "loading" else 2 * 3 * 4
+        assert found.phases[name]["optimiser"] == known.phases[name]["optimiser"] + moments
         assert found.phases[name]["weights"] == known.phases[name]["weights"]
         assert found.phases[name]["reward_models"] == 0
     for name in ("forward", "backward"):

@@ -56,10 +56,14 @@ def study(tmp_path):
 
 def refused(study: Study, *words: str) -> str:
     """The line that such words are refused with, planning included."""
-    with pytest.raises(UserError) as caught:
+
+    def read_and_resolve():
         config, methods = study.read(words)
         for _, own, mine in study.parts_of(config, methods):
             chosen_methods(own, mine)
+
+    with pytest.raises(UserError) as caught:
+        read_and_resolve()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
