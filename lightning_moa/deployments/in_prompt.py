@@ -17,7 +17,7 @@ class InPrompt(Deployment):
     """One policy, whose prompts say which rewards are wanted, for each of these preferences.
 
     Args:
-        preferences: (n, m), n >= 1, weights as `RewardPrompt.asked` takes them.
+        preferences: (n, m), n >= 1, weights as `RewardPrompt.target_rewards` takes them.
 
     Raises:
         UserError: none, or one that isn't such weights.
