@@ -27,6 +27,7 @@ from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
 from lightning_moa.forecast.question import stand_in
 from lightning_moa.objectives import likelihood
+from lightning_moa.objectives.costs import weightless
 from lightning_moa.policies import Heads, Policy, Responses, build_model
 from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.layers import resolve_targets
@@ -70,9 +71,12 @@ def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
         if not hasattr(config, "large"):
             yield config, methods
             continue
-        objectives = config.objectives or study.parts_of(config, methods)[0][1].objectives
-        for large in (False, True):
-            yield settings_of(config, objectives, large=large), methods
+        parts = study.parts_of(config, methods)
+        for _, own, mine in parts:
+            yield own, mine
+        _, first, _ = parts[0]
+        if first.objectives:
+            yield settings_of(config, first.objectives, large=True), methods
 
 
 def specs(path: Path) -> dict[Traced, dict[str, Any]]:
@@ -251,7 +255,7 @@ def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None) -> None:
             policy = policy_of(run)
             run = replace(run, policy=policy)
             policy.train()
-            objective = run.answers.objective.build(run.about("objective")).to("meta")
+            objective = weightless(run.answers.objective.build(run.about("objective")))
             preference = preference_of(spec)
             part = next(iter(objective.parts(policy, batch_of(spec), preference, 0)))
             if isinstance(part, Rollout):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class SquaredConfig(OptimiserConfig):
 class Squared(Objective):
     """On pairs, with a bias of its own for each objective."""
 
-    sections = {"squared": SquaredConfig}
+    sections: ClassVar = {"squared": SquaredConfig}
     needs = ("reference",)
 
     def __init__(self, margin: float) -> None:
@@ -77,7 +77,7 @@ class Broken(Squared):
 class Online(Objective):
     """Makes itself what it is trained on, and does not say how."""
 
-    sections = {"squared": SquaredConfig}
+    sections: ClassVar = {"squared": SquaredConfig}
     view = "prompts"
 
     def losses(self, policy: Policy, batch: Any, preference: Tensor | None) -> Tensor:
@@ -110,7 +110,7 @@ class ShiftConfig:
 class Shift(Policy):
     """The preference shifts the logits, by a number of maps that are added up."""
 
-    sections = {"shift": ShiftConfig}
+    sections: ClassVar = {"shift": ShiftConfig}
 
     def __init__(self, model: Any, m: int, parts: int) -> None:
         super().__init__(model.requires_grad_(False))

@@ -60,9 +60,7 @@ def test_an_objective_on_pairs_is_one_like_ours(tmp_path):
         assert found.phases[name]["reward_models"] == 0
     for name in ("forward", "backward"):
         assert found.phases[name]["rollout"] == 0
-        assert found.phases[name]["activations"] == pytest.approx(
-            known.phases[name]["activations"], rel=0.01
-        )
+        assert found.phases[name]["activations"] == pytest.approx(known.phases[name]["activations"], rel=0.01)
 
 
 def test_activations_are_a_straight_line_in_the_rows(tmp_path):
@@ -165,7 +163,8 @@ def test_a_deployment_measures_each_policy_once_with_one_in_memory(tmp_path):
 def test_parameters_of_an_objectives_own_are_trained_ones(tmp_path):
     task = tasks_of(tmp_path, PANACEA_PPO, "ppo.steps=5")["own"]
     policy, m = policy_of(task.spec), len(task.spec["objectives"])
-    critic = Critic(policy.model.config.hidden_size, 1 if "reward" in task.spec["settings"]["weigh"] else m, m)
+    assert task.spec["settings"]["weigh"] == "advantages", "so that each objective has a value"
+    critic = Critic(policy.model.config.hidden_size, m, m)
     own = sum(each.numel() for each in policy.trainable_parameters())
     assert forecast(task).trained == own + sum(each.numel() for each in critic.parameters())
 
@@ -177,7 +176,7 @@ def test_what_a_method_says_itself_can_stand_in_for_a_file(tmp_path):
     (tmp_path / "pairs.jsonl").write_text(lines)
     text = ["data=pairs", f"data.path={tmp_path}/pairs.jsonl", "data.labels.x=x", "data.labels.y=y"]
     config = config_of(tmp_path, made, *text)
-    with pytest.raises(UserError, match="ppo.ptx_path"):
+    with pytest.raises(UserError, match=r"ppo\.ptx_path=<jsonl"):
         plan_study(config, {"own": made})
     notes = question.stand_in(("", config, {"own": made, "other": DPS_PPO}))
     assert notes == ["ppo.ptx=4: counted as if ppo.ptx_path were given; the runs themselves need it"]
