@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lightning_moa.answers import Sections
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.objectives.base import Objective, Plan, Run
-from lightning_moa.objectives.names import SCORED
-from lightning_moa.objectives.settings import LikelihoodConfig, OnlineConfig
+from lightning_moa.objectives.settings import SCORED, LikelihoodConfig, OnlineConfig
 from lightning_moa.policies.in_prompt import RewardPrompt
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ OF_ROWS = ("rows", "unit_map", "power", "z", "z_factor")
 class ScoredObjective(Objective):
     """Plans the rows, offline and in rounds, and reads them. Children say what is done with a batch of them."""
 
-    sections = SCORED
+    sections: ClassVar[Sections] = SCORED
     planning = ("online",)
     view = "sequences"
     in_prompt: ClassVar[bool] = False
