@@ -18,7 +18,18 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lightning_moa"
 
 LEAVES = {
-    *("answers", "batches", "digests", "errors", "fields", "lazy", "optimiser", "processes", "task_files")
+    *(
+        "answers",
+        "batches",
+        "digests",
+        "errors",
+        "fields",
+        "lazy",
+        "optimiser",
+        "processes",
+        "signals",
+        "task_files",
+    )
 }
 ROOMS = {
     "pareto": set(),
