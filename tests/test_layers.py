@@ -26,6 +26,7 @@ LEAVES = {
         "fields",
         "lazy",
         "optimiser",
+        "peak_memory",
         "processes",
         "signals",
         "task_files",
@@ -279,7 +280,8 @@ def test_methods_never_import_each_other(path):
     if path.stem in ("base", "__init__"):
         return
     others = {name for name in imported(path) if f"{name}.".startswith("lightning_moa.methods.")}
-    assert others <= {f"lightning_moa.methods.{name}" for name in ("base", "names", "settings", "stopping")}
+    shared = ("base", "head_watch", "names", "settings", "stopping")
+    assert others <= {f"lightning_moa.methods.{name}" for name in shared}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -350,3 +352,20 @@ def test_the_walk_sees_imports_wherever_they_stand():
     )
     rooms = {room for name in names_in(source, "lightning_moa.objectives") if (room := room_of(name))}
     assert rooms == {"study", "reporting", "world", "objectives", "errors"}
+
+
+def test_planning_loads_of_the_answers_no_more_than_torch():
+    """Their classes say what they need; lightning and transformers take seconds to load."""
+    code = (
+        "import sys\n"
+        "from lightning_moa.answers import load\n"
+        "from lightning_moa.study.chosen import TABLES\n"
+        "for kind in ('policy', 'objective', 'aggregation'):\n"
+        "    for known in TABLES[kind].values():\n"
+        "        load(known.path)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert done.stdout.strip() == "['torch']"

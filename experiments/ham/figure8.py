@@ -88,13 +88,13 @@ class Panel:
     """Of `cluster_points`; as `method` one head each (a, b), or one K each (c)."""
 
     @property
-    def asked(self) -> tuple[tuple[str, ...], str]:
+    def axes(self) -> tuple[tuple[str, ...], str]:
         """Objectives and space."""
         return self.collected.objectives, self.collected.space
 
     @property
     def columns(self) -> list[str]:
-        objectives, space = self.asked
+        objectives, space = self.axes
         return [f"{space}_{name}" for name in objectives]
 
     def volume(self, points: pd.DataFrame) -> float:
@@ -171,7 +171,7 @@ def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel
 
 def head_panel(panel: Panel) -> Panel:
     """The same, each head by itself."""
-    means = policy_means(panel.responses, *panel.asked)
+    means = policy_means(panel.responses, *panel.axes)
     ranks = means.groupby("seed")[panel.columns[0]].rank(method="first").astype(int)
     places = {
         (seed, policy): f"head {rank}"
@@ -179,7 +179,7 @@ def head_panel(panel: Panel) -> Panel:
     }
     mine = [places[key] for key in zip(panel.responses["seed"], panel.responses["policy"], strict=True)]
     responses = panel.responses.assign(method=mine)
-    return replace(panel, points=cluster_points(responses, *panel.asked))
+    return replace(panel, points=cluster_points(responses, *panel.axes))
 
 
 def growth_of(panel: Panel, numbers: Sequence[int]) -> pd.DataFrame:
@@ -227,7 +227,7 @@ def per_seed(values: pd.Series) -> PerSeed:
 
 def judge_heads(panel: Panel) -> list[Row]:
     """What the paper says of single heads, and by how much they are better together."""
-    whole = cluster_points(panel.points.assign(method="all"), *panel.asked)
+    whole = cluster_points(panel.points.assign(method="all"), *panel.axes)
     words = panel.title[4:]
     # Heads that answer alike share their points, which then count for one of them.
     front = whole[whole["front"]].drop_duplicates(["seed", *panel.columns])
@@ -274,7 +274,7 @@ def rank_correlation(volumes: pd.Series) -> float:
 def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     """K = 8 against K = 4."""
     pair = panel.points[panel.points["method"].isin([label_of(FOUR), label_of(EIGHT)])]
-    found = dominations(pair, *panel.asked)
+    found = dominations(pair, *panel.axes)
     mine = found[found["winner"] == label_of(EIGHT)]
     epsilon = dict(zip(mine["seed"], mine["epsilon"], strict=True))
     four, eight = (growth[growth["k"] == k].set_index("seed") for k in (FOUR, EIGHT))
@@ -321,7 +321,7 @@ def looks_of(panel: Panel) -> dict[str, Style]:
 
 
 def draw_plane(ax: Axes, panel: Panel) -> None:
-    objectives, space = panel.asked
+    objectives, space = panel.axes
     exact = panel.collected.exact
     if exact is not None:
         ax.plot(*exact.front[panel.columns].to_numpy().T, color="black", linewidth=1.3, zorder=1)

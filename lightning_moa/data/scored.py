@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -121,14 +120,6 @@ class ScoredRows(StepData):
 
 
 ROWS = "rows.parquet"
-ABOUT = "about.json"
-"""Beside the rows: the map to [0, 1], z, the rewards' range, and what was cut or left out."""
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What is known of the rows in a folder."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    return about
 
 
 def check_unit(rewards: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
@@ -166,7 +157,7 @@ def prompts_in_pairs(
     rows = [np.flatnonzero(np.isin(side.index, common)) for side in sides]
     for start in range(0, len(common), batch_size):
         stop = start + batch_size
-        asked, plain = (
+        changed, plain = (
             prompt_batch(side, own[start:stop], pad, prompts) for side, own in zip(sides, rows, strict=True)
         )
-        yield asked, plain
+        yield changed, plain

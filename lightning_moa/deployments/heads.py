@@ -18,6 +18,6 @@ class EachHead(Deployment):
         for place, at in enumerate(trained.trained_at):
             policy = trained.load(place)
             for name, member in policy.members():
-                asked = None if at is None else torch.tensor([list(at)], dtype=torch.float64)
-                yield Deployed(name if at is None else shown(at), member, asked)
+                preferences = None if at is None else torch.tensor([list(at)], dtype=torch.float64)
+                yield Deployed(name if at is None else shown(at), member, preferences)
             policy.unload()

@@ -20,6 +20,11 @@ class Soup(Deployment):
                 f"Soup needs a policy for each objective: TrainedOn.corners, or as many as given; not "
                 f"TrainedOn.{trained_on.kind}"
             )
+        if any(len(row) != len(trained_on.rows) for row in trained_on.rows):
+            raise UserError(
+                f"Soup needs a policy for each objective: {len(trained_on.rows)} preferences of "
+                f"{len(trained_on.rows[0])} objectives are given"
+            )
 
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         yield Deployed("soup", trained.soup(), trained.grid)

@@ -62,7 +62,7 @@ class TrainedOn:
             UserError: none, or one that is off the simplex.
         """
         rows = as_rows(preferences)
-        if not rows:
+        if not rows or not rows[0]:
             raise UserError("TrainedOn.given: one or more preferences are needed")
         for row in rows:
             check_preference(row, len(rows[0]))
@@ -102,5 +102,14 @@ class TrainedOn:
 
 
 def as_rows(preferences: Sequence[Sequence[float]] | np.ndarray) -> Rows:
-    """Preferences (n, m) as hashable rows."""
-    return tuple(tuple(float(value) for value in row) for row in preferences)
+    """Preferences (n, m) as hashable rows.
+
+    Raises:
+        UserError: something else.
+    """
+    try:
+        return tuple(tuple(float(value) for value in row) for row in preferences)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"preferences={preferences}: rows of numbers are expected, such as [[1, 0], [0, 1]]"
+        ) from error

@@ -58,8 +58,10 @@ class RewardJudge:
         place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         if not place:
             return np.empty(0)
-        asked, answered = map(list, zip(*place, strict=True))
-        scores = check_scores(self.rewards.scores(asked, answered), self.rewards.objectives) @ self.preference
+        prompts_of, answered = map(list, zip(*place, strict=True))
+        scores = (
+            check_scores(self.rewards.scores(prompts_of, answered), self.rewards.objectives) @ self.preference
+        )
         ours, theirs = scores[[place[text] for text in texts]].reshape(2, -1)
         margin = ours - theirs
         return np.where(abs(margin) <= self.tolerance, 0.5, (margin > 0).astype(np.float64))

@@ -110,16 +110,16 @@ def _conduct(
     collected = conduct(own, methods, console)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
     responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
-    asked = (collected.objectives, collected.space)
-    points = cluster_points(responses, *asked)
+    space_of = (collected.objectives, collected.space)
+    points = cluster_points(responses, *space_of)
     return Panel(
         letter,
         artefact,
         collected,
         artefact.tables(collected),
         points,
-        policy_means(responses, *asked),
-        dominations(points, *asked),
+        policy_means(responses, *space_of),
+        dominations(points, *space_of),
         last_looks(collected),
     )
 

@@ -84,6 +84,6 @@ def panel_study(
 def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
     """Prompt -> cluster. The held-out prompts are clustered as they are, and not as often as policies answer them:
     k-means rounds, so that its clusters might differ between panels of few and of many policies."""
-    asked = collected.responses[collected.responses["method"] == REFERENCE]
-    prompts = asked[asked["seed"] == asked["seed"].min()]["prompt"].tolist()
+    reference = collected.responses[collected.responses["method"] == REFERENCE]
+    prompts = reference[reference["seed"] == reference["seed"].min()]["prompt"].tolist()
     return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))

@@ -91,7 +91,9 @@ def update(spec: Spec, rows: int) -> Figures:
     Raises:
         UserError: an objective that can't be tried without values.
     """
-    own = policy_shape(spec) | {key: spec[key] for key in ("objective", "probe", "fresh_passes", "objectives")}
+    own = policy_shape(spec) | {
+        key: spec[key] for key in ("objective", "probe", "fresh_passes", "objectives")
+    }
     kind = load(spec["objective"], "objective")
     own["sections"] = own["sections"] | own_sections(spec, kind)
     own["options"] = own["options"] | {"objective": spec["options"]["objective"]}
@@ -149,7 +151,11 @@ def _tried(spec: Spec, rows: int, policy: Policy, kind: Any) -> Figures:
                 if not spec["fresh_passes"]:
                     gradients(losses, probe.tensors())
             total = losses.sum()
-            beside = objective.shared_loss(policy, part, preference), objective.own_loss(part), policy.penalty()
+            beside = (
+                objective.shared_loss(policy, part, preference),
+                objective.own_loss(part),
+                policy.penalty(),
+            )
             for more in beside:
                 total = total if more is None else total + more
             return total

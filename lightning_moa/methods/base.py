@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
+from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import UserError
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
@@ -110,6 +113,16 @@ class Alignment(Stoppable, ABC):
         self.objective._apply(function, recurse)
         return super()._apply(function, recurse)
 
+    def callbacks(self, run: Run, rows: StepData, out: Path) -> list[Callback]:
+        """What a study's training of this method is watched by, besides what all trainings are.
+
+        Args:
+            run: what the method was built from.
+            rows: what it is trained on.
+            out: folder of the run's result.
+        """
+        return []
+
     @abstractmethod
     def preference(self, step: int) -> Tensor:
         """The preference of a batch: (m,), or (g, m) for g equal shares of it. `step` counts batches."""
@@ -123,9 +136,9 @@ class Alignment(Stoppable, ABC):
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        if batch_idx:
+        if batch_idx >= self.accumulate:
             self._checked = True
-        elif not is_partitioned(self.policy) and self.policy.m:
+        elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
             check_steering(self.policy, batch.input_ids, batch.attention_mask)
         preference = self.preference(batch_idx).to(self.device)
         sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
@@ -197,7 +210,7 @@ class Alignment(Stoppable, ABC):
         """(m, m), each loss's gradient taken of a forward pass of its own, which is freed before the next."""
         rows = []
         for i in range(self.m):
-            losses = self.objective.losses(self.policy, part, preference)
+            losses = self._losses(part, preference)
             tensors = probe.tensors()
             rows.append(gradients(losses.reshape(-1, self.m).mean(0)[i : i + 1], tensors, keep=False))
         return gramian([torch.cat(each) for each in zip(*rows, strict=True)], tensors)

@@ -5,14 +5,25 @@ Policy: heads on one backbone. Objective: reward-weighted likelihood. Aggregatio
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from lightning_moa.data.stepping import StepData
 from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.head_watch import head_watch
+from lightning_moa.objectives.base import Run
+from lightning_moa.task_files import HEADS
 
 
 class HaM(Alignment):
     """Maximises vol({Lbar(theta_k)}_k) (HaM, eq. 6); nobody's preference is asked for."""
+
+    def callbacks(self, run: Run, rows: StepData, out: Path) -> list[Callback]:
+        """The look at the heads that the section `heads` asks for."""
+        return head_watch(run, self, rows, out / HEADS)
 
     def preference(self, step: int) -> Tensor:
         """Equal weights, which hypervolume doesn't look at."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from lightning_moa.batches import PairBatch, SequenceBatch
-from lightning_moa.data.scored import Rewrite, read_about
+from lightning_moa.data.about import read_about
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, Plan, Run, labelled_mean, per_example
 from lightning_moa.objectives.costs import full_batch
@@ -20,6 +20,9 @@ from lightning_moa.pareto import even_preferences
 from lightning_moa.policies import Heads, Policy, RewardPrompt, head_logps, response_logps
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import joint_mean
+
+if TYPE_CHECKING:
+    from lightning_moa.data.scored import Rewrite
 
 
 class Likelihood(Objective):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
-from lightning_moa.data.demonstrations import demonstrations
 from lightning_moa.errors import Diverged, UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
@@ -311,6 +310,9 @@ class PPO(PPOCosts):
 
 def given_responses(run: Run) -> GivenResponses:
     """The responses of PTX: as many rows as a batch has prompts."""
+    # Lightning comes with it, which a plan of runs has no use for.
+    from lightning_moa.data.demonstrations import demonstrations
+
     settings: PPOConfig = run.settings
     loader = demonstrations(
         run.data,

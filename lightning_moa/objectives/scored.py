@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import Rewrite, ScoredRows
 from lightning_moa.objectives.base import Objective, Plan, Run
 from lightning_moa.objectives.names import SCORED
 from lightning_moa.objectives.settings import LikelihoodConfig, OnlineConfig
 from lightning_moa.policies.in_prompt import RewardPrompt
+
+if TYPE_CHECKING:
+    from lightning_moa.data.scored import Rewrite, ScoredRows
 
 OF_ROWS = ("rows", "unit_map", "power", "z", "z_factor")
 """Settings that the offline rows hang on."""
@@ -69,6 +71,8 @@ class ScoredObjective(Objective):
 
     @classmethod
     def rows(cls, run: Run) -> ScoredRows:
+        from lightning_moa.data.scored import ScoredRows
+
         rules = EncodingRules.of(run.data.config)
         return ScoredRows.read(run.folder("rows"), run.objectives, rules, cls.rewrite(run))
 

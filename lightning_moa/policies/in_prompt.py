@@ -22,7 +22,7 @@ class RewardPrompt:
     """Rewards in context (Yang et al. 2024; HaM, section 2.2): x' = x + "<r1> r_1 ... <rJ> r_J".
 
     In training the prompt carries the rewards that its response has, so the policy learns what responses of
-    given rewards look like; in use it carries the rewards that one would like to have, `asked(preference)`.
+    given rewards look like; in use it carries the rewards that one would like to have, `target_rewards(preference)`.
 
     Args:
         objectives: J names.
@@ -97,7 +97,7 @@ class RewardPrompt:
         head = prompt.removesuffix(self.before)
         return f"{head} {self.text(rewards)}" + (f" {self.before}" if self.before else "")
 
-    def asked(self, preference: ArrayLike) -> np.ndarray:
+    def target_rewards(self, preference: ArrayLike) -> np.ndarray:
         """The rewards to ask for, by preferences (J,) or (n, J); the shape stays, values are float64.
 
             f_j(w) = high_j                                  where w_j >= 1/J

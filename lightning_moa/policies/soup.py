@@ -65,17 +65,27 @@ class RewardedSoup(AdapterPolicy):
 
     @classmethod
     def from_folders(
-        cls, model: PreTrainedModel, folders: Sequence[str | Path], *, base_id: str | None = None
+        cls,
+        model: PreTrainedModel,
+        folders: Sequence[str | Path],
+        *,
+        kind: type[AdapterPolicy] | None = None,
+        base_id: str | None = None,
     ) -> RewardedSoup:
-        """The soup of saved policies, one folder each, in the order of the objectives.
+        """The soup of saved policies, one folder each, in the order of the objectives; `kind` and `base_id` as for
+        `load_policy`.
 
         Raises:
             UserError: as for `load_policy`, or a member that is itself steered by a preference, or no adapter.
         """
         members = []
         for folder in folders:
-            policy = load_policy(model, folder, base_id=base_id)
+            policy = load_policy(model, folder, kind=kind, base_id=base_id)
             try:
+                if not isinstance(policy, AdapterPolicy):
+                    raise UserError(
+                        f"a soup's members are low-rank updates; {type(policy).__name__} is no AdapterPolicy"
+                    )
                 members.append(policy.factors())
             finally:
                 policy.unload()

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from lightning_moa.methods.head_watch import head_watch
 from lightning_moa.policies import Policy, load_policy
 from lightning_moa.processes import full_size
 from lightning_moa.runs.context import Answers, Context, build_method
@@ -26,7 +25,7 @@ from lightning_moa.runs.training import (
     steps_of,
 )
 from lightning_moa.strategies.launching import is_main_process
-from lightning_moa.task_files import GRADIENTS, HEADS, Progress, partial_folder
+from lightning_moa.task_files import GRADIENTS, Progress, partial_folder
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
@@ -59,7 +58,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         policy, kept, run.objectives, {step * settings["accumulate"]: step for step in taken}
     )
     method = build_method(run)
-    callbacks = head_watch(run, method, source, out / HEADS)
+    callbacks = method.callbacks(run, source, out)
     fit(
         method,
         source,

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from lightning_moa.answers import load
+from lightning_moa.data.about import read_about
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.scored import read_about
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
@@ -183,7 +183,9 @@ class Trained:
         return policy
 
     def soup(self) -> Policy:
-        return RewardedSoup.from_folders(self.base.model, self.folders)
+        return RewardedSoup.from_folders(
+            self.base.model, self.folders, kind=load(self.spec["policy"], "policy")
+        )
 
     def snapshots(self, place: int = 0) -> list[int]:
         return [step for step, _ in snapshots_in(self._runs[place])]

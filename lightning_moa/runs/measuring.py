@@ -92,7 +92,7 @@ class Measure:
         step = steps if deployed.step is None else deployed.step
         policy.eval()
         m = len(self.objectives)
-        asked = torch.full((1, m), 1 / m, dtype=torch.float64) if preferences is None else preferences
+        grid = torch.full((1, m), 1 / m, dtype=torch.float64) if preferences is None else preferences
         decoding = Decoding(
             self.spec["max_new_tokens"],
             self.spec["temperature"],
@@ -100,10 +100,10 @@ class Measure:
             self.spec["sample_seed"],
         )
         if deployed.rewrite is None:
-            frame = sample_grid(policy, self._prompts(len(asked)), asked, decoding, self.tokenizer)
+            frame = sample_grid(policy, self._prompts(len(grid)), grid, decoding, self.tokenizer)
         else:
             pairs = self._rewritten(deployed.rewrite)
-            frame = sample_rewritten(policy, pairs, asked[:1], decoding, self.tokenizer)
+            frame = sample_rewritten(policy, pairs, grid[:1], decoding, self.tokenizer)
         sampled = joined(score(frame, self.sources))
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
@@ -111,7 +111,7 @@ class Measure:
         sampled[weights] = points[weights].to_numpy()[sampled.pop("preference")]
         self.responses.append(sampled.assign(policy=name, step=step))
         if preferences is not None and self.ref_logps is not None:
-            values, counts = implicit_accuracies(policy, self._pairs(len(asked)), asked)
+            values, counts = implicit_accuracies(policy, self._pairs(len(grid)), grid)
             frame = points[[f"lambda_{name}" for name in self.objectives]].copy()
             for i, objective in enumerate(self.objectives):
                 frame[f"accuracy_{objective}"] = values[:, i]

@@ -14,9 +14,10 @@ import torch
 
 from lightning_moa.answers import load
 from lightning_moa.batches import moved
+from lightning_moa.data.about import ABOUT, read_about
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ABOUT, ROWS, ScoredRows, prompts_in_pairs, read_about
+from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.policies.settings import RiCConfig
@@ -138,12 +139,12 @@ def _sample_round(
             number = _number(spec["seed"], 9, spec["round"], len(frames))
             rng = np.random.default_rng(number)
             texts = [prompts[i] for i in rng.choice(len(prompts), size=share, replace=share > len(prompts))]
-            asked = texts
+            conditioned = texts
             if goals is not None:
                 drawn = goals.draw_goals(len(texts), rng)
-                asked = [goals.insert(text, goal) for text, goal in zip(texts, drawn, strict=True)]
+                conditioned = [goals.insert(text, goal) for text, goal in zip(texts, drawn, strict=True)]
             sampling = _Sampling(spec, tokenizer, EncodingRules.of(data.config), number)
-            frames.append(sampling.frame(policy, texts, asked).assign(policy=shown))
+            frames.append(sampling.frame(policy, texts, conditioned).assign(policy=shown))
             progress(0.8 * len(frames) / parts)
         trained.unload()
     return pd.concat(frames, ignore_index=True)
@@ -156,14 +157,14 @@ class _Sampling:
     rules: EncodingRules
     seed: int
 
-    def frame(self, policy: Policy, prompts: Sequence[str], asked: Sequence[str]) -> pd.DataFrame:
-        """A response to each prompt, asked for as `asked` says: columns prompt, response."""
+    def frame(self, policy: Policy, prompts: Sequence[str], conditioned: Sequence[str]) -> pd.DataFrame:
+        """A response to each prompt, to the prompts as they are conditioned: columns prompt, response."""
         online, device = self.spec["online"], device_of(self.spec["hardware"])
         policy.eval()
         out: list[dict[str, str]] = []
         with torch.no_grad():
             for rewritten, _ in prompts_in_pairs(
-                self.tokenizer, self.rules, prompts, asked, self.spec["batch_size"]
+                self.tokenizer, self.rules, prompts, conditioned, self.spec["batch_size"]
             ):
                 batch = moved(rewritten, device)
                 sampled = generate(

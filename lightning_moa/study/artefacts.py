@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +50,10 @@ def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if path.suffix != ".py" or spec is None or spec.loader is None:
         raise UserError(f"{path}: no script of a study; a Python file is expected")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        # As Python does for a script that is started: answers of one's own may lie beside it.
+        sys.path.append(folder)
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

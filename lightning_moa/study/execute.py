@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import shutil
 import signal
 import sys
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from lightning_moa.errors import Diverged, Stopped, UserError
+from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
 from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
@@ -29,7 +29,6 @@ from lightning_moa.task_files import DONE
 
 STOPS_WITHIN = 120.0
 """Seconds that workers have to leave checkpoints in when a study is stopped; SLURM gives notice of three minutes."""
-_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 class RunsFailed(RuntimeError):
@@ -225,7 +224,7 @@ def perform(order: _Order) -> None:
     function = getattr(importlib.import_module(module), name)
     folder = store.scratch_folder(order.runs, order.key)
     started = time.monotonic()
-    _reset_peak_memory()
+    reset_peak_memory()
     try:
         with heeded(_ended):
             measured = (
@@ -273,21 +272,7 @@ def _write_record(folder: Path, order: _Order, seconds: float, measured: dict[st
         "inputs": {role: path.name for role, path in order.inputs.items()},
         "libraries": store.library_versions(),
         "seconds": seconds,
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(),
         **measured,
     }
     (folder / DONE).write_text(json.dumps(content, indent=1, sort_keys=True))
-
-
-def _reset_peak_memory() -> None:
-    """Let the peak that Linux keeps of this process start anew, since a worker lives for many runs."""
-    if _CLEAR_REFS.exists():
-        _CLEAR_REFS.write_text("5")
-
-
-def _peak_memory_mib() -> float:
-    """Largest resident memory of this process since the last reset (elsewhere than on Linux: since its start)."""
-    if _CLEAR_REFS.exists():
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import Stopped
@@ -48,6 +49,8 @@ def script(study: Study, main: Callable[[Any, Console], None]) -> None:
                 f"usage: python {os.path.relpath(here)} [key=value ...]\n\n{describe(study.schema, sys.argv[1:])}"
             )
             return 0
+        # Sums depend on how many threads share them: worker processes have one each, and this one no more.
+        threadpool_limits(limits=1)
         config, methods = study.read(sys.argv[1:])
         root = here.parents[2] if here.parents[1].name == "experiments" else Path.cwd()
         config.results_dir = config.results_dir or str(root / "results")

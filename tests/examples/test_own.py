@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,18 @@ def test_files_are_short_and_use_public_names_only():
         assert not re.search(r"\._[a-z]", text), path
         assert " import _" not in text, path
     assert {path.stem for path in SOURCE.glob("*.py")} == {*FILES, "own"}
+
+
+def test_their_settings_are_sections_of_the_configuration_and_in_the_help(own, monkeypatch, capsys):
+    monkeypatch.chdir(own / "study")
+    monkeypatch.syspath_prepend(str(own / "study"))
+    monkeypatch.setattr(sys, "argv", ["own.py", "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path("own.py", run_name="__main__")
+    assert done.value.code == 0
+    shown = capsys.readouterr().out
+    for key in ("ipo.tau", "ipo.lr", "film.strength", "adapter.rank", "ppo.rewards"):
+        assert f"\n{key} " in shown
 
 
 def test_a_study_of_answers_from_outside_ends_in_tables_a_picture_and_a_verdict(results):

@@ -7,8 +7,8 @@ from copy import deepcopy
 import pytest
 
 from lightning_moa.data.configs import PairsConfig
-from lightning_moa.figures.panels import PANELS, PanelsConfig, methods_of, panel_study, settings_of
 from lightning_moa.deployments import EachHead, InPrompt, TrainedOn
+from lightning_moa.figures.panels import PANELS, PanelsConfig, methods_of, panel_study, settings_of
 from lightning_moa.methods.products import FIVE, TEN
 from lightning_moa.study.chosen import schema_of
 

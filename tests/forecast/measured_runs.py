@@ -17,19 +17,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_moa.config import DPOStudyConfig, LikelihoodStudyConfig, PPOStudyConfig, StudyConfig, parse
+from lightning_moa.config import StudyConfig, parse
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, ham
-from lightning_moa.study.execute import _peak_memory_mib, _reset_peak_memory
+from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task, in_order
 
 SMALL = ("model.hidden_size=32", "model.layers=2", "model.heads=2", "model.intermediate_size=64")
 LARGE = ("model.hidden_size=512", "model.layers=3", "model.heads=8", "model.intermediate_size=1408")
-STUDIES = {
-    "dpo": (DPOStudyConfig, PANACEA_LS_DPO),
-    "ppo": (PPOStudyConfig, PANACEA_PPO),
-    "likelihood": (LikelihoodStudyConfig, ham(3)),
-}
+PRODUCTS = {"dpo": PANACEA_LS_DPO, "ppo": PANACEA_PPO, "likelihood": ham(3)}
 
 
 def rows(folder: Path) -> Path:
@@ -52,7 +49,7 @@ def rows(folder: Path) -> Path:
 
 
 def config_of(objective: str, path: Path, sizes: Sequence[str], more: Sequence[str]) -> StudyConfig:
-    schema, _ = STUDIES[objective]
+    schema = schema_of({"method": PRODUCTS[objective]})
     settings = [
         "data=pairs",
         f"data.path={path}",
@@ -88,7 +85,7 @@ def config_of(objective: str, path: Path, sizes: Sequence[str], more: Sequence[s
 
 
 def tasks_of(objective: str, config: StudyConfig) -> list[Task]:
-    return in_order(plan_study(config, {"method": STUDIES[objective][1]}).targets())
+    return in_order(plan_study(config, {"method": PRODUCTS[objective]}).targets())
 
 
 def run(tasks: Sequence[Task], folder: Path) -> dict[str, float]:
@@ -103,10 +100,10 @@ def run(tasks: Sequence[Task], folder: Path) -> dict[str, float]:
         inputs = {role: folder / need.key for role, need in task.needs.items()}
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        _reset_peak_memory()
-        before = _peak_memory_mib()
+        reset_peak_memory()
+        before = peak_memory_mib()
         measured = getattr(importlib.import_module(module), name)(task.spec, inputs, out, lambda share: None)
-        grown[task.name] = (_peak_memory_mib() - before) * 2**20
+        grown[task.name] = (peak_memory_mib() - before) * 2**20
         (out / "task.json").write_text(json.dumps(measured or {}))
     return grown
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightning_moa.config import PPOStudyConfig, parse
+from lightning_moa.config import parse
 from lightning_moa.errors import UserError
-from lightning_moa.forecast import passes as meta_passes
+from lightning_moa.forecast import passes
 from lightning_moa.forecast.architectures import meta_model, published_config
 from lightning_moa.forecast.memory import GIB, peak, total
+from lightning_moa.forecast.question import stand_in
 from lightning_moa.forecast.rows import forecast, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.policies import SVDLoRA
-from lightning_moa.study.artefacts import studies_of
+from lightning_moa.study.artefacts import studies_of, study_of
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
-STUDIES = [path for path in SCRIPTS if not re.search(r"^METHODS.*= \{\}$", path.read_text(), re.MULTILINE)]
+STUDIES = [path for path in SCRIPTS if study_of(path).methods]
 OF_THE_WORLD = ("misalignment", "figure_dimensions")
 """They ask for what the papers' data do not have."""
 
@@ -31,8 +32,14 @@ def study(path, *words):
     return studies_of(EXPERIMENTS / path, ["scale=paper", *words])[0]
 
 
+def plan(study):
+    stand_in(study)
+    _, config, methods = study
+    return plan_study(config, methods)
+
+
 def of(path, kind, *words):
-    tasks = in_order(study(path, *words).plan().targets())
+    tasks = in_order(plan(study(path, *words)).targets())
     return forecast(next(task for task in tasks if kind_of(task) == kind))
 
 
@@ -43,11 +50,11 @@ def test_every_script_is_foretold_at_the_papers_scale(path):
         with pytest.raises(UserError, match=r"its best policies are not known|3 or more are needed"):
             studies_of(path, ["scale=paper"])
         studies = studies_of(path, ["hardware.precision=bf16"])
-        assert "panacea" in {row.name for each in studies for row in rows_of(each.plan())}
+        assert "panacea" in {row.name for each in studies for row in rows_of(plan(each))}
         return
     known: set[str] = set()
     for each in studies_of(path, ["scale=paper"]):
-        for row in rows_of(each.plan(), None, known):
+        for row in rows_of(plan(each), None, known):
             assert row.count > 0
             name, kinds = peak(row.forecast.phases)
             assert all(size >= 0 for size in kinds.values()), (row.name, name)
@@ -55,11 +62,11 @@ def test_every_script_is_foretold_at_the_papers_scale(path):
 
 
 def test_alike_runs_are_one_row_with_their_number():
-    counts = {row.name: row.count for row in rows_of(study("panacea/figure5.py").plan())}
+    counts = {row.name: row.count for row in rows_of(plan(study("panacea/figure5.py")))}
     assert counts["dps"] == 11
     assert counts["rewarded_soups"] == 2
     assert counts["panacea_ls"] == counts["reward model"] == counts["measure dps"] == 1
-    seeds = {row.name: row.count for row in rows_of(study("panacea/figure5.py", "seeds=[1,2]").plan())}
+    seeds = {row.name: row.count for row in rows_of(plan(study("panacea/figure5.py", "seeds=[1,2]")))}
     assert seeds["dps"] == 22
 
 
@@ -89,11 +96,11 @@ def test_steps_and_tokens_of_the_papers_dpo():
     ],
 )
 def test_few_layers_and_heads_stand_for_all(path, kind, layers, monkeypatch):
-    task = next(task for task in in_order(study(path).plan().targets()) if kind_of(task) == kind)
-    short = meta_passes.update(task.spec, 2)
+    task = next(task for task in in_order(plan(study(path)).targets()) if kind_of(task) == kind)
+    short = passes.update(task.spec, 2)
     monkeypatch.setattr(meta_passes, "FEW", (layers, layers))
-    meta_passes._remembered.cache_clear()
-    assert meta_passes.update(task.spec, 2) == pytest.approx(short, rel=1e-6)
+    passes._remembered.cache_clear()
+    assert passes.update(task.spec, 2) == pytest.approx(short, rel=1e-6)
 
 
 def test_what_costs_more_is_foretold_to():
@@ -132,14 +139,15 @@ def test_ppo_holds_its_reward_models_in_every_phase():
 
 def test_largest_batch_fits_and_one_more_does_not(tmp_path):
     (tmp_path / "tiny.yaml").write_text("hardware: {accelerator: gpu}\nseeds: [0]")
-    config = parse(PPOStudyConfig, ["ppo.steps=10", "model.hidden_size=256"], tmp_path)
-    row = next(row for row in rows_of(plan_study(config, {"panacea": PANACEA_PPO})) if row.name == "panacea")
+    methods = {"panacea": PANACEA_PPO}
+    config = parse(schema_of(methods), ["ppo.steps=10", "model.hidden_size=256"], tmp_path)
+    row = next(row for row in rows_of(plan_study(config, methods)) if row.name == "panacea")
     size = 4 * GIB
     most = row.largest_batch(size)
 
     def at(rows):
         own = replace(config, ppo=replace(config.ppo, batch_size=rows))
-        (task,) = plan_study(own, {"panacea": PANACEA_PPO}).seeds[0].policies["panacea"]
+        (task,) = plan_study(own, methods).seeds[0].policies["panacea"]
         return total(peak(forecast(task).phases)[1])
 
     assert at(most) <= size * 1.001
@@ -150,8 +158,8 @@ def test_names_that_change_nothing_are_foretold_once(monkeypatch):
     calls = []
     real = forecast
     monkeypatch.setattr("lightning_moa.forecast.rows.forecast", lambda *a: calls.append(a) or real(*a))
-    own = study("panacea/figure4.py", "data.max_length=500", "ppo.ptx=0")
-    rows_of(plan_study(replace(own.config, seeds=[1, 2], methods={}), {"a": DPS_PPO, "b": DPS_PPO}))
+    _, config, _ = study("panacea/figure4.py", "data.max_length=500", "ppo.ptx=0")
+    rows_of(plan_study(replace(config, seeds=[1, 2], methods={}), {"a": DPS_PPO, "b": DPS_PPO}))
     policies = [task for task, *_ in calls if task.function.endswith(":align")]
     assert len(policies) == 1
 
@@ -160,8 +168,8 @@ def test_unknown_rows_are_asked_for(tmp_path):
     lines = '{"prompt": "a", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
     (tmp_path / "pairs.jsonl").write_text(lines)
     own = ["data=pairs", f"data.path={tmp_path}/pairs.jsonl", "data.labels.x=x", "data.labels.y=y"]
-    plan = study("panacea/figure5.py", *own).plan()
+    planned = plan(study("panacea/figure5.py", *own))
     with pytest.raises(UserError, match="rows=<number>"):
-        rows_of(plan)
-    steps = {row.name: row.forecast.steps for row in rows_of(plan, 1280)}
+        rows_of(planned)
+    steps = {row.name: row.forecast.steps for row in rows_of(planned, 1280)}
     assert steps["panacea_ls"] == 10

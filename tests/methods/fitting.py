@@ -12,8 +12,8 @@ from tests.objectives.batches import pairs
 from tests.policies.models import tiny
 
 
-def adapter(m: int, k: int = 2) -> SVDLoRA:
-    return SVDLoRA(tiny(), k=k, m=m, seed=0)
+def adapter(m: int, k: int = 2, **options: float) -> SVDLoRA:
+    return SVDLoRA(tiny(), k=k, m=m, seed=0, **options)
 
 
 def sgd(lr: float = 0.1, steps: int = 100):

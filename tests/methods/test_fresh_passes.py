@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lightning_moa.config import MethodConfig, PPOStudyConfig
+from lightning_moa.config import MethodConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import GAPO_P1_PPO, LINEAR_PPO
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.policies import PROBES
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from tests.methods.fitting import state, train
 from tests.methods.test_gapo_methods import method, names, objective, policy
@@ -52,8 +53,8 @@ def test_a_watch_is_refused():
 
 
 def test_a_study_says_which_passes_and_refuses_to_watch_fresh_ones():
-    config = PPOStudyConfig(data=SyntheticConfig(), seeds=[0], probe_passes="fresh")
     methods = {"gapo": GAPO_P1_PPO, "linear": LINEAR_PPO}
+    config = schema_of(methods)(data=SyntheticConfig(), seeds=[0], probe_passes="fresh")
     policies = plan_study(config, methods).seeds[0].policies
     assert policies["gapo"][0].spec["fresh_passes"] is True
     assert policies["linear"][0].spec["fresh_passes"] is False

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from lightning_moa.aggregation import Linear
-from lightning_moa.aggregation.volume import Hypervolume, even_preferences, inclusion_exclusion
+from lightning_moa.aggregation.volume import Hypervolume, inclusion_exclusion
 from lightning_moa.errors import UserError
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.ham import HaM
 from lightning_moa.methods.ric import RiC
 from lightning_moa.methods.sca import HeadwiseSCA
 from lightning_moa.objectives import Likelihood, RewardWeightedLikelihood
+from lightning_moa.pareto import even_preferences
 from lightning_moa.policies import SVDLoRA
 from tests.methods.fitting import sgd, train
 from tests.methods.heads import Z, heads_of, matrix, scored

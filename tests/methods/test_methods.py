@@ -127,16 +127,29 @@ def test_clipping_looks_at_the_sum_of_accumulated_gradients():
 
 
 def test_the_orthogonality_penalty_enters_the_update():
-    policy, batch = shake(adapter(2)), labelled(4)
+    policy, batch = shake(adapter(2, orthogonality=0.1)), labelled(4)
     with torch.no_grad():
         before = policy.orthogonality().item()
     plain = shake(adapter(2))
-    for trained, weight in ((policy, 0.1), (plain, 0.0)):
-        train(
-            DPS(trained, DPO(0.3), Linear(), sgd(lr=1e-3), m=2, seed=0, at=AT, orthogonality=weight),
-            [batch] * 3,
-        )
+    for trained in (policy, plain):
+        train(DPS(trained, DPO(0.3), Linear(), sgd(lr=1e-3), m=2, seed=0, at=AT), [batch] * 3)
     assert policy.orthogonality().item() < min(before, plain.orthogonality().item())
+
+
+def test_a_policys_penalty_is_in_the_update_as_it_is():
+    policy, plain, batch = shake(adapter(2, orthogonality=0.1)), shake(adapter(2)), labelled(4)
+    before = state(policy)
+    found = torch.autograd.grad(policy.penalty(), policy.trainable_parameters(), allow_unused=True)
+    slopes = torch.cat(
+        [
+            (torch.zeros_like(parameter) if slope is None else slope).flatten()
+            for slope, parameter in zip(found, policy.trainable_parameters(), strict=True)
+        ]
+    )
+    for trained in (policy, plain):
+        train(DPS(trained, DPO(0.3), Linear(), sgd(lr=1e-4), m=2, seed=0, at=AT), [batch])
+    torch.testing.assert_close(state(policy) - state(plain), -1e-4 * slopes, rtol=1e-2, atol=1e-6)
+    assert not torch.equal(state(policy), before)
 
 
 @pytest.mark.parametrize("aggregator", [Linear(), Tchebycheff()])

@@ -70,10 +70,11 @@ def test_tokens_are_the_markers_and_the_grid_of_values():
 def test_what_is_asked_for_by_hand():
     prompt = RewardPrompt(("a", "b"), [-1.0, 0.0], [3.0, 10.0])
     np.testing.assert_allclose(
-        prompt.asked([[0, 1], [0.3, 0.7], [0.5, 0.5], [0.75, 0.25]]), [[-1, 10], [1.4, 10], [3, 10], [3, 5]]
+        prompt.target_rewards([[0, 1], [0.3, 0.7], [0.5, 0.5], [0.75, 0.25]]),
+        [[-1, 10], [1.4, 10], [3, 10], [3, 5]],
     )
-    np.testing.assert_allclose(prompt.asked([0.3, 0.7]), [1.4, 10])
-    assert unit(1).asked([1.0]).tolist() == [1.0]
+    np.testing.assert_allclose(prompt.target_rewards([0.3, 0.7]), [1.4, 10])
+    assert unit(1).target_rewards([1.0]).tolist() == [1.0]
 
 
 PAPER_WEIGHTS = [
@@ -86,7 +87,7 @@ PAPER_WEIGHTS = [
 
 def test_the_ten_weights_of_three_objectives():
     prompt = unit(3)
-    asked = prompt.asked(PAPER_WEIGHTS)
+    asked = prompt.target_rewards(PAPER_WEIGHTS)
     assert asked.shape == (10, 3)
     assert asked[-1].tolist() == [1.0, 1.0, 1.0]
     np.testing.assert_allclose(asked[:9], np.minimum(3 * np.array(PAPER_WEIGHTS[:9]), 1))
@@ -99,7 +100,7 @@ def test_asked_rewards_follow_the_preference(weights):
     m = len(weights)
     preference = np.array(weights) / np.sum(weights)
     low, high = -1.0 - np.arange(m), 2.0 * np.arange(1, m + 1)
-    asked = RewardPrompt([f"o{i}" for i in range(m)], low, high).asked(preference)
+    asked = RewardPrompt([f"o{i}" for i in range(m)], low, high).target_rewards(preference)
     assert ((low <= asked) & (asked <= high)).all()
     # The largest weight is at least 1/J, so something is always asked for to the full.
     assert asked[preference.argmax()] == high[preference.argmax()]
@@ -110,12 +111,12 @@ def test_asked_rewards_follow_the_preference(weights):
 def test_equal_weights_ask_for_all_whatever_their_rounding(m):
     prompt = RewardPrompt([f"o{i}" for i in range(m)], np.full(m, 0.1), np.full(m, 0.7))
     for weights in (np.full(m, 1 / m), np.full(m, np.float32(1 / m)), np.full(m, round(1 / m, 2))):
-        assert prompt.asked(weights).tolist() == [0.7] * m
+        assert prompt.target_rewards(weights).tolist() == [0.7] * m
 
 
 def test_a_share_just_below_the_threshold_counts_as_reaching_it():
-    assert unit().asked([0.5 - 9e-10, 0.5 + 9e-10]).tolist() == [1.0, 1.0]
-    assert unit().asked([0.5 - 1e-7, 0.5 + 1e-7])[0] < 1.0
+    assert unit().target_rewards([0.5 - 9e-10, 0.5 + 9e-10]).tolist() == [1.0, 1.0]
+    assert unit().target_rewards([0.5 - 1e-7, 0.5 + 1e-7])[0] < 1.0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_share_just_below_the_threshold_counts_as_reaching_it():
 )
 def test_what_is_no_preference(preference):
     with pytest.raises(UserError, match="preference"):
-        unit().asked(preference)
+        unit().target_rewards(preference)
 
 
 def test_goals_keep_their_smallest_share_and_max_the_others():

@@ -136,7 +136,7 @@ def test_ric_is_asked_for_what_a_preference_asks_and_measured_from_the_plain_pro
         PREFERENCES, ("<r1> 0.0 <r2> 1.0", "<r1> 0.6 <r2> 1.0", "<r1> 1.0 <r2> 0.0"), strict=True
     ):
         rewritten = [f"{prompt} {text}" for prompt in prompts]
-        assert rewritten[0] == goals.insert(prompts[0], goals.asked(asked))
+        assert rewritten[0] == goals.insert(prompts[0], goals.target_rewards(asked))
         pairs = prompts_in_pairs(tokenizer, EncodingRules.of(data.config), prompts, rewritten, 5)
         frame = sample_rewritten(policy, pairs, torch.tensor([asked]), Decoding(16, 1.0, 1.0, 0), tokenizer)
         name = " ".join(f"{value:g}" for value in asked)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from lightning_moa.data.about import read_about
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.scored import ScoredRows, read_about
+from lightning_moa.data.scored import ScoredRows
 from lightning_moa.errors import UserError
 from lightning_moa.policies import RewardPrompt, load_policy, response_logps
 from lightning_moa.rewards import RuleRewards, UnitMap

@@ -1,0 +1,22 @@
+"""The largest resident memory of this process, run by run."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def reset_peak_memory() -> None:
+    """Let the peak that Linux keeps of this process start anew, since a worker lives for many runs."""
+    if _CLEAR_REFS.exists():
+        _CLEAR_REFS.write_text("5")
+
+
+def peak_memory_mib() -> float:
+    """Largest resident memory of this process since the last reset (elsewhere than on Linux: since its start)."""
+    if _CLEAR_REFS.exists():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
