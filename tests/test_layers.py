@@ -28,6 +28,7 @@ LEAVES = {
         "optimiser",
         "peak_memory",
         "processes",
+        "signals",
         "task_files",
     )
 }

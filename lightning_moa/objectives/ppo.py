@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_moa.answers import Sections
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
-from lightning_moa.errors import UserError
+from lightning_moa.errors import Diverged, UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
     critic_losses,
@@ -37,10 +37,6 @@ from lightning_moa.processes import any_of, joint_mean, rank, world_size
 from lightning_moa.rewards import Rewards
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
-
-
-class Diverged(RuntimeError):
-    """Training has left the region where it makes sense; the message says what happened, when, and what to try."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
+from lightning_moa.study.workers import leave_if_imported
 
 
 def conduct(
@@ -35,6 +36,7 @@ def conduct(
         UserError: settings that no run can be made of.
         RunsFailed: names the runs that failed; the others are kept.
     """
+    leave_if_imported()
     plan = plan_study(config, methods, prompts)
     runs = Path(str(config.runs_dir))
     workers = config.workers or 1

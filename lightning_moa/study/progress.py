@@ -82,9 +82,19 @@ class Display:
                     markup=False,
                 )
 
-    def fail(self, key: str) -> None:
+    def drop(self, key: str) -> None:
+        """It has ended, neither done nor failed."""
         with self.lock:
             self.progress.remove_task(self.bars.pop(key))
+
+    def note(self, line: str) -> None:
+        """A line above the bars."""
+        with self.lock:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def fail(self, key: str) -> None:
+        self.drop(key)
+        with self.lock:
             self.console.print(f"failed: {self.names[key]}", style="red", highlight=False, markup=False)
 
     def refresh(self) -> None:
