@@ -20,9 +20,9 @@ class FunctionRewards:
     """Scores of one objective by what 'module:name' names.
 
     That is a function (prompts, responses) -> n numbers, higher is better, or a class with such a method
-    `scores`, built once, without arguments. Each score must depend on its own texts alone. One that has nothing to say
-    of a response gives a number for that, too, such as 0 or what an average response gets: neither None nor NaN, since a
-    response without a reward could not be learnt from.
+    `scores`, built once, without arguments. Each score must depend on its own texts alone. One that has nothing to
+    say of a response gives a number for that, too, such as 0 or what an average response gets: neither None nor NaN,
+    since a response without a reward could not be learnt from.
 
     Args:
         name: 'module:name'.

@@ -130,7 +130,7 @@ def test_any_sequence_of_numbers_will_do(given):
         (None, r"my_rewards:length returned nothing \(None\): a number for each of 4 responses"),
         (
             [1, 2, 3, None],
-            r"my_rewards:length gave nothing \(None\) for response 3: a reward must be a number; where it has nothing to say",
+            r"my_rewards:length gave nothing \(None\) for response 3: a reward must be a number; where it has",
         ),
         (
             [1, math.nan, 3, 4],
