@@ -106,7 +106,7 @@ class Bench:
 
     def measure(self, case: Case, limit: float) -> dict[str, Any] | None:
         """A row, which is in the CSV then; None where the time that was left, less than a case may take, ran out."""
-        row = case.identity | {"rewards": WITHOUT if METHODS[case.method].product.objective == "ppo" else ""}
+        row = case.identity | {"rewards": WITHOUT if METHODS[case.method].section == "ppo" else ""}
         until = time.monotonic() + limit
         found = self._model(case, limit)
         if "error" not in found:

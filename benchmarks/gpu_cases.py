@@ -13,17 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_moa.config import (
-    DPOStudyConfig,
-    LikelihoodStudyConfig,
-    PPOStudyConfig,
-    StudyConfig,
-    parse,
-)
+from lightning_moa.config import StudyConfig, parse
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import settings_of
+from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import GAPO_P1_PPO, PANACEA_LS_DPO, PANACEA_PPO, Product, ham
+from lightning_moa.rewards.sources import GOLD, Source
 from lightning_moa.strategies.choices import check_hardware, processes_of
+from lightning_moa.study.chosen import all_sections, answers_of, schema_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task
 
@@ -40,13 +36,19 @@ SIZES = ("7b", "tiny")
 class Method:
     """A method as its paper sets it up."""
 
-    schema: type[StudyConfig]
     folder: str
     """Of its configurations, in `experiments`."""
     product: Product
     model: str
     """The paper's, by its name in MODELS."""
     objectives: tuple[str, ...] = ("helpful", "harmless")
+    options: type[StudyConfig] = StudyConfig
+    """The script's own."""
+
+    @property
+    def section(self) -> str:
+        """Of its objective's settings."""
+        return next(iter(answers_of(self.product)["objective"].sections))
 
 
 MODELS = {
@@ -56,10 +58,10 @@ MODELS = {
 }
 """LLaMA-7B, Mistral-7B and OPT-6.7B: the published models whose architectures are built, with random weights."""
 METHODS = {
-    "panacea_dpo": Method(DPOStudyConfig, "panacea/config/dpo", PANACEA_LS_DPO, "llama"),
-    "gapo": Method(PPOStudyConfig, "gapo/config/ppo", GAPO_P1_PPO, "mistral"),
-    "ham": Method(LikelihoodStudyConfig, "ham/config/assistant", ham(), "opt"),
-    "panacea_ppo": Method(PPOStudyConfig, "panacea/config/rlhf", PANACEA_PPO, "llama"),
+    "panacea_dpo": Method("panacea/config/dpo", PANACEA_LS_DPO, "llama"),
+    "gapo": Method("gapo/config/ppo", GAPO_P1_PPO, "mistral"),
+    "ham": Method("ham/config/assistant", ham(), "opt", options=PanelsConfig),
+    "panacea_ppo": Method("panacea/config/rlhf", PANACEA_PPO, "llama"),
 }
 
 TINY = ("data.max_length=32", "data.max_response_length=16", "adapter.rank=4")
@@ -156,7 +158,7 @@ def rows_of(method: str, size: str) -> int:
     if size == "tiny":
         return TINY_ROWS
     config = _parsed(method, size, [])
-    settings = getattr(config, METHODS[method].product.objective)
+    settings = getattr(config, METHODS[method].section)
     devices = processes_of(vars(config.hardware))
     return max(1, int(settings.batch_size) // int(settings.accumulate) // devices)
 
@@ -174,7 +176,7 @@ def _hardware(case: Case) -> dict[str, Any]:
 
 def config_of(case: Case) -> StudyConfig:
     """The paper's configuration on one device."""
-    section = METHODS[case.method].product.objective
+    section = METHODS[case.method].section
     words = [
         f"{section}.batch_size={case.rows}",
         f"{section}.accumulate=1",
@@ -188,15 +190,16 @@ def config_of(case: Case) -> StudyConfig:
 
 def _parsed(method: str, size: str, words: list[str]) -> StudyConfig:
     chosen = METHODS[method]
-    section = chosen.product.objective
+    section = chosen.section
     own = list(TINY) if size == "tiny" else []
     if section == "ppo":
         # Random policies are far from anything; and PTX's file stands for rows that are made here.
         own += ["ppo.max_kl=1e9", f"ppo.ptx_path={__file__}"]
         own += ["ppo.max_new_tokens=16"] if size == "tiny" else []
     folder = EXPERIMENTS / chosen.folder
-    config = parse(chosen.schema, ["scale=paper", "seeds=[0]", *own, *words], folder, [NAME])
-    if isinstance(config, LikelihoodStudyConfig):
+    schema = schema_of({NAME: chosen.product}, chosen.options)
+    config = parse(schema, ["scale=paper", "seeds=[0]", *own, *words], folder, [NAME], all_sections())
+    if isinstance(config, PanelsConfig):
         return settings_of(config, chosen.objectives, large=True)
     return config
 
@@ -207,13 +210,12 @@ def task_of(case: Case, weights: Path) -> Task:
     product = METHODS[case.method].product
     (task,) = plan_study(config_of(case), {NAME: product}).seeds[0].policies[NAME]
     settings = dict(task.spec["settings"])
-    if "reward" in settings:
-        settings["reward"] = "gold"
     if "ptx_path" in settings:
         settings["ptx_path"] = None
     spec = {
         **task.spec,
         "settings": settings,
+        "rewards": {name: Source(GOLD).to_json() for name in task.spec["rewards"]},
         "data": {**task.spec["data"], "template": "{prompt}"},
         "model": {**task.spec["model"], "path": str(weights), "revision": None},
     }

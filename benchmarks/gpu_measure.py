@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,15 +30,6 @@ import pandas as pd
 import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning_moa.runs.building import (
-    SCORED,
-    VIEWS,
-    Ingredients,
-    build_method,
-    build_policy,
-    extra_inputs,
-    scored_rows,
-)
 
 from benchmarks.gpu_cases import Case, architecture, task_of
 from benchmarks.measuring import peak_memory
@@ -47,11 +38,12 @@ from lightning_moa.data.about import ABOUT
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import ScoredRows
-from lightning_moa.data.stepping import StepData
 from lightning_moa.data.tables import GoldReward, PairTable
 from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size
 from lightning_moa.reporting.run_record import hardware, package_versions
+from lightning_moa.runs.align import first_policy
+from lightning_moa.runs.context import Answers, Context, build_method
 from lightning_moa.runs.loading import pretrained
 from lightning_moa.runs.training import fit, prepare
 
@@ -79,21 +71,21 @@ def measure(case: Case, weights: Path) -> dict[str, Any]:
         loaded, weights_gib = time.monotonic() - started, memory.held()
         data = LongestRows(spec, case.rows, len(tokenizer))
         inputs = leave_inputs(spec, data, Path(folder))
-        policy = build_policy(spec, base, len(data.objectives))
         updates = case.warm_up + case.steps
-        made = Ingredients(spec, inputs, data, tokenizer, policy, updates)
-        scored = spec["objective"] in SCORED
-        source: StepData = scored_rows(spec, inputs, data, tokenizer) if scored else data
-        source.use(  # type: ignore[attr-defined]
+        run = Context(spec, inputs, Answers.of(spec), data, tokenizer, base, updates)
+        run = replace(run, policy=first_policy(run))
+        objective = run.answers.objective
+        source = objective.rows(run)
+        source.use(
             tokenizer,
-            VIEWS[spec["objective"]],
+            objective.view,
             batch_size=case.rows,
             steps=updates,
             seed=0,
-            **extra_inputs(made),
+            **objective.batch_inputs(run),
         )
         clock = Clock(memory.wait, case.warm_up, started + case.seconds)
-        method = build_method(made)
+        method = build_method(run)
         out = Path(folder) / "run"
         fit(
             method,
@@ -104,7 +96,7 @@ def measure(case: Case, weights: Path) -> dict[str, Any]:
             progress=lambda share: None,
             callbacks=[clock],
         )
-        trained = sum(full_size(each) for each in policy.trainable_parameters())
+        trained = sum(full_size(each) for each in run.policy.trainable_parameters())
         sampled = sampled_tokens(out)
     return {
         "trained": trained,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,18 +21,22 @@ import pytest
 import torch
 import yaml
 
-from lightning_moa import config as schemas
 from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
-from lightning_moa.config import LikelihoodStudyConfig, StudyConfig, parse
+from lightning_moa.config import StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
-from lightning_moa.policies import AdapterPolicy, Heads, Policy, Responses, build_model
+from lightning_moa.forecast.question import stand_in
+from lightning_moa.objectives import likelihood
+from lightning_moa.objectives.costs import weightless
+from lightning_moa.policies import Heads, Policy, Responses, build_model
+from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.layers import resolve_targets
-from lightning_moa.runs import building
+from lightning_moa.runs.context import Answers, Context
 from lightning_moa.strategies.choices import processes_of
+from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
 from tests.shapes import Shapes
-from tests.test_configs_shipped import CALL, EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of, script_of
+from tests.test_configs_shipped import EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of
 
 LEAVES = {
     ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -57,39 +61,38 @@ class Traced:
     model: str
 
 
-def studies(path: Path, given: Path) -> Iterator[tuple[StudyConfig, Any]]:
+def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
     """What each script of a file's family makes of it, for each model that it has, and the script's methods."""
     for place in SCRIPTS:
-        ((schema, family),) = CALL.findall(place.read_text())
-        if place.parent / "config" / family != path.parent:
+        study = study_of(place)
+        if study.folder != path.parent or not study.methods:
             continue
-        module = script_of(place)
-        config = parse(
-            getattr(module, schema, None) or getattr(schemas, schema),
-            scale_of(path),
-            path.parent,
-            module.METHODS,
-        )
-        if hasattr(config, "ppo") and config.ppo.ptx:
-            config.ppo.ptx_path = str(given)
-        if not isinstance(config, LikelihoodStudyConfig):
-            yield config, module.METHODS
-        elif hasattr(module, "OBJECTIVES"):
-            for large in (False, True):
-                yield settings_of(config, module.OBJECTIVES, large=large), module.METHODS
+        config, methods = study.read(scale_of(path))
+        if not hasattr(config, "large"):
+            yield config, methods
+            continue
+        parts = study.parts_of(config, methods)
+        for _, own, mine in parts:
+            yield own, mine
+        _, first, _ = parts[0]
+        if first.objectives:
+            yield settings_of(config, first.objectives, large=True), methods
 
 
-def specs(path: Path, given: Path) -> dict[Traced, dict[str, Any]]:
+def specs(path: Path) -> dict[Traced, dict[str, Any]]:
     """One training task's spec of each kind that the file's figures train."""
     found = {}
-    for config, methods in studies(path, given):
-        plan = plan_study(deepcopy(config), methods)
+    for config, methods in studies(path):
+        own = deepcopy(config)
+        stand_in(("", own, methods))
+        plan = plan_study(own, methods)
         for task in [task for tasks in plan.seeds[config.seeds[0]].policies.values() for task in tasks]:
             spec = task.spec
-            heads = spec["heads"]["number"] if spec["policy"] == "heads" else None
-            kind = Traced(
-                spec["policy"], spec["objective"], spec["settings"].get("weigh"), heads, str(spec["model"])
-            )
+            policy, objective = (spec[kind].rpartition(":")[2] for kind in ("policy", "objective"))
+            heads = spec["sections"]["heads"]["number"] if policy == "Heads" else None
+            # Of SVD-LoRA: steered or not.
+            own_policy = f"{policy} {spec['options']['policy']}"
+            kind = Traced(own_policy, objective, spec["settings"].get("weigh"), heads, str(spec["model"]))
             found.setdefault(kind, spec)
     return found
 
@@ -146,7 +149,7 @@ def sequences(rows: int, lengths: tuple[int, int]) -> dict[str, torch.Tensor]:
 
 def batch_of(spec: dict[str, Any]) -> PairBatch | SequenceBatch | PromptBatch:
     rows, lengths, m = rows_of(spec), lengths_of(spec), len(spec["objectives"])
-    view = building.VIEWS[spec["objective"]]
+    view = Answers.of(spec).objective.view
     if view == "pairs":
         labels = (torch.arange(rows * m) % 2).reshape(rows, m).float()
         return PairBatch(
@@ -188,13 +191,13 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
         mask = torch.ones(len(batch.input_ids), sampling.max_new_tokens, dtype=torch.bool)
         return Responses(mask.long() * 7, mask)
 
-    def ptx(made: building.Ingredients) -> Any:
-        return lambda step, device: SequenceBatch(**sequences(rows_of(made.spec), lengths_of(made.spec)))
+    def ptx(run: Context) -> Any:
+        return lambda step, device: SequenceBatch(**sequences(rows_of(run.spec), lengths_of(run.spec)))
 
     monkeypatch.setattr("lightning_moa.objectives.ppo.sample_responses", sampled)
-    monkeypatch.setattr(building, "given_responses", ptx)
-    monkeypatch.setattr(building, "reward_source", lambda spec, *rest: NoRewards(spec["objectives"]))
-    monkeypatch.setattr(building, "read_about", lambda folder: {"z": 100.0})
+    monkeypatch.setattr("lightning_moa.objectives.ppo.given_responses", ptx)
+    monkeypatch.setattr(Context, "rewards", lambda run, size: NoRewards(run.spec["objectives"]))
+    monkeypatch.setattr(likelihood, "read_about", lambda folder: {"z": 100.0})
     monkeypatch.setattr("lightning_moa.objectives.ppo.any_of", lambda flag, device: flag)
     # Preferences stay real: which of a batch's rows share one is read from their values.
     monkeypatch.setattr(AdapterPolicy, "_device", torch.device("cpu"))
@@ -202,12 +205,18 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind="cpu": kind != "meta" and known(kind))
 
 
-def objective_of(spec: dict[str, Any], policy: AdapterPolicy) -> Any:
-    """The real objective, built as a run builds it."""
+def run_of(spec: dict[str, Any], base: Policy) -> Context:
+    """What the real policy and the real objective are built from, as a run builds them."""
     tokenizer = SimpleNamespace(batch_decode=lambda tokens, **options: [""] * len(tokens))
-    data = SimpleNamespace(objectives=tuple(spec["objectives"]))
-    made = building.Ingredients(spec, {"rows": Path()}, data, tokenizer, policy, 100)  # type: ignore[arg-type]
-    return building.OBJECTIVES[spec["objective"]](made).to("meta")
+    data: Any = SimpleNamespace(objectives=tuple(spec["objectives"]))
+    return Context(spec, {"rows": Path()}, Answers.of(spec), data, tokenizer, base, 100)
+
+
+def policy_of(run: Context) -> Policy:
+    policy = run.answers.policy.build(run.about("policy"))
+    if run.spec["model"]["gradient_checkpointing"]:
+        policy.enable_gradient_checkpointing()
+    return policy
 
 
 def check_rollout(part: Rollout, spec: dict[str, Any], width: int) -> None:
@@ -222,36 +231,37 @@ def check_rollout(part: Rollout, spec: dict[str, Any], width: int) -> None:
         assert getattr(part, name).shape == (rows, time, k), name
 
 
-def losses_shape(spec: dict[str, Any], preference: torch.Tensor) -> tuple[int, ...]:
-    m, settings = len(spec["objectives"]), spec["settings"]
-    if spec["objective"] == "in_context":
+def losses_shape(run: Context, preference: torch.Tensor) -> tuple[int, ...]:
+    m, settings, objective = run.m, run.spec["settings"], run.answers.objective
+    if objective is likelihood.LikelihoodInContext:
         return (1,)
-    if spec["policy"] == "heads":
-        each = m if settings["weigh"] == "per_objective" else len(building.directions_of(spec, m))
-        return (spec["heads"]["number"], each)
+    if run.answers.policy is Heads:
+        each = m if settings["weigh"] == "per_objective" else len(likelihood.directions_of(run))
+        return (run.spec["sections"]["heads"]["number"], each)
     own = m if settings.get("weigh", "surrogates") == "surrogates" else 1
     return (*preference.shape[:-1], own)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None, tmp_path: Path) -> None:
-    given = tmp_path / "given.jsonl"
-    given.touch()
-    kinds = specs(path, given)
+def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None) -> None:
+    kinds = specs(path)
     assert kinds
     for kind, spec in kinds.items():
         base = base_of(spec)
-        m, width = len(spec["objectives"]), base.model.config.hidden_size
+        width = base.model.config.hidden_size
+        base.requires_grad_(False)
         with Shapes():
-            policy = building.build_policy(spec, base, m)
+            run = run_of(spec, base)
+            policy = policy_of(run)
+            run = replace(run, policy=policy)
             policy.train()
-            objective = objective_of(spec, policy)
+            objective = weightless(run.answers.objective.build(run.about("objective")))
             preference = preference_of(spec)
             part = next(iter(objective.parts(policy, batch_of(spec), preference, 0)))
             if isinstance(part, Rollout):
                 check_rollout(part, spec, width)
             losses = objective.losses(policy, part, preference)
-            assert tuple(losses.shape) == losses_shape(spec, preference), kind
+            assert tuple(losses.shape) == losses_shape(run, preference), kind
             total = losses.sum()
             for more in (objective.shared_loss(policy, part, preference), objective.own_loss(part)):
                 total = total if more is None else total + more
@@ -263,7 +273,7 @@ def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None, tmp_path:
             assert parameter.dtype == torch.float32, f"{kind}: {name} is trained in float32 over any base"
             assert parameter.grad is not None, f"{kind}: no gradient reaches {name}"
             assert parameter.grad.shape == parameter.shape
-        assert isinstance(policy, Heads) == (spec["policy"] == "heads")
+        assert isinstance(policy, run.answers.policy)
 
 
 @pytest.mark.parametrize("path", PRETRAINED, ids=name_of)

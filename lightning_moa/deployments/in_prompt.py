@@ -17,7 +17,7 @@ class InPrompt(Deployment):
     """One policy, whose prompts say which rewards are wanted, for each of these preferences.
 
     Args:
-        preferences: (n, m), n >= 1, weights as `RewardPrompt.asked` takes them.
+        preferences: (n, m), n >= 1, weights as `RewardPrompt.target_rewards` takes them.
 
     Raises:
         UserError: none, or one that isn't such weights.
@@ -36,7 +36,7 @@ class InPrompt(Deployment):
         object.__setattr__(self, "preferences", rows)
         names = [f"objective {i}" for i in range(len(rows[0]))]
         for row in rows:
-            RewardPrompt(names, [0.0] * len(names), [1.0] * len(names)).asked(row)
+            RewardPrompt(names, [0.0] * len(names), [1.0] * len(names)).target_rewards(row)
 
     def check(self, trained_on: TrainedOn) -> None:
         need_one(self, trained_on)

@@ -10,7 +10,6 @@ from typing import Any
 
 from lightning_moa.answers import load
 from lightning_moa.errors import UserError
-from lightning_moa.methods.base import Alignment
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.optimiser import OptimiserConfig
@@ -33,7 +32,8 @@ class MetaRun(Context):
             policy: on the meta device: the run's own, or the base before that is built.
         """
         objective = load(spec["objective"], "objective") if "objective" in spec else Objective
-        answers = Answers(Alignment, load(spec["policy"], "policy"), objective, None)
+        no_method: Any = None
+        answers = Answers(no_method, load(spec["policy"], "policy"), objective, None)
         data: Any = SimpleNamespace(
             config=SimpleNamespace(**spec["data"]), objectives=tuple(spec["objectives"])
         )

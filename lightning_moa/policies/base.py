@@ -34,6 +34,9 @@ class Policy(nn.Module):
     linear_in: ClassVar[tuple[str, str] | None] = None
     """The section and the key of a number of like parts, in which memory is a straight line; None: there is none."""
 
+    build_options: ClassVar[tuple[str, ...]] = ()
+    """What a method may say of it, by `use`, that `build` takes, besides the constructor's arguments."""
+
     m = 0
     """Number of objectives whose preference steers the policy; with 0 it accepts any and ignores it."""
 

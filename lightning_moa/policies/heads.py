@@ -56,17 +56,17 @@ class Heads(LoRA):
         adapter: AdapterConfig = run.section("adapter")
         heads: HeadsConfig = run.section("heads")
         adapter.check_plain("Heads")
-        return cls(
-            run.model,
-            heads=heads.number,
-            rank=adapter.rank,
-            head_rank=heads.rank,
-            jitter=heads.jitter,
-            scaling=adapter.scaling,
-            targets=adapter.targets,
-            dropout=adapter.dropout,
-            seed=run.seed,
-        )
+        given = {
+            "heads": heads.number,
+            "rank": adapter.rank,
+            "head_rank": heads.rank,
+            "jitter": heads.jitter,
+            "scaling": adapter.scaling,
+            "targets": adapter.targets,
+            "dropout": adapter.dropout,
+            "seed": run.seed,
+        }
+        return cls(run.model, **{**given, **run.options})
 
     def __init__(
         self,

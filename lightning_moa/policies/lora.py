@@ -39,14 +39,14 @@ class LoRA(AdapterPolicy):
     def build(cls, run: PolicyRun) -> Self:
         adapter: AdapterConfig = run.section("adapter")
         adapter.check_plain("LoRA")
-        return cls(
-            run.model,
-            adapter.rank,
-            scaling=adapter.scaling,
-            targets=adapter.targets,
-            dropout=adapter.dropout,
-            seed=run.seed,
-        )
+        given = {
+            "rank": adapter.rank,
+            "scaling": adapter.scaling,
+            "targets": adapter.targets,
+            "dropout": adapter.dropout,
+            "seed": run.seed,
+        }
+        return cls(run.model, **{**given, **run.options})
 
     def __init__(
         self,

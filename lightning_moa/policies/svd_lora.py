@@ -45,23 +45,25 @@ class SVDLoRA(AdapterPolicy):
     """
 
     sections = POLICIES["svd_lora"].sections
+    build_options = ("steered",)
 
     @classmethod
     def build(cls, run: PolicyRun) -> Self:
         """Steered by the study's m objectives, of rank k + m; with the option steered=False of rank k + 1."""
         adapter: AdapterConfig = run.section("adapter")
-        steered = run.options.get("steered", True)
-        return cls(
-            run.model,
-            k=adapter.rank if steered else adapter.rank + 1,
-            m=run.m if steered else 0,
-            fixed_scale=adapter.fixed_scale if steered else None,
-            scaling=adapter.scaling,
-            targets=adapter.targets,
-            dropout=adapter.dropout,
-            orthogonality=adapter.orthogonality,
-            seed=run.seed,
-        )
+        said = dict(run.options)
+        steered = said.pop("steered", True)
+        given = {
+            "k": adapter.rank if steered else adapter.rank + 1,
+            "m": run.m if steered else 0,
+            "fixed_scale": adapter.fixed_scale if steered else None,
+            "scaling": adapter.scaling,
+            "targets": adapter.targets,
+            "dropout": adapter.dropout,
+            "orthogonality": adapter.orthogonality,
+            "seed": run.seed,
+        }
+        return cls(run.model, **{**given, **said})
 
     def __init__(
         self,

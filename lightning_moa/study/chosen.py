@@ -3,6 +3,8 @@ classes are asked for."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass
 from functools import cached_property, lru_cache
@@ -105,7 +107,13 @@ class Chosen:
             options[kind] = {}
             for key, value in getattr(product, kind).options.items():
                 section = _section_with(key, answer.sections)
-                (options[kind] if section is None else values[section])[key] = value
+                if section is None:
+                    options[kind][key] = value
+                else:
+                    # From its default on, so that a mapping is replaced and not added to.
+                    former = {**values[section], key: getattr(brought[section](), key)}
+                    changed = _changed(brought[section](**former), {key: value}, f"{name}: {section}")
+                    values[section] = asdict(changed)
         own = config.methods.get(name, MethodConfig())
         main = _main_section(name, product, answers["objective"].sections)
         for key in ("steps", "lr"):
@@ -142,9 +150,28 @@ class Chosen:
     def check(self) -> None:
         """Load what comes from outside, so that what isn't there is known before anything is trained."""
         for kind in ("policy", "objective", "aggregation"):
-            getattr(self, kind)
-        if is_foreign(self.product.method.name):
-            _class(self.answers["method"], "method", ("training_step", "preference", "arguments"))
+            self._check_options(kind, getattr(self, kind))
+        if is_foreign(self.product.method.name) or self.options["method"]:
+            has = ("training_step", "preference", "arguments")
+            self._check_options("method", _class(self.answers["method"], "method", has))
+
+    def _check_options(self, kind: str, found: type) -> None:
+        """Refuse what a method says of an answer that neither its sections nor its constructor know."""
+        if is_foreign(getattr(self.product, kind).name) and "build" in vars(found):
+            # Its own `build` may take what it likes.
+            return
+        known = {*arguments_of(found), *getattr(found, "build_options", ())} - _given(kind)
+        for key in self.options[kind]:
+            if key not in known:
+                settings = {
+                    item.name for each in self.answers[kind].sections.values() for item in fields(each)
+                }
+                near = difflib.get_close_matches(key, {*known, *settings}, n=1)
+                guess = f" (did you mean {near[0]}?)" if near else ""
+                raise UserError(
+                    f"{self.name}: use({getattr(self.product, kind).name}, {key}=...): neither a setting of that "
+                    f"{kind} nor an argument of {found.__name__}{guess}"
+                )
 
     def sections(self, *kinds: str) -> dict[str, dict[str, Any]]:
         """Section -> settings as JSON can hold them, of these answers."""
@@ -165,6 +192,28 @@ def chosen_methods(config: StudyConfig, methods: Mapping[str, Product]) -> dict[
     found = {name: Chosen.of(config, name, product) for name, product in methods.items()}
     for one in found.values():
         one.check()
+    return found
+
+
+def _given(kind: str) -> set[str]:
+    """Arguments that a training itself gives."""
+    if kind != "method":
+        return {"model"}
+    from lightning_moa.methods.base import Alignment
+
+    return arguments_of(Alignment)
+
+
+def arguments_of(kind: type) -> set[str]:
+    """Names of a constructor's arguments, and of its parents' where it hands them on."""
+    found: set[str] = set()
+    for each in kind.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        own = list(inspect.signature(vars(each)["__init__"]).parameters.values())[1:]
+        found |= {one.name for one in own if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+        if not any(one.kind is one.VAR_KEYWORD for one in own):
+            break
     return found
 
 

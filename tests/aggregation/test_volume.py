@@ -1,6 +1,7 @@
 """The three ways to HaM's hypervolume against each other, their gradients, and the aggregator's warm-up and state."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lightning_moa.aggregation import (
 )
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import hypervolume as oracle
+from lightning_moa.policies.settings import HeadsConfig
 
 METHODS = ("exact", "inclusion_exclusion", "random")
 
@@ -278,3 +280,36 @@ def test_other_bad_input_is_a_user_error():
     for state in ({}, {"step": -1}, {"step": 1.5}, {"step": 1, "more": 2}):
         with pytest.raises(UserError, match="state"):
             Hypervolume().load_state_dict(state)
+
+
+def run(stage=0, accumulate=1, seed=3, options=(), **heads):
+    """What a training hands to `Hypervolume.build`."""
+    settings = HeadsConfig(**heads)
+    return SimpleNamespace(
+        seed=seed, stage=stage, accumulate=accumulate, options=dict(options), section=lambda name: settings
+    )
+
+
+def test_a_study_says_how_it_is_computed():
+    made = Hypervolume.build(run(volume="random", scalarisations=7))
+    assert (made.method, made.directions) == ("random", 7)
+    assert Hypervolume.build(run(volume="inclusion_exclusion")).method == "inclusion_exclusion"
+    assert Hypervolume.build(run(options={"reference_point": [-1.0, -2.0]})).reference_point == [-1.0, -2.0]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_warm_up_is_counted_in_batches_and_is_the_first_stages_alone(accumulate):
+    assert Hypervolume.build(run(warm_up=5, accumulate=accumulate)).warm_up == 5 * accumulate
+    assert Hypervolume.build(run(warm_up=5, accumulate=accumulate, stage=1)).warm_up == 0
+
+
+def test_directions_are_each_seeds_and_rounds_own():
+    losses, preference = -points(5, 2), torch.full((5, 2), 0.5)
+    runs = [
+        run(seed=seed, stage=stage, volume="random", scalarisations=20) for seed in (0, 1) for stage in (0, 1)
+    ]
+    found = [Hypervolume.build(each)(losses, preference).item() for each in runs]
+    assert len(set(found)) == 4
+    assert Hypervolume.build(runs[0])(losses, preference).item() == found[0]
+    # Where none are drawn, no seed tells runs apart that are the same.
+    assert {Hypervolume.build(run(seed=seed)).seed for seed in (0, 1)} == {0}

@@ -74,4 +74,4 @@ class Bytes:
 def goals(preference: Sequence[float]) -> str:
     """What stands in the prompt of one who asks for this preference."""
     prompt = RewardPrompt.of(RiCConfig(), OBJECTIVES, LOW, HIGH)
-    return prompt.insert("how are you", prompt.asked(np.array(preference)))
+    return prompt.insert("how are you", prompt.target_rewards(np.array(preference)))

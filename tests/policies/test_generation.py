@@ -8,7 +8,7 @@ from scipy import stats
 from transformers import GenerationConfig
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies import LoRA, Policy, SVDLoRA, generate
+from lightning_moa.policies import Heads, LoRA, Policy, SVDLoRA, generate
 from tests.policies.models import BOS, EOS, PAD, VOCABULARY, preferences, shake, tiny, tokens
 
 FAMILIES = ("llama", "mistral", "opt")
@@ -250,3 +250,69 @@ def test_refuses_bad_input(options):
     } | options
     with pytest.raises(UserError):
         generate(policy, ids, **arguments)
+
+
+class ByForward(Policy):
+    """Its logits are its own: the model's, of which one token's are raised by the preference's first weight."""
+
+    m = 2
+
+    def __init__(self, model, raised=5, by=0.0):
+        super().__init__(model)
+        self.raised, self.by = raised, by
+
+    def forward(self, input_ids, attention_mask, preference=None, *, last=0):
+        logits = super().forward(input_ids, attention_mask, preference, last=last)
+        shift = torch.nn.functional.one_hot(torch.tensor(self.raised), logits.shape[-1])
+        first = torch.zeros(len(logits)) if preference is None else preference.expand(len(logits), 2)[:, 0]
+        return logits + self.by * first[:, None, None] * shift
+
+
+class ByRun(Policy):
+    """The same by the model's output."""
+
+    def run(self, input_ids, attention_mask, last=0, **options):
+        return super().run(input_ids, attention_mask, last, **options)
+
+
+def test_a_policy_whose_logits_are_its_models_is_sampled_by_the_models_own_loop():
+    assert Policy(tiny()).decodes_by_model
+    assert SVDLoRA(tiny(), 2, 2).decodes_by_model
+    heads = Heads(tiny(), 2, 2)
+    assert heads.head(0).decodes_by_model
+    assert not ByForward(tiny()).decodes_by_model
+    assert not ByRun(tiny()).decodes_by_model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", [ByForward, ByRun])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"temperature": 3.0, "top_p": 0.8, "seed": 4}])
+def test_one_with_logits_of_its_own_is_sampled_alike_where_they_are_the_models(family, kind, options):
+    ids, mask = prompts(extra=2)
+    ids, mask, keys = ids.repeat(20, 1), mask.repeat(20, 1), torch.arange(60)
+    expected = sample(Policy(tiny(family)), ids, mask, torch.tensor([0.5, 0.5]), keys, **options)
+    found = sample(kind(tiny(family)), ids, mask, torch.tensor([0.5, 0.5]), keys, **options)
+    assert torch.equal(found.tokens, expected.tokens)
+    assert torch.equal(found.mask, expected.mask)
+    if options.get("temperature") == 3.0:
+        assert len(found.mask.sum(-1).unique()) > 3, "some end early"
+
+
+def test_one_with_logits_of_its_own_is_sampled_from_them():
+    """Each row by its own preference, padded or not: the arg max of what `forward` gives."""
+    policy = ByForward(tiny(), by=8.0)
+    ids, mask = prompts(extra=1)
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    found = sample(policy, ids, mask, rows, temperature=0)
+    plain = sample(Policy(tiny()), ids, mask, rows, temperature=0)
+    for i in range(3):
+        sequence = ids[i][mask[i].bool()][None]
+        for token in found.tokens[i][found.mask[i]]:
+            logits = policy(sequence, torch.ones_like(sequence), rows[i])[0, -1]
+            assert token == logits.argmax()
+            sequence = torch.cat([sequence, token.view(1, 1)], 1)
+    assert not torch.equal(found.tokens[0], plain.tokens[0])
+    assert torch.equal(found.tokens[1], plain.tokens[1])
+    with torch.no_grad():
+        expected = sample(policy, ids[:1], mask[:1], rows[0], KEYS[:1], seed=2)
+    assert torch.equal(sample(policy, ids, mask, rows, seed=2).tokens[0], expected.tokens[0])
