@@ -29,7 +29,8 @@ def agree(model: PreTrainedModel, tokenizer: Any, where: str) -> None:
     Raises:
         UserError: a token has no row in the embedding; or ids have no text and the output head is no linear layer.
     """
-    rows = len(model.get_input_embeddings().weight)  # type: ignore[operator]
+    embedding: Any = model.get_input_embeddings()
+    rows = len(embedding.weight)
     ids = set(tokenizer.get_vocab().values())
     check_sizes(max(ids), rows, where)
     silent = sorted(set(range(rows)) - ids)
@@ -37,7 +38,7 @@ def agree(model: PreTrainedModel, tokenizer: Any, where: str) -> None:
         _silence(model, silent, where)
     ends = ends_of(model)
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
-        model.generation_config.eos_token_id = [*ends, tokenizer.eos_token_id]  # type: ignore[union-attr]
+        model.generation_config.eos_token_id = [*ends, tokenizer.eos_token_id]
 
 
 def ends_of(model: PreTrainedModel) -> list[int]:
