@@ -55,7 +55,7 @@ class ScoredObjective(Objective):
         policies = plan.train(needs)
         online: OnlineConfig = plan.section("online")
         for number in range(1, online.rounds + 1):
-            spec = {"online": asdict(online), "round": number, "ric": asdict(plan.section("ric"))}
+            spec = {"online": asdict(online), "round": number, "goals": asdict(plan.section("ric"))}
             inputs = {f"policy{i:05d}": task for i, task in enumerate(policies)}
             rows = plan.task(
                 f"{plan.name}, online rows {number}",
