@@ -241,7 +241,10 @@ def test_a_signal_is_passed_on_and_every_workers_checkpoint_is_waited_for(tmp_pa
 
 def test_a_signal_to_one_worker_stops_its_neighbour_too(tmp_path):
     path = tmp_path / "at-work-1"
-    with pytest.raises(Stopped) as caught, sent(signal.SIGTERM, both_at_work(tmp_path), lambda: int(path.read_text())):
+    with (
+        pytest.raises(Stopped) as caught,
+        sent(signal.SIGTERM, both_at_work(tmp_path), lambda: int(path.read_text())),
+    ):
         run(trainings(tmp_path), tmp_path / "runs", workers=2)
     assert sorted(str(caught.value).splitlines()) == [stopped_line(0), stopped_line(1)]
     assert caught.value.signum == signal.SIGTERM
