@@ -280,7 +280,7 @@ def test_methods_never_import_each_other(path):
     if path.stem in ("base", "__init__"):
         return
     others = {name for name in imported(path) if f"{name}.".startswith("lightning_moa.methods.")}
-    shared = ("base", "contracts", "head_watch", "names", "products", "settings", "stopping", "watching")
+    shared = ("base", "head_watch", "names", "products", "settings", "stopping")
     assert others <= {f"lightning_moa.methods.{name}" for name in shared}
 
 

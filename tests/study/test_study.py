@@ -222,7 +222,7 @@ def product(objective: type) -> Product:
 def test_two_meanings_of_one_section_are_refused():
     with pytest.raises(UserError, match=r"^other: section dpo is Another here and DPOConfig in another of"):
         schema_of({"ls": PANACEA_LS_DPO, "other": product(Clashing)})
-    with pytest.raises(UserError, match="^section seeds: a study has one of that name"):
+    with pytest.raises(UserError, match=r"^section seeds: a study has one of that name"):
         schema_of({"own": product(Covering)})
     alone = schema_of({"other": product(Clashing)})
     assert {item.name: item.type for item in fields(alone)}["dpo"] is Another
