@@ -62,6 +62,33 @@ def test_the_file_may_choose_the_data(folder):
     assert parse(SCHEMA, ["scale=gpu", "data=synthetic"], folder).data == SyntheticConfig()
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "taken"),
+    [
+        ("data.template", "User: {prompt} Assistant:", "User: {prompt} Assistant:"),
+        ("data.template", "Q: {prompt}\\nA:\\t", "Q: {prompt}\nA:\t"),
+        ("data.template", '"Q: {prompt}\\nA: #1"', "Q: {prompt}\nA: #1"),
+        ("data.template", "'Q: {prompt}'", "Q: {prompt}"),
+        ("data.template", "{prompt}", "{prompt}"),
+        ("data.template", '"{prompt}" said "he"', '"{prompt}" said "he"'),
+        ("data.path", "my files #2/[a] {b}=c: d.jsonl", "my files #2/[a] {b}=c: d.jsonl"),
+        ("data.path", "C:\\new\\table.jsonl", "C:\\new\\table.jsonl"),
+        ("data.path", "1e5", "1e5"),
+        ("data.path", "null", None),
+        ("data.path", "", None),
+        ("results_dir", "- a", "- a"),
+        ("data.prompt_column", "the prompt: text", "the prompt: text"),
+        ("data.labels.good", "a: b #c", "a: b #c"),
+        ("data.labels.good", "-better", "-better"),
+    ],
+)
+def test_a_text_is_taken_as_it_is_given(folder, key, given, taken):
+    found = of(folder, "data=pairs", f"{key}={given}")
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert found == taken
+
+
 def test_values_are_typed(folder):
     config = of(
         folder,
@@ -119,6 +146,12 @@ MISTAKES = [
     (["data.risky_share=2"], ["data.risky_share=2.0: must be at most 1"]),
     (["data.template=abc"], ["data.template='abc'", "{prompt}"]),
     (["data.max_response_length=99"], ["data.max_response_length=99: must be below data.max_length"]),
+    (
+        ["data=pairs", "data.labels.v1.2=better"],
+        ["data.labels.v1.2=better: 'data.labels' takes names without a dot: data.labels.<name>=<value>"],
+    ),
+    (["data=pairs", "data.labels={v1.2: a, b: c}"], ["data.labels", "'v1.2'", "names without a dot"]),
+    (["data.template=null"], ["'data.template' takes a text"]),
     (["seeds=[1,1]"], ["seeds=[1, 1]", "distinct"]),
     (["seeds=[]"], ["seeds=[]", "one or more"]),
     (["seeds=[-1]"], ["seeds=[-1]", "from 0"]),

@@ -32,8 +32,6 @@ WORDS = {"heads", "linear", "likelihood"}
 SCHEDULE = "linear"
 """Of the learning rate, in its own file."""
 LEFT = {
-    "runs/offline_logps.py": {"Heads"},
-    "runs/rows.py": {"ric"},
     "runs/schedules.py": {SCHEDULE},
 }
 """What is still known by name, or means something else in a whole file."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError, safe_load
 
 from lightning_moa.config.options import SYNTHETIC, StudyConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig, check_config
@@ -38,7 +38,8 @@ def parse(
 
     Args:
         schema: the study's dataclass.
-        arguments: `key=value` words; values are YAML, `scale=` and `data=` choose files and classes.
+        arguments: `key=value` words; `scale=` and `data=` choose files and classes. The value of a key that takes a
+            text is that text (or a quoted text in YAML), of any other key it is YAML.
         folder: holds `<scale>.yaml`.
         methods: the study's methods; what the files say of others, for other studies, is left out. None keeps all.
         others: sections that the files may have for other studies; left out where the schema has none of that name.
@@ -123,10 +124,63 @@ def _merge(config: DictConfig, layer: dict[str, Any], where: str) -> DictConfig:
 
 
 def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
+    parts = key.split(".")
+    kinds = _kinds_along(config, parts)
+    inside, names = len(kinds) <= len(parts), ".".join(parts[: len(kinds) - 2])
+    if inside and kinds[-1] is str and get_origin(kinds[-2]) is dict:
+        raise UserError(f"{key}={value}: '{names}' takes names without a dot: {names}.<name>=<value>")
     try:
-        return OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))  # type: ignore[return-value]
+        text = None if inside else _text(kinds[-1], value, _stands_in_prompts(kinds[-2], parts[-1]))
+        layer: Any = text
+        for part in reversed(parts):
+            layer = {part: layer}
+        if text is None:
+            layer = OmegaConf.from_dotlist([f"{key}={value}"])
+        return OmegaConf.merge(config, layer)  # type: ignore[return-value]
     except (OmegaConfBaseException, TypeError, YAMLError) as error:
         raise UserError(f"{key}={value}: {_explain(config, error, key)}") from error
+
+
+def _kinds_along(config: DictConfig, parts: Sequence[str]) -> list[Any]:
+    """What the configuration and each part of a key below it take, as far as there are such keys."""
+    kinds: list[Any] = [OmegaConf.get_type(config)]
+    for part in parts:
+        if is_dataclass(kinds[-1]):
+            hints = get_type_hints(kinds[-1])
+            if part not in hints:
+                break
+            # The data set's own class is known from the configuration alone.
+            own = len(kinds) == 1 and part == "data"
+            kinds.append(OmegaConf.get_type(config.data) if own else hints[part])
+        elif get_origin(kinds[-1]) is dict:
+            kinds.append(get_args(kinds[-1])[1])
+        else:
+            break
+    return kinds
+
+
+def _text(kind: Any, value: str, in_prompts: bool) -> str | None:
+    """What a word gives to a key that takes a text; None for another key, or where the word says nothing."""
+    if str not in (kind, *get_args(kind)) or get_origin(kind) in (list, dict):
+        return None
+    if value.lower() in ("null", "~") or (not value and kind is not str):
+        return None
+    if value[:1] in ("'", '"'):
+        try:
+            quoted = safe_load(value)
+        except YAMLError:
+            quoted = None
+        if isinstance(quoted, str):
+            return quoted
+    return value.replace("\\n", "\n").replace("\\t", "\t") if in_prompts else value
+
+
+def _stands_in_prompts(kind: Any, name: str) -> bool:
+    """Whether a field is such a text; a data set of one's own may give it another default without saying it again."""
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        return False
+    declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in kind.__mro__)
+    return any(item is not None and item.metadata.get("in_prompts") for item in declared)
 
 
 def _build(config: DictConfig) -> Any:

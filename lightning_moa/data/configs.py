@@ -22,7 +22,9 @@ class DataConfig:
     )
     revision: str | None = option(None, "the hub commit (40 hex digits) that is loaded when there is no path")
     labels: dict[str, str] = option({}, "objective: label column ('-column' reverses it)")
-    template: str = option("{prompt}", "the text given to the model for a prompt; holds {prompt} once")
+    template: str = option(
+        "{prompt}", "the text given to the model for a prompt; holds {prompt} once", in_prompts=True
+    )
     eval_fraction: float = option(
         0.1,
         "share of the prompts held out for evaluation, where there is no test split",
@@ -172,6 +174,11 @@ CONFIGS: dict[str, type[DataConfig]] = {
 def check_config(config: DataConfig) -> None:
     """Raise a `UserError` for a value that is not allowed. Run before any row is read."""
     check(config, "data.")
+    dotted = [name for name in config.labels if "." in name or not name.strip()]
+    if dotted:
+        raise UserError(
+            f"data.labels: an objective cannot be called {dotted[0]!r}; allowed are names without a dot"
+        )
     if config.template.count("{prompt}") != 1:
         raise UserError(f"data.template={config.template!r}: it must hold {{prompt}} exactly once")
     if config.max_response_length >= config.max_length:

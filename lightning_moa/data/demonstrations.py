@@ -11,7 +11,8 @@ from lightning_moa.batches import SequenceBatch
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.batching import StepLoader, sequence_batch
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
-from lightning_moa.data.files import read_file, require_columns, texts
+from lightning_moa.data.files import place, read_file, require_columns, texts
+from lightning_moa.data.rows import reason_to_drop
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,9 +60,12 @@ def _from_file(path: Path, tokenizer: PreTrainedTokenizerFast, rules: EncodingRu
     frame = pd.concat([read_file(path)], keys=[path.name])
     require_columns(frame, ["prompt", "response"])
     prompts, responses = texts(frame, "prompt"), texts(frame, "response")
-    complete = [(prompt, reply) for prompt, reply in zip(prompts, responses, strict=True) if prompt and reply]
-    if len(complete) < len(frame):
-        raise UserError(f"{path}: {len(frame) - len(complete)} rows lack a prompt or a response")
+    complete: list[tuple[str, str]] = []
+    for position, (prompt, reply) in enumerate(zip(prompts, responses, strict=True)):
+        reason = reason_to_drop(prompt, (reply,))
+        if prompt is None or reply is None or reason is not None:
+            raise UserError(f"{path}, row {place(frame, position)[1]}: {reason}")
+        complete.append((prompt, reply))
     encoded = encode(tokenizer, [row[0] for row in complete], [(row[1],) for row in complete], rules)
     if not len(encoded):
         raise UserError(f"{path}: no row fits data.max_length={rules.max_length} ({dict(encoded.dropped)})")

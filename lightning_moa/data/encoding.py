@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
+from lightning_moa.data.plain_text import tokenise, tokenise_between
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-CHUNK = 10_000
-"""Texts handed to the tokenizer at once; bounds the memory that its Python lists take."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,13 @@ class EncodingRules:
 
     def prompt_text(self, prompt: str) -> str:
         """The template with the prompt in its place."""
-        before, _, after = self.template.partition("{prompt}")
+        before, after = self.around()
         return before + prompt + after
+
+    def around(self) -> tuple[str, str]:
+        """What stands before a prompt and after it."""
+        before, _, after = self.template.partition("{prompt}")
+        return before, after
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,9 @@ def encode(
 ) -> Encoded:
     """Token ids of n prompts and of the responses to each (None: prompts alone, to sample from).
 
-    A prompt is [BOS, where the tokenizer has one] + the template's text. A response is tokenised apart, with
-    no special tokens (a special token's name inside it is plain text), and closed by EOS.
+    A prompt is [BOS, where the tokenizer has one and the template does not begin with it] + the template's text, in
+    which control tokens come from the template alone. A response is tokenised apart, and closed by EOS. The names of
+    control tokens inside prompts and responses are plain text.
 
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
       with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS.
@@ -107,10 +111,9 @@ def encode(
     """
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no EOS token, so a response cannot be closed")
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     groups = list(zip(*responses, strict=True)) if responses is not None else []
-    prompt_ids = tokenise(tokenizer, [rules.prompt_text(prompt) for prompt in prompts])
-    replies = [tokenise(tokenizer, group, plain=True) for group in groups]
+    prompt_ids = tokenise_between(tokenizer, *rules.around(), prompts)
+    replies = [tokenise(tokenizer, group) for group in groups]
 
     dropped: Counter[str] = Counter()
     changed: Counter[str] = Counter()
@@ -126,9 +129,8 @@ def encode(
         if len(closed) == 2 and np.array_equal(closed[0][0], closed[1][0]):
             dropped["equal replies once cut"] += 1
             continue
-        prompt, cut = _fit_prompt(
-            bos, prompt_ids[i], rules.max_length - max(lengths, default=rules.max_response_length)
-        )
+        room = rules.max_length - max(lengths, default=rules.max_response_length)
+        prompt, cut = _fit_prompt(tokenizer.bos_token_id, prompt_ids[i], room)
         if not len(prompt):
             dropped["prompt without tokens"] += 1
             continue
@@ -147,23 +149,6 @@ def encode(
     )
 
 
-def tokenise(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], plain: bool = False
-) -> list[np.ndarray]:
-    """int32 token ids of each text, no special tokens added; `plain` reads their names as plain text."""
-    ids: list[np.ndarray] = []
-    for start in range(0, len(texts), CHUNK):
-        encoded = tokenizer(
-            list(texts[start : start + CHUNK]),
-            add_special_tokens=False,
-            return_attention_mask=False,
-            split_special_tokens=plain,
-            verbose=False,
-        )
-        ids += [np.array(tokens, dtype=np.int32) for tokens in encoded["input_ids"]]
-    return ids
-
-
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:
     """A response with its EOS, or its beginning where that is too long; and whether it was too long."""
     if len(tokens) + 1 > rules.max_response_length:
@@ -171,7 +156,11 @@ def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarr
     return np.append(tokens, np.int32(eos)), False
 
 
-def _fit_prompt(bos: list[int], tokens: np.ndarray, room: int) -> tuple[np.ndarray, bool]:
-    """BOS and the end of a prompt's tokens, at most `room` together; and whether its start was cut."""
-    excess = max(len(bos) + len(tokens) - room, 0)
-    return np.concatenate([np.array(bos, dtype=np.int32), tokens[excess:]]), excess > 0
+def _fit_prompt(bos: int | None, tokens: np.ndarray, room: int) -> tuple[np.ndarray, bool]:
+    """One BOS, where there is such a token, and the end of a prompt's tokens, at most `room` together; and whether its
+    start was cut."""
+    first = np.array([] if bos is None else [bos], dtype=np.int32)
+    if len(tokens) and tokens[0] == bos:
+        tokens = tokens[1:]
+    excess = max(len(first) + len(tokens) - room, 0)
+    return np.concatenate([first, tokens[excess:]]), excess > 0

@@ -98,7 +98,8 @@ def read_file(file: Path) -> pd.DataFrame:
         frame.index = pd.RangeIndex(1, len(frame) + 1)
     else:
         rows = _json_rows(_text(content, file), file)
-        frame = pd.DataFrame(list(rows.values()), index=list(rows))
+        # As objects: pandas' own texts cannot hold halves of characters, which are dropped and counted later.
+        frame = pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
     if frame.empty:
         raise UserError(f"{file} holds no rows")
     return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character beyond the basic plane, such as an emoji; JSON can spell it, no encoding can hold it."""
 
 
 @dataclass
@@ -38,15 +43,20 @@ class Rows:
         """Drop, for every data set alike, rows that lack a text and pairs that say nothing."""
         for i, (prompt, responses) in enumerate(zip(self.prompts, self.responses, strict=True)):
             if self.reasons[i] is None:
-                self.reasons[i] = _common_reason(prompt, responses)
+                self.reasons[i] = reason_to_drop(prompt, responses)
 
 
-def _common_reason(prompt: str | None, responses: tuple[str | None, ...]) -> str | None:
+def reason_to_drop(prompt: str | None, responses: tuple[str | None, ...]) -> str | None:
+    """Why a row of these texts says nothing, in words; None for a good one."""
     if prompt is None or any(response is None for response in responses):
         return "missing text"
     stripped = [response.strip() for response in responses if response is not None]
+    if not prompt.strip():
+        return "empty prompt"
     if not all(stripped):
         return "empty reply"
+    if any(LONE_SURROGATE.search(text) for text in (prompt, *stripped)):
+        return "half a character"
     return "equal replies" if len(set(stripped)) < len(stripped) else None
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from lightning_moa.answers import Sections
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
 from lightning_moa.errors import Diverged, UserError
 from lightning_moa.objectives.advantages import (
@@ -20,7 +21,6 @@ from lightning_moa.objectives.advantages import (
 )
 from lightning_moa.objectives.base import OptimiserFactory, Plan, Run, labelled_mean, per_example
 from lightning_moa.objectives.likelihood import Likelihood
-from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.ppo_costs import PPOCosts
 from lightning_moa.objectives.rollout import (
     Sampling,
@@ -89,7 +89,7 @@ class PPO(PPOCosts):
         given: the responses of PTX; needed where `settings.ptx` is not 0.
     """
 
-    sections = OBJECTIVES["ppo"].sections
+    sections: ClassVar[Sections] = {"ppo": PPOConfig}
     view = "prompts"
     step_seconds = 0.2
     scores = True

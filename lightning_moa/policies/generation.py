@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
 from lightning_moa.policies.noise import gumbel
+from lightning_moa.policies.vocabulary import ends_of, setting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,7 +67,7 @@ def generate(
         UserError: a prompt padded on the right, a value out of range, or as for `Policy.forward`.
     """
     _check(policy.model, input_ids, attention_mask, max_new_tokens, temperature, top_p)
-    eos, pad = _special_tokens(policy.model)
+    eos, pad = ends_of(policy.model), setting(policy.model, "pad_token_id")
     fill = pad if pad is not None else (eos[0] if eos else 0)
     keys = torch.arange(len(input_ids)) if row_keys is None else row_keys
     if tuple(keys.shape) != (len(input_ids),) or keys.dtype != torch.int64:
@@ -190,17 +191,6 @@ def evaluating(policy: Policy) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _special_tokens(model: PreTrainedModel) -> tuple[list[int], int | None]:
-    """The model's EOS ids and PAD id: those of its generation settings, else those of its configuration."""
-
-    def find(name: str) -> int | list[int] | None:
-        value = getattr(model.generation_config, name, None)
-        return getattr(model.config, name, None) if value is None else value
-
-    eos, pad = find("eos_token_id"), find("pad_token_id")
-    return ([] if eos is None else [eos] if isinstance(eos, int) else list(eos)), pad  # type: ignore[return-value]
 
 
 def _check(

@@ -155,7 +155,8 @@ class RewardPrompt:
         words = self.tokens()
         remedy = "add RewardPrompt.tokens() to its vocabulary, or choose a byte-level tokenizer"
         spelled: dict[tuple[int, ...], str] = {}
-        for word, ids in zip(words, tokenizer(words, add_special_tokens=False)["input_ids"], strict=True):
+        read = tokenizer(words, add_special_tokens=False, split_special_tokens=True)
+        for word, ids in zip(words, read["input_ids"], strict=True):
             if not ids or tokenizer.unk_token_id in ids:
                 raise UserError(f"the tokenizer can't spell {word!r} of the rewards in a prompt: {remedy}")
             twin = spelled.setdefault(tuple(ids), word)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
+from lightning_moa.policies.base_folder import check_folder
 from lightning_moa.policies.quantised import is_quantised, steady
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FAMILIES = ("llama", "mistral", "opt")
+NO_ADAPTER = {"subfolder": "no-adapter-is-asked-for"}
+"""Where transformers looks for an adapter, which it would otherwise load unasked from beside a model's own weights."""
 _DROPOUTS = ("dropout", "attention_dropout", "hidden_dropout", "activation_dropout", "layerdrop")
 
 
@@ -105,7 +108,8 @@ def load_model(
 ) -> PreTrainedModel:
     """A pretrained causal language model from a local folder or the hub.
 
-    Its dropout is switched off, since log-ratios compare two passes.
+    Its dropout is switched off, since log-ratios compare two passes. Its own weights are loaded, without an adapter
+    that may lie beside them.
 
     Args:
         path: folder, or hub id.
@@ -117,7 +121,8 @@ def load_model(
 
     Raises:
         UserError: there is no such folder, the hub cannot be reached or has no such model, or it holds no
-            safetensors weights, or weights that are quantised already, or it needs code of its own.
+            safetensors weights, or weights that are quantised already, or it needs code of its own; or the folder is
+            an adapter's, or its tokenizer doesn't fit its embedding.
     """
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -127,6 +132,8 @@ def load_model(
     local = Path(name)
     if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
         raise UserError(f"model path {name}: no such folder")
+    if local.is_dir():
+        check_folder(local, f"model {name}")
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(name, **where)
@@ -136,7 +143,13 @@ def load_model(
                 setattr(config, attribute, 0.0)
         extra = {} if quantization_config is None else _quantised_on(device, quantization_config)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, config=config, dtype=kind, use_safetensors=True, **where, **extra
+            name,
+            config=config,
+            dtype=kind,
+            use_safetensors=True,
+            adapter_kwargs=NO_ADAPTER,
+            **where,
+            **extra,
         )
     except UserError:
         raise

@@ -67,6 +67,8 @@ class HeadsConfig:
 class RiCConfig:
     """Rewards in the prompt."""
 
-    marker: str = option("<r{i}>", "what stands before the reward of objective i, from 1")
+    marker: str = option("<r{i}>", "what stands before the reward of objective i, from 1", in_prompts=True)
     decimals: int = option(1, "decimals of a reward in the prompt", at_least=0)
-    before: str = option("", "the prompt's ending that the rewards go in front of; empty: at its end")
+    before: str = option(
+        "", "the prompt's ending that the rewards go in front of; empty: at its end", in_prompts=True
+    )

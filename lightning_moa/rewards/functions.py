@@ -20,7 +20,9 @@ class FunctionRewards:
     """Scores of one objective by what 'module:name' names.
 
     That is a function (prompts, responses) -> n numbers, higher is better, or a class with such a method
-    `scores`, built once, without arguments. Each score must depend on its own texts alone.
+    `scores`, built once, without arguments. Each score must depend on its own texts alone. One that has nothing to
+    say of a response gives a number for that, too, such as 0 or what an average response gets: neither None nor NaN,
+    since a response without a reward could not be learnt from.
 
     Args:
         name: 'module:name'.
@@ -95,9 +97,16 @@ def finite_numbers(given: Any, n: int, name: str) -> np.ndarray:
     return np.array(numbers, dtype=np.float64)
 
 
+ABSTAINING = (
+    "where it has nothing to say it gives a number for that, such as 0 or an average response's reward"
+)
+
+
 def _number(item: Any, row: int, name: str) -> float:
     if item is None:
-        raise UserError(f"{name} gave nothing (None) for response {row}: a reward must be a number")
+        raise UserError(
+            f"{name} gave nothing (None) for response {row}: a reward must be a number; {ABSTAINING}"
+        )
     try:
         number = None if isinstance(item, (str, bytes)) else float(item)
     except (TypeError, ValueError, RuntimeError):
@@ -105,7 +114,9 @@ def _number(item: Any, row: int, name: str) -> float:
     if number is None:
         raise UserError(f"{name} gave {_kind(item)} for response {row}: a reward must be a number")
     if not math.isfinite(number):
-        raise UserError(f"{name} gave {number} for response {row}: a reward must be a finite number")
+        raise UserError(
+            f"{name} gave {number} for response {row}: a reward must be a finite number; {ABSTAINING}"
+        )
     return number
 
 

@@ -75,7 +75,7 @@ def post_of(prompt: str) -> str:
 def templated(template: str) -> InputForm:
     """The form of one text that holds {response} once, and {prompt} once or not at all.
 
-    Special tokens are the tokenizer's own; their names in the template are plain text.
+    Control tokens are the tokenizer's own, and those whose names the template holds; names in texts are plain text.
 
     Raises:
         UserError: a template of another form.

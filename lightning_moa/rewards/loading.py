@@ -105,6 +105,8 @@ def load_network(entry: HubModel, folder: Path, dtype: torch.dtype) -> PreTraine
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            # An adapter that lies beside the weights is not loaded unasked.
+            adapter_kwargs={"subfolder": "no-adapter-is-asked-for"},
         )
     except UserError:
         raise

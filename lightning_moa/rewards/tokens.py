@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightning_moa.data.plain_text import control_tokens, spaced
 from lightning_moa.errors import UserError
-from lightning_moa.rewards.inputs import FIXED, PROMPT, RESPONSE, InputForm, Segment
+from lightning_moa.rewards.inputs import FIXED, PROMPT, RESPONSE, InputForm, Piece, Segment
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -40,9 +41,9 @@ class InputEncoder:
     def encode(self, prompt: str, response: str) -> list[Token]:
         """The input of one response, at most `longest` tokens.
 
-        Special tokens' names within the texts are plain text. Where there is too much, the prompt loses its
-        start; the form's own words (such as the assistant's marker) and the special tokens stay. Only a
-        response that is too long by itself loses its end.
+        The names of control tokens are plain text within the prompt and the response, and control tokens where the
+        form itself holds them. Where there is too much, the prompt loses its start; the form's own words (such as the
+        assistant's marker) and the special tokens stay. Only a response that is too long by itself loses its end.
 
         Raises `UserError` where not even the form's own words fit.
         """
@@ -67,11 +68,32 @@ class InputEncoder:
 
     def _tokens(self, segments: Sequence[Segment]) -> list[Token]:
         """The tokenizer's layout of one text or of a pair, each token with its role."""
+        controls = control_tokens(self.tokenizer)
+        fixed = [piece.text for segment in segments for piece in segment if piece.role == FIXED]
+        plain = not any(name in text for text in fixed for name in controls)
+        tokens = self._laid_out(segments, plain)
+        if any(token.id in controls.values() and token.role != FIXED for token in tokens):
+            # A text's own word, or the tokenizer's vocabulary has the name as a word, too: a space makes it text.
+            tokens = self._laid_out([tuple(map(self._spaced, segment)) for segment in segments], plain)
+        return tokens if plain else self._once_each(tokens)
+
+    def _once_each(self, tokens: list[Token]) -> list[Token]:
+        """One BOS and one EOS, where the form holds what the tokenizer adds."""
+        if [token.id for token in tokens[:2]] == [self.tokenizer.bos_token_id] * 2:
+            tokens = tokens[1:]
+        if [token.id for token in tokens[-2:]] == [self.tokenizer.eos_token_id] * 2:
+            tokens = tokens[:-1]
+        return tokens
+
+    def _spaced(self, piece: Piece) -> Piece:
+        return piece if piece.role == FIXED else Piece(spaced(self.tokenizer, piece.text), piece.role)
+
+    def _laid_out(self, segments: Sequence[Segment], plain: bool) -> list[Token]:
         texts = ["".join(piece.text for piece in segment) for segment in segments]
         batch = self.tokenizer(
             *([text] for text in texts),
             add_special_tokens=not self.form.bos_between,
-            split_special_tokens=True,
+            split_special_tokens=plain,
             verbose=False,
         )
         encoding: Encoding = batch.encodings[0]

@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.registry import build, data_entry
 from lightning_moa.policies import Policy, build_model, load_model
+from lightning_moa.policies.vocabulary import agree
 from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
 from lightning_moa.strategies.launching import local_rank
@@ -110,7 +111,9 @@ def pretrained(model: dict[str, Any], hardware: dict[str, Any]) -> tuple[Policy,
     from lightning_moa.data.tokenizer import load_tokenizer
 
     path, revision = model["path"], model["revision"]
-    return _frozen(path, revision, hardware), load_tokenizer(path, revision)
+    policy, tokenizer = _frozen(path, revision, hardware), load_tokenizer(path, revision)
+    agree(policy.model, tokenizer, f"model.path={path}")
+    return policy, tokenizer
 
 
 def _frozen(path: str | Path, revision: str | None, hardware: dict[str, Any]) -> Policy:

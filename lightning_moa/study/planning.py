@@ -14,6 +14,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
+from lightning_moa.policies.base_folder import check_folder
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
@@ -60,6 +61,9 @@ def plan_study(
     sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
     measured = _measured(config, sources, objectives)
     path = config.model.path
+    local = path is not None and Path(path).expanduser().is_dir()
+    if path is not None and local:
+        check_folder(Path(path).expanduser(), f"model.path={path}")
     shared = Shared(
         config,
         objectives,
@@ -68,7 +72,7 @@ def plan_study(
         prompts,
         None if prompts is None else data_entry(prompts.name).path,
         files=digest(config.data.path),
-        model_files=digest(path, "model.path") if path and Path(path).expanduser().is_dir() else "",
+        model_files=digest(path, "model.path") if local else "",
         prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
         measured=measured,
     )

@@ -57,7 +57,9 @@ def test_a_file_s_rows_are_given_in_the_data_set_s_template(data, tokenizer, tmp
     ("rows", "message"),
     [
         ([{"prompt": "a"}], "has no column 'response'"),
-        ([{"prompt": "a", "response": None}, {"prompt": "a", "response": "b"}], "1 rows lack a prompt"),
+        ([{"prompt": "a", "response": "b"}, {"prompt": "a", "response": None}], "row 2: missing text"),
+        ([{"prompt": " ", "response": "b"}], "row 1: empty prompt"),
+        ([{"prompt": "a", "response": "\ud83d"}], "row 1: half a character"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(data, tokenizer, tmp_path, rows, message):

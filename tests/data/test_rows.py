@@ -130,3 +130,16 @@ def test_a_column_that_bears_the_rule_s_name_is_an_error():
 def test_an_empty_split_says_why():
     with pytest.raises(UserError, match=r"nothing is left .* 'train' .*empty reply 1"):
         tables({"train": rows([("p", "", "b", 0)]), "eval": rows([("q", "a", "b", 0)])})
+
+
+def test_empty_prompts_and_halves_of_characters_are_dropped_and_counted():
+    good = [(f"p{i}", f"a{i}", f"bb{i}", i % 2) for i in range(20)]
+    bad = [
+        *[(text, "a", "b", 1) for text in ("", "  \n", "\u00a0\t")],
+        *[("half \ud83d", "a", "b", 1), ("p", "a \ude00", "b", 0), ("p", "a", "\ud83d b", 0)],
+    ]
+    whole = [("p \U0001f600", "a \U0001f525", "b", 1)]
+    found, report = tables({"train": rows(good + bad + whole), "eval": rows(good[:3])})
+    assert report.dropped["train"]["empty prompt"] == 3
+    assert report.dropped["train"]["half a character"] == 3
+    assert "p \U0001f600" in found["train"].prompts

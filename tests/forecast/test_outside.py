@@ -135,7 +135,7 @@ def test_a_straight_line_in_its_parts_is_what_all_of_them_take(parts, tmp_path, 
     tried = []
     real = passes._update
     monkeypatch.setattr(
-        meta_passes,
+        passes,
         "_update",
         lambda spec, *rest: tried.append(spec["sections"]["shift"]["parts"]) or real(spec, *rest),
     )

@@ -98,7 +98,7 @@ def test_steps_and_tokens_of_the_papers_dpo():
 def test_few_layers_and_heads_stand_for_all(path, kind, layers, monkeypatch):
     task = next(task for task in in_order(plan(study(path)).targets()) if kind_of(task) == kind)
     short = passes.update(task.spec, 2)
-    monkeypatch.setattr(meta_passes, "FEW", (layers, layers))
+    monkeypatch.setattr(passes, "FEW", (layers, layers))
     passes._remembered.cache_clear()
     assert passes.update(task.spec, 2) == pytest.approx(short, rel=1e-6)
 

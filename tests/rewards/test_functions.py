@@ -130,9 +130,12 @@ def test_any_sequence_of_numbers_will_do(given):
         (None, r"my_rewards:length returned nothing \(None\): a number for each of 4 responses"),
         (
             [1, 2, 3, None],
-            r"my_rewards:length gave nothing \(None\) for response 3: a reward must be a number",
+            r"my_rewards:length gave nothing \(None\) for response 3: a reward must be a number; where it has",
         ),
-        ([1, math.nan, 3, 4], "my_rewards:length gave nan for response 1: a reward must be a finite number"),
+        (
+            [1, math.nan, 3, 4],
+            "my_rewards:length gave nan for response 1: a reward must be a finite number; where it has",
+        ),
         ([1, 2, -math.inf, 4], "my_rewards:length gave -inf for response 2: a reward must be a finite"),
         (["1", 2, 3, 4], "my_rewards:length gave a str for response 0: a reward must be a number"),
         (np.ones((4, 1)), "my_rewards:length gave a list for response 0: a reward must be a number"),

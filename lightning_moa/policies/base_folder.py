@@ -1,0 +1,61 @@
+"""What can be said of a base model's folder before it is loaded. Light: no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning_moa.errors import UserError
+
+ADAPTER = "adapter_config.json"
+
+
+def check_folder(folder: Path, where: str) -> None:
+    """Raise a `UserError` for a folder that no base can be: an adapter's, or one whose tokenizer has a token without a
+    row in the embedding. What it doesn't hold, such as weights, is found when it is loaded.
+
+    Args:
+        folder: there.
+        where: what named it, for errors.
+    """
+    whole = any(folder.glob("*.safetensors.index.json")) or any(
+        file.name != "adapter_model.safetensors" for file in folder.glob("*.safetensors")
+    )
+    if (folder / ADAPTER).is_file() and not (whole and (folder / "config.json").is_file()):
+        base = _json(folder / ADAPTER).get("base_model_name_or_path") or "its base"
+        raise UserError(
+            f"{where}: this is the folder of an adapter of {base}: merge it first (peft: PeftModel.from_pretrained("
+            "base, adapter).merge_and_unload().save_pretrained(folder), and save the tokenizer beside it)"
+        )
+    rows = _json(folder / "config.json").get("vocab_size")
+    highest = _highest_id(_json(folder / "tokenizer.json"))
+    if isinstance(rows, int) and highest is not None:
+        check_sizes(highest, rows, where)
+
+
+def check_sizes(highest: int, rows: int, where: str) -> None:
+    """Raise a `UserError` where the tokenizer's highest id has no row in an embedding of so many rows."""
+    if highest >= rows:
+        raise UserError(
+            f"{where}: its tokenizer has ids up to {highest}, its embedding only {rows} rows (ids 0 to {rows - 1}): "
+            "give it the tokenizer that it was trained with, or resize it first "
+            f"(model.resize_token_embeddings({highest + 1}))"
+        )
+
+
+def _highest_id(tokenizer: dict[str, Any]) -> int | None:
+    """Of a tokenizer.json; None where it says nothing."""
+    vocabulary = (tokenizer.get("model") or {}).get("vocab") or []
+    words = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    added = [token["id"] for token in tokenizer.get("added_tokens") or []]
+    return max([*words, *added], default=None)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """An object; empty where there is no such file. One that is broken is reported when it is loaded."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
