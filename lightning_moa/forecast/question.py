@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.errors import UserError
@@ -78,7 +79,7 @@ def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
     studies = studies_of(path, words)
     _, config, _ = studies[0]
     hardware = asdict(config.hardware)
-    warnings = check_hardware(hardware)
+    warnings = check_hardware(hardware) + without_bfloat16(hardware, question)
     notes = [note for study in studies for note in stand_in(study)]
     if hardware["accelerator"] == "cpu":
         notes.append(
@@ -91,6 +92,21 @@ def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
         rows += made
         notes += more
     return Answer(rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
+
+
+def without_bfloat16(hardware: Mapping[str, Any], question: Question) -> list[str]:
+    """A line where the runs would compute in bfloat16 and the GPU that is planned for has none."""
+    if question.gpu.bfloat16 or hardware["accelerator"] == "cpu" or hardware["precision"] == "fp32":
+        return []
+    what = (
+        "it"
+        if hardware["precision"] == "bf16"
+        else "what stays out of the quantised layers, which is bfloat16,"
+    )
+    return [
+        f"hardware.precision={hardware['precision']} on gpu_type={question.gpu_type}: it has no bfloat16, and would "
+        f"compute {what} many times slower than planned, if at all; fp32 is what it has"
+    ]
 
 
 def stand_in(study: Part) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_moa.aggregation import Aggregator, GradientAggregator
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.data.stepping import StepData
-from lightning_moa.errors import UserError
+from lightning_moa.errors import BrokenContract, Diverged, UserError
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.watching import GradientWatch
@@ -141,7 +142,9 @@ class Alignment(Stoppable, ABC):
         elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
             check_steering(self.policy, batch.input_ids, batch.attention_mask)
         preference = self.preference(batch_idx).to(self.device)
-        sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
+        # Before anything is learned, what rewards find wrong is bad input like any other.
+        with self._named(batch_idx // self.accumulate) if batch_idx >= self.accumulate else nullcontext():
+            sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
         preference, parts = self.reweighed(preference, sampled)
         self._held.append((preference, parts))
         if len(self._held) < self.accumulate:
@@ -151,8 +154,9 @@ class Alignment(Stoppable, ABC):
         held, self._held = self._held, []
         preferences = [preference for preference, _ in held]
         for update in zip(*(parts for _, parts in held), strict=True):
-            losses = [self._backward(*one) for one in zip(update, preferences, strict=True)]
-            self._update()
+            with self._named(batch_idx // self.accumulate):
+                losses = [self._backward(*one) for one in zip(update, preferences, strict=True)]
+                self._update()
         means = torch.stack([loss.reshape(-1, loss.shape[-1]).mean(0) for loss in losses]).mean(0)
         self.log_dict(
             {
@@ -163,11 +167,33 @@ class Alignment(Stoppable, ABC):
             sync_dist=True,
         )
 
+    @contextmanager
+    def _named(self, update: int) -> Iterator[None]:
+        """What goes wrong in a training belongs to it alone, and is told with the update, from 0, and what to try."""
+        try:
+            yield
+        except (BrokenContract, Diverged):
+            raise
+        except UserError as error:
+            raise Diverged(f"step {update}: {error}; {self._to_try()}") from error
+        except Exception as error:
+            error.add_note(f"in step {update}")
+            raise
+
+    def _to_try(self) -> str:
+        section = next(iter(self.objective.sections), None)
+        return "try a smaller learning rate" + ("" if section is None else f" ({section}.lr)")
+
     def _backward(self, part: Any, preference: Tensor) -> Tensor:
         """Add a batch's share to the gradients; its losses, without gradient."""
         losses, total = self._aggregated(part, preference)
         if not self._checked:
             check_total(self.aggregator, total)
+        # Both are of all processes' rows, so that all of them stop where one would.
+        elif not bool(torch.isfinite(losses).all() & torch.isfinite(total).all()):
+            raise UserError(
+                f"the losses are {losses.detach().tolist()}, and their aggregate {float(total):g}"
+            )
         if self.watch is not None and self.watch.due:
             self.watch.look(losses, total)
         shared = self.objective.shared_loss(self.policy, part, preference)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lightning_moa.cli import main
+from lightning_moa.config.options import HardwareConfig
 from lightning_moa.errors import UserError
-from lightning_moa.forecast.question import asked
+from lightning_moa.forecast.question import asked, without_bfloat16
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4, FIGURE5 = (str(EXPERIMENTS / "panacea" / name) for name in ("figure4.py", "figure5.py"))
@@ -71,3 +73,23 @@ def test_refusals_are_one_line_and_exit_code_2(words, said, capsys):
     assert said in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["precision=bf16", "gpu_type=v100"], "on gpu_type=v100: it has no bfloat16"),
+        (["precision=int8", "gpu_type=v100"], "what stays out of the quantised layers, which is bfloat16"),
+        (["precision=fp32", "gpu_type=v100"], None),
+        (["precision=bf16", "gpu_type=a100"], None),
+        (["precision=bf16", "gpu_type=v100", "accelerator=cpu"], None),
+    ],
+)
+def test_a_gpu_without_bfloat16_is_named(words, said):
+    question, rest = asked([*words, "hardware.accelerator=gpu"] if "accelerator=cpu" not in words else words)
+    hardware = asdict(HardwareConfig()) | {
+        word.split(".")[1].split("=")[0]: word.split("=")[1] for word in rest
+    }
+    lines = without_bfloat16(hardware, question)
+    assert len(lines) == (said is not None)
+    assert all(said in line for line in lines)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_moa.errors import Stopped, UserError
+from lightning_moa.errors import Diverged, Stopped, UserError
 from lightning_moa.signals import heeded
 from lightning_moa.study.execute import execute
 from lightning_moa.study.tasks import Task
@@ -34,6 +34,17 @@ def add(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> dict[str, Any]:
 def fail(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
     (out / "half.txt").write_text("half")
     raise ArithmeticError("no luck today")
+
+
+def diverge(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    (out / "log.csv").write_text("0.1")
+    raise Diverged("step 7: the KL is 300; try a smaller lr")
+
+
+def stumble(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    error = ZeroDivisionError("no weights")
+    error.add_note("in step 2")
+    raise error
 
 
 def refuse(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:

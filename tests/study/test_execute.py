@@ -121,6 +121,18 @@ def test_a_failed_task_is_named_and_the_independent_ones_finish(tmp_path, worker
     assert "no luck today" in traceback
 
 
+def test_a_failure_says_its_step_and_what_to_try_and_keeps_its_log(tmp_path):
+    runs, other = tmp_path / "runs", job("add", value=1, log=str(tmp_path / "log"))
+    far, off = job("diverge", name="gapo, seed 0"), job("stumble", name="mgda, seed 0")
+    with pytest.raises(RunsFailed) as caught:
+        run([far, off, other], runs, workers=2)
+    message = str(caught.value)
+    assert "gapo, seed 0: step 7: the KL is 300; try a smaller lr (traceback in " in message
+    assert "mgda, seed 0: ZeroDivisionError: no weights; in step 2 (traceback in " in message
+    assert (runs / f"failed-{far.key}" / "log.csv").read_text() == "0.1"
+    assert is_done(runs, other.key)
+
+
 def test_a_success_takes_the_old_traceback_away(tmp_path):
     runs = tmp_path / "runs"
     task = job("add", value=1, log=str(tmp_path / "missing" / "log"))
