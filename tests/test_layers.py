@@ -29,7 +29,9 @@ LEAVES = {
         "peak_memory",
         "processes",
         "signals",
+        "run_folders",
         "task_files",
+        "workers",
     )
 }
 ROOMS = {
