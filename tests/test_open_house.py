@@ -11,7 +11,7 @@ import pytest
 
 from lightning_moa import deployments
 from lightning_moa.deployments import Deployment
-from lightning_moa.study.chosen import TABLES
+from lightning_moa.methods.sections import TABLES
 
 PACKAGE = Path(deployments.__file__).resolve().parents[1]
 ROOMS = ("study", "runs", "forecast", "config")

@@ -18,7 +18,7 @@ from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
-from lightning_moa.study.workers import leave_if_imported
+from lightning_moa.workers import leave_if_imported
 
 
 def conduct(

@@ -17,15 +17,16 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from lightning_moa import run_folders
 from lightning_moa.errors import Diverged, Stopped, UserError
 from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
+from lightning_moa.reporting.progress import Display
 from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
-from lightning_moa.study.progress import Display
 from lightning_moa.study.tasks import Task
-from lightning_moa.study.workers import Slot, leave_if_imported, report, slots
 from lightning_moa.task_files import DONE
+from lightning_moa.workers import Slot, leave_if_imported, report, slots
 
 STOPS_WITHIN = 120.0
 """Seconds that workers have to leave checkpoints in when a study is stopped; SLURM gives notice of three minutes."""
@@ -59,8 +60,8 @@ def execute(
     leave_if_imported()
     ordered = store.in_order(targets)
     _make_folder(runs)
-    store.clear_dead(runs)
-    todo = [task for task in ordered if fresh or not store.is_done(runs, task.key)]
+    run_folders.clear_dead(runs)
+    todo = [task for task in ordered if fresh or not run_folders.is_done(runs, task.key)]
     if todo:
         cached = len(ordered) - len(todo)
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
@@ -69,7 +70,7 @@ def execute(
                 failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
         finally:
             # Workers of a start that was killed just before this one may have been alive when it began.
-            store.clear_dead(runs)
+            run_folders.clear_dead(runs)
         if failed:
             raise RunsFailed("; ".join(failed))
     else:
@@ -106,7 +107,7 @@ class _Scheduler:
 
     def run(self, workers: int) -> list[str]:
         pending = {task.key: task for task in self.todo}
-        free = slots(workers, self.display)
+        free = slots(workers, self.display.advance)
         try:
             with heeded(self._told if workers > 1 else _stopped_between_runs):
                 while self._under_way(pending, free):
@@ -222,7 +223,7 @@ def perform(order: _Order) -> None:
     """Do one task and publish its folder. A failure's traceback is kept beside the results."""
     module, _, name = order.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    folder = store.scratch_folder(order.runs, order.key)
+    folder = run_folders.scratch_folder(order.runs, order.key)
     started = time.monotonic()
     reset_peak_memory()
     try:
@@ -239,13 +240,13 @@ def perform(order: _Order) -> None:
         (folder / "error.txt").write_text(
             f"{order.name}\n{json.dumps(order.spec, indent=1)}\n\n{traceback.format_exc()}"
         )
-        store.publish(order.runs, f"failed-{order.key}", folder)
+        run_folders.publish(order.runs, f"failed-{order.key}", folder)
         where = order.runs / f"failed-{order.key}" / "error.txt"
         raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
     shutil.rmtree(order.runs / f"failed-{order.key}", ignore_errors=True)
     if is_main_process():
         _write_record(folder, order, time.monotonic() - started, measured)
-        store.publish(order.runs, order.key, folder)
+        run_folders.publish(order.runs, order.key, folder)
     else:
         shutil.rmtree(folder)
     _wait_for_all()

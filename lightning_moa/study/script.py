@@ -24,7 +24,7 @@ from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import RunsFailed
 from lightning_moa.study.some import conduct_some
 from lightning_moa.study.study import Study
-from lightning_moa.study.workers import leave_if_imported
+from lightning_moa.workers import leave_if_imported
 
 
 def script(study: Study, main: Callable[[Any, Console], None]) -> None:

@@ -208,9 +208,7 @@ def test_one_from_outside_is_loaded_where_its_class_is_given_and_never_by_the_fo
     assert type(again) is Wide
     assert torch.equal(again(*tokens()), policy(*tokens()))
     base = tiny()
-    with pytest.raises(
-        UserError, match=f"kind {__name__}:Wide: allowed are .*load_policy.kind="
-    ):
+    with pytest.raises(UserError, match=f"kind {__name__}:Wide: allowed are .*load_policy.kind="):
         load_policy(base, tmp_path)
     with pytest.raises(
         UserError, match=f"kind {__name__}:Wide: lightning_moa.policies.svd_lora:SVDLoRA is expected"

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from lightning_moa.errors import Stopped, UserError
+from lightning_moa.run_folders import is_done, record
 from lightning_moa.signals import SIGNALS
 from lightning_moa.study import execute
 from lightning_moa.study.execute import RunsFailed
-from lightning_moa.study.tasks import is_done, record
 from tests import forked
 from tests.study.jobs import job, run
 

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from lightning_moa.errors import Stopped, UserError
 from lightning_moa.signals import heeded, held_back, let_come
-from lightning_moa.study.progress import Display
 
 _CONTEXT = multiprocessing.get_context("spawn")
 NO_GUARD = 77
@@ -38,13 +37,13 @@ class Slot(Protocol):
     def close(self) -> None: ...
 
 
-def slots(workers: int, display: Display) -> list[Slot]:
+def slots(workers: int, advance: Callable[[str, float], None]) -> list[Slot]:
     """So many; one is this process."""
     if workers == 1:
-        _listen(display.advance)
+        _listen(advance)
         return [_Here()]
     messages: Any = _CONTEXT.SimpleQueue()
-    threading.Thread(target=_forward, args=(messages, display), daemon=True).start()
+    threading.Thread(target=_forward, args=(messages, advance), daemon=True).start()
     return [_Worker(messages) for _ in range(workers)]
 
 
@@ -130,10 +129,10 @@ def leave_if_imported() -> None:
         raise SystemExit(NO_GUARD)
 
 
-def _forward(messages: Any, display: Display) -> None:
+def _forward(messages: Any, advance: Callable[[str, float], None]) -> None:
     while True:
         key, share = messages.get()
-        display.advance(key, share)
+        advance(key, share)
 
 
 _report: Callable[[str, float], None] = lambda key, share: None  # noqa: E731
