@@ -17,6 +17,10 @@ class BrokenContract(UserError):
     """An answer does not do what its room asks of it; found at a training's first update, or before."""
 
 
+class NotFinite(UserError):
+    """Numbers that an update can't be made of. In a training that is no bad input, but the end of that training."""
+
+
 class Diverged(RuntimeError):
     """A training can't go on from where it is; the message says what happened, when, and what to try."""
 

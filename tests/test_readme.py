@@ -52,6 +52,8 @@ SMALL = (
     "workers=1",
     "runs_dir=runs",
     "results_dir=made",
+    # What makes it small here is said of every command alike, and is no reader's second thought.
+    "replace=true",
     "sft.steps=3",
     "reward_model.steps=2",
     "evaluation.prompts=16",

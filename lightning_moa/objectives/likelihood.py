@@ -38,6 +38,10 @@ class Likelihood(Objective):
     def count(self, m: int) -> int:
         return 1
 
+    def counts(self, part: SequenceBatch) -> Tensor:
+        """Response tokens."""
+        return part.response_mask.sum()[None]
+
 
 class LikelihoodInContext(ScoredObjective, Likelihood):
     """Likelihood of scored responses whose rewards stand in their prompts (RiC; HaM, section 2.2)."""
@@ -147,6 +151,9 @@ class RewardWeightedLikelihood(ScoredObjective):
         if self.directions is not None:
             rewards = rewards @ self.directions.to(rewards).T
         return rewards.pow(self.power)
+
+    def counts(self, part: SequenceBatch | PairBatch) -> None:
+        """Every batch has as many rows."""
 
     def count(self, m: int) -> int:
         return m if self.directions is None else len(self.directions)

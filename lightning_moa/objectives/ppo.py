@@ -272,6 +272,9 @@ class PPO(PPOCosts):
         self._logs["ptx_loss"] = loss.detach()
         return self.settings.ptx * loss
 
+    def shared_counts(self, part: Rollout) -> Tensor | None:
+        return None if part.given is None else self.likelihood.counts(part.given)
+
     def own_loss(self, part: Rollout) -> Tensor:
         """The critic's clipped squared error, summed over its values."""
         values = self.critic(part.hidden, part.preference)

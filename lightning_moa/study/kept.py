@@ -21,6 +21,7 @@ HOW = {
     ),
 }
 """Keys that say how a machine comes to a result, which is another only in its rounding."""
+AUTO = "auto"
 _SHOWN = 3
 
 
@@ -62,6 +63,9 @@ def _differing(now: Any, before: Any, where: str) -> Iterator[str]:
     elif isinstance(now, Mapping) and isinstance(before, Mapping):
         for key in [*now, *(key for key in before if key not in now)]:
             yield from _differing(now.get(key), before.get(key), _below(where, str(key)))
+    elif now == AUTO and where.endswith(".reward"):
+        # What is recorded says what it stood for, which hangs on the data.
+        return
     elif _in_order(plain(now), where) != _in_order(before, where):
         yield f"{where} was {_short(before)}, now {_short(plain(now))}"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_moa.aggregation import Linear, Tchebycheff
-from lightning_moa.errors import BrokenContract, Diverged, UserError
+from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.panacea import Panacea
 from lightning_moa.methods.rewarded_soups import RewardedSoups
@@ -229,4 +229,18 @@ def test_a_broken_contract_stays_bad_input():
     module = DPS(adapter(0), DPO(0.3), Breaks(None), sgd(), m=2, seed=0, at=AT)
     module.aggregator = lambda losses, preference, parameters: losses
     with pytest.raises(BrokenContract, match="one scalar is expected"):
+        train(module, [labelled(4)] * 2)
+
+
+def test_gradients_that_are_not_finite_at_once_end_that_training_too():
+    def overflow(total):
+        raise NotFinite("Breaks: a gradient is not finite")
+
+    module = DPS(adapter(0), DPO(0.3), Breaks(overflow), sgd(), m=2, seed=0, at=AT)
+    module.aggregator.calls = 2
+    with pytest.raises(Diverged, match=r"^step 0: Breaks: a gradient is not finite; try"):
+        train(module, [labelled(4)] * 2)
+    module.aggregator = Breaks(refuse)
+    module.aggregator.calls = 2
+    with pytest.raises(UserError, match=r"^Breaks: a gradient is not finite$"):
         train(module, [labelled(4)] * 2)

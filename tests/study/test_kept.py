@@ -12,9 +12,11 @@ from lightning_moa.errors import UserError
 from lightning_moa.reporting.run_record import plain, write_run_record
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.kept import recorded
+from lightning_moa.study.planning import plan_study
 from lightning_moa.study.results import Artefact
 
-FIGURE5 = study_of(Path(__file__).resolve().parents[2] / "experiments" / "panacea" / "figure5.py")
+FIGURE5_FILE = Path(__file__).resolve().parents[2] / "experiments" / "panacea" / "figure5.py"
+FIGURE5 = study_of(FIGURE5_FILE)
 
 
 def configuration(root: Path, *words: str):
@@ -79,6 +81,24 @@ def test_another_configuration_is_refused_and_names_what_differs(kept, words, sa
 def test_the_same_configuration_is_made_again(kept, words, capsys):
     begin(kept[0], *words)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_left_to_the_study_is_what_it_was(tmp_path):
+    """A plan writes into its configuration what `auto` stands for, and that is recorded."""
+    study = study_of(FIGURE5_FILE.with_name("figure4.py"))
+
+    def read(*words):
+        return study.read(["scale=smoke", f"results_dir={tmp_path}", *words])
+
+    config, methods = read()
+    artefact = Artefact.begin("panacea", "figure4", config)
+    plan_study(config, methods)
+    assert config.ppo.reward != "auto"
+    path = artefact.folder / "run.yaml"
+    write_run_record(path, recorded(config), data="", rewards="", started=artefact.started, duration=1.0)
+    Artefact.begin("panacea", "figure4", read()[0])
+    with pytest.raises(UserError, match=r"\(ppo.reward was gold, now trained\)"):
+        Artefact.begin("panacea", "figure4", read("ppo.reward=trained")[0])
 
 
 def test_keys_that_the_code_has_won_or_lost_meanwhile_tell_nothing(kept):
