@@ -74,10 +74,10 @@ class Shown(Traced):
 
     found: dict[str, float]
 
-    def _backward(self, part: Any, preference: Any) -> Any:
+    def _backward(self, part: Any, preference: Any, *weights: Any) -> Any:
         gramian = self._gramian_of_fresh_passes(Probe(self.policy, "all"), part, preference)
         self.found = {f"dot_{i}_{j}": float(gramian[i, j]) for i in range(self.m) for j in range(i, self.m)}
-        return super()._backward(part, preference)
+        return super()._backward(part, preference, *weights)
 
     def logs(self) -> Any:
         return {**super().logs(), **self.found}
