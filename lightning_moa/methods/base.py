@@ -20,6 +20,14 @@ from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError
 from lightning_moa.methods.accumulation import preference_of_batch, shares
+from lightning_moa.methods.checkpointing import (
+    KEY,
+    load_own_state,
+    own_state,
+    packed,
+    trained_only,
+    unpacked,
+)
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.watching import GradientWatch
@@ -101,6 +109,9 @@ class Alignment(Stoppable, ABC):
             raise UserError("watch with probe_passes=fresh: the update's forward pass can't be watched then")
         self._held: list[tuple[Tensor, list[Any]]] = []
         self._checked = False
+        self._resumed: dict[str, Any] | None = None
+        # The frozen base is in no checkpoint.
+        self.strict_loading = False
 
     objective: Objective
 
@@ -296,6 +307,26 @@ class Alignment(Stoppable, ABC):
         self.own_optimiser.step()
         self.own_optimiser.zero_grad()
         self.own_schedule.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is trained, all of it, and nothing that isn't."""
+        checkpoint["state_dict"] = trained_only(self, checkpoint["state_dict"])
+        held = [[preference, parts] for preference, parts in self._held]
+        checkpoint[KEY] = {**own_state(self), "held": packed(held), "random": torch.get_rng_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Taken over when the optimisers are there; the objective's weights at once, for a module that is only used."""
+        self._resumed = checkpoint[KEY]
+        self.objective.load_state_dict(self._resumed["objective"])
+
+    def on_train_start(self) -> None:
+        if self._resumed is not None:
+            load_own_state(self, self._resumed)
+            self._held = [
+                (preference, parts) for preference, parts in unpacked(self._resumed["held"], self.device)
+            ]
+            torch.set_rng_state(self._resumed["random"].cpu())
+            self._checked, self._resumed = True, None
 
     def configure_optimizers(self) -> Any:
         if self.objective.own_optimiser is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from lightning_moa.data.stepping import StepData
+from lightning_moa.methods.base import Alignment
 from lightning_moa.policies import Policy, load_policy
 from lightning_moa.processes import full_size
 from lightning_moa.runs.context import Answers, Context, build_method
@@ -31,14 +33,23 @@ Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
 
-def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
-    """Train one policy by one method."""
-    prepare(spec["hardware"])
+class Assembled(NamedTuple):
+    """A training that can begin."""
+
+    run: Context
+    method: Alignment
+    source: StepData
+    batches: int
+    """That its loader yields."""
+
+
+def assembled(spec: Spec, inputs: Inputs) -> Assembled:
+    """The method of a spec with its answers, and what it is fed by."""
     torch.manual_seed(spec["seed"])
     base_policy, tokenizer = load_base(inputs["base"], spec["hardware"])
     run = Context(spec, inputs, Answers.of(spec), load_data(spec), tokenizer, base_policy)
-    policy = first_policy(run)
-    run, objective, settings = replace(run, policy=policy), run.answers.objective, spec["settings"]
+    run = replace(run, policy=first_policy(run))
+    objective, settings = run.answers.objective, spec["settings"]
     source = objective.rows(run)
     steps = number_of_steps(settings, len(source.encoded(tokenizer, "train", objective.view)))
     run = replace(run, steps=steps)
@@ -51,13 +62,20 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         seed=spec["seed"],
         **objective.batch_inputs(run),
     )
+    return Assembled(run, build_method(run), source, batches)
+
+
+def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
+    """Train one policy by one method."""
+    prepare(spec["hardware"])
+    run, method, source, batches = assembled(spec, inputs)
+    policy, steps, settings = run.policy, run.steps, spec["settings"]
     # The last step's policy is saved as the result.
     taken = {max(1, round(share * steps)) for share in spec["snapshots"]} - {steps}
     kept = partial_folder(out)
     snapshots = Snapshots(
         policy, kept, run.objectives, {step * settings["accumulate"]: step for step in taken}
     )
-    method = build_method(run)
     callbacks = method.callbacks(run, source, out)
     fit(
         method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import Stopped, UserError, warn
 from lightning_moa.methods.base import Alignment
+from lightning_moa.methods.checkpointing import load_own_state, own_state
 from lightning_moa.processes import all_objects, gathered, largest, rank
 from lightning_moa.signals import heeded
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
@@ -160,7 +161,7 @@ def _state_of(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
         "optimiser": _optimiser_state(trainer.optimizers[0]),
         "schedule": schedule.state_dict(),
     }
-    return state | (_own_state(module) if isinstance(module, Alignment) else {})
+    return state | (own_state(module) if isinstance(module, Alignment) else {})
 
 
 def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -169,7 +170,7 @@ def _load(state: dict[str, Any], trainer: L.Trainer, module: L.LightningModule) 
     schedule: Any = trainer.lr_scheduler_configs[0].scheduler
     schedule.load_state_dict(state["schedule"])
     if isinstance(module, Alignment):
-        _load_own_state(module, state)
+        load_own_state(module, state)
 
 
 def _trained(module: L.LightningModule) -> list[nn.Parameter]:
@@ -193,45 +194,6 @@ def _load_weights(trained: Iterable[nn.Parameter], values: Iterable[Tensor | Non
         with torch.no_grad(), gathered([each], write=True):
             if value is not None:
                 each.copy_(value)
-
-
-def _own_state(module: Alignment) -> dict[str, Any]:
-    """What a method has besides the policy and its optimiser."""
-    own, aggregator = module.own_optimiser, _with_state(module.aggregator)
-    return {
-        "objective": module.objective.state_dict(),
-        "own_optimiser": None if own is None else own.state_dict(),
-        "own_schedule": None if module.own_schedule is None else module.own_schedule.state_dict(),
-        "method": dict(_method_buffers(module)),
-        "watch": None if module.watch is None else module.watch.state_dict(),
-        "aggregator": None if aggregator is None else aggregator.state_dict(),
-    }
-
-
-def _load_own_state(module: Alignment, state: dict[str, Any]) -> None:
-    module.objective.load_state_dict(state["objective"])
-    if module.own_optimiser is not None and module.own_schedule is not None:
-        module.own_optimiser.load_state_dict(state["own_optimiser"])
-        module.own_schedule.load_state_dict(state["own_schedule"])
-    for name, buffer in _method_buffers(module):
-        buffer.copy_(state["method"][name])
-    if module.watch is not None:
-        module.watch.load_state_dict(state["watch"])
-    aggregator = _with_state(module.aggregator)
-    if aggregator is not None:
-        aggregator.load_state_dict(state["aggregator"])
-
-
-def _with_state(aggregator: Any) -> Any:
-    """The aggregator, where it keeps anything from one update to the next; else None."""
-    return aggregator if hasattr(aggregator, "state_dict") else None
-
-
-def _method_buffers(module: Alignment) -> Iterator[tuple[str, Tensor]]:
-    """What a method itself keeps, such as Lagrange multipliers."""
-    for name, buffer in module.named_buffers():
-        if not name.startswith("policy."):
-            yield name, buffer
 
 
 def _optimiser_state(optimiser: Any) -> dict[str, Any]:

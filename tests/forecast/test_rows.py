@@ -12,7 +12,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.forecast import passes
 from lightning_moa.forecast.architectures import meta_model, published_config
 from lightning_moa.forecast.memory import GIB, peak, total
-from lightning_moa.forecast.question import stand_in
+from lightning_moa.forecast.plan import stand_in
 from lightning_moa.forecast.rows import forecast, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.policies import SVDLoRA

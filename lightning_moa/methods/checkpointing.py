@@ -1,0 +1,103 @@
+"""What a checkpoint of a method holds besides the policy's trained weights and their optimiser.
+
+The same for a study's own resuming (`runs/resuming.py`) and for a `Trainer` of one's own, whose checkpoint keeps it
+under `alignment`: the objective's own weights, optimiser and schedule (PPO's critic), what method and aggregation count
+(Lagrange multipliers, HaM's warm-up), what a watch has seen, and the batches that wait for the rest of their update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_moa import batches
+from lightning_moa.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_moa.methods.base import Alignment
+
+KEY = "alignment"
+"""Of a Lightning checkpoint."""
+
+
+def own_state(module: Alignment) -> dict[str, Any]:
+    """What a method has besides the policy and its optimiser: tensors, numbers and texts, lists and dictionaries."""
+    own, aggregator = module.own_optimiser, _with_state(module.aggregator)
+    return {
+        "objective": module.objective.state_dict(),
+        "own_optimiser": None if own is None else own.state_dict(),
+        "own_schedule": None if module.own_schedule is None else module.own_schedule.state_dict(),
+        "method": dict(_buffers(module)),
+        "watch": None if module.watch is None else module.watch.state_dict(),
+        "aggregator": None if aggregator is None else aggregator.state_dict(),
+    }
+
+
+def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
+    """Take over what `own_state` gave, optimisers being there already."""
+    module.objective.load_state_dict(state["objective"])
+    if module.own_optimiser is not None and module.own_schedule is not None:
+        module.own_optimiser.load_state_dict(state["own_optimiser"])
+        module.own_schedule.load_state_dict(state["own_schedule"])
+    with torch.no_grad():
+        for name, buffer in _buffers(module):
+            buffer.copy_(state["method"][name])
+    if module.watch is not None:
+        module.watch.load_state_dict(state["watch"])
+    aggregator = _with_state(module.aggregator)
+    if aggregator is not None:
+        aggregator.load_state_dict(state["aggregator"])
+
+
+def trained_only(module: Alignment, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a module's `state_dict` what is trained, and what the method itself keeps: not the frozen base."""
+    kept = {name for name, value in module.named_parameters() if value.requires_grad}
+    kept |= {name for name, _ in _buffers(module)}
+    return {name: value for name, value in state.items() if name in kept}
+
+
+def packed(value: Any) -> Any:
+    """Batches, rollouts and lists of them as what `torch.load(weights_only=True)` reads; tensors without gradient.
+
+    Raises:
+        UserError: a part of another kind.
+    """
+    if isinstance(value, Tensor):
+        return value.detach()
+    if is_dataclass(value) and type(value).__module__ == batches.__name__:
+        content = {each.name: packed(getattr(value, each.name)) for each in fields(value)}
+        return {"batch": type(value).__name__, "content": content}
+    if isinstance(value, list | tuple):
+        return [packed(each) for each in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise UserError(
+        f"a checkpoint in the middle of an update can't hold a {type(value).__name__}; save between updates, or with "
+        "accumulate=1"
+    )
+
+
+def unpacked(value: Any, device: torch.device) -> Any:
+    """What `packed` was given, on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        kind = getattr(batches, value["batch"])
+        return kind(**{name: unpacked(each, device) for name, each in value["content"].items()})
+    return [unpacked(each, device) for each in value] if isinstance(value, list) else value
+
+
+def _with_state(aggregator: Any) -> Any:
+    """The aggregator, where it keeps anything from one update to the next; else None."""
+    return aggregator if hasattr(aggregator, "state_dict") else None
+
+
+def _buffers(module: Alignment) -> Iterator[tuple[str, Tensor]]:
+    """What a method itself keeps, such as Lagrange multipliers."""
+    for name, buffer in module.named_buffers():
+        if not name.startswith("policy."):
+            yield name, buffer
