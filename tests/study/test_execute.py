@@ -233,6 +233,13 @@ def trainings(folder, seconds=(0.3, 0.6)):
     ]
 
 
+def words_of(process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def both_at_work(folder):
     return lambda: len(list(folder.glob("at-work-*"))) == 2
 
@@ -298,7 +305,7 @@ def test_a_signal_to_a_worker_that_has_just_begun_waits_until_it_can_be_heeded(t
     slow = [job("linger", name=f"the {i}", started=str(tmp_path / f"{i}")) for i in (0, 1)]
 
     def begun():
-        return len(psutil.Process().children()) >= 2
+        return any("spawn_main" in " ".join(words_of(each)) for each in psutil.Process().children())
 
     with pytest.raises(Stopped, match=r"^the [01]: ended by SIGINT"), sent(signal.SIGINT, begun):
         run(slow, tmp_path / "runs", workers=2)
