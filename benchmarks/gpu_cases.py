@@ -17,9 +17,10 @@ from lightning_moa.config import StudyConfig, parse
 from lightning_moa.errors import UserError
 from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import GAPO_P1_PPO, PANACEA_LS_DPO, PANACEA_PPO, Product, ham
+from lightning_moa.methods.sections import all_sections, answers_of
 from lightning_moa.rewards.sources import GOLD, Source
 from lightning_moa.strategies.choices import check_hardware, processes_of
-from lightning_moa.study.chosen import all_sections, answers_of, schema_of
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import Task
 

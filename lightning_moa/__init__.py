@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lightning_moa.deployments.soup import Soup as Soup
     from lightning_moa.deployments.steered import Steered as Steered
     from lightning_moa.deployments.trained_on import TrainedOn as TrainedOn
+    from lightning_moa.errors import Diverged as Diverged
     from lightning_moa.errors import UserError as UserError
     from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
     from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
     from lightning_moa.objectives.ppo import PPO as PPO
-    from lightning_moa.objectives.ppo import Diverged as Diverged
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
     from lightning_moa.optimiser import OptimiserConfig as OptimiserConfig
     from lightning_moa.pareto.dominance import coverage as coverage
@@ -181,7 +181,7 @@ __getattr__, __dir__, __all__ = attach(
         "BradleyTerry": "objectives.bradley_terry",
         "DataConfig": "data.configs",
         "Decoding": "evaluation.sampling",
-        "Diverged": "objectives.ppo",
+        "Diverged": "errors",
         "EndpointConfig": "evaluation.endpoint",
         "EndpointJudge": "evaluation.endpoint",
         "GradientAggregator": "aggregation.gradients",

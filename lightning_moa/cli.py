@@ -101,28 +101,28 @@ def _add_plan(commands: Any) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from lightning_moa.forecast.question import answer, asked
+    from lightning_moa.forecast.plan import parse_options, plan_of
     from lightning_moa.reporting.files import write_atomically
     from lightning_moa.reporting.plan_table import plan_csv, plan_table
 
-    question, words = asked(options.settings)
-    found = answer(Path(options.script), question, words)
+    chosen, words = parse_options(options.settings)
+    found = plan_of(Path(options.script), chosen, words)
     from lightning_moa.forecast.memory import KINDS, MARGIN
 
     for message in found.warnings:
         warn(message)
     title = f"{options.script} {' '.join(options.settings)}: {found.processes} devices"
-    _print(plan_table(found.rows, question.gib, MARGIN, title))
+    _print(plan_table(found.rows, chosen.gib, MARGIN, title))
     hours = sum(row.hours * row.count for row in found.rows)
     print(
         f"An estimate, ± {MARGIN:.0%} of the memory as checked on CPUs, not on GPUs; batches as long as settings allow."
-        f"\n{hours:.3g} hours in all, {hours * found.processes:.3g} device-hours, at {question.utilisation:.0%} of a "
-        f"{question.gpu_type}'s peak ({question.gpu.flops / 1e12:g} TFLOP/s, {question.gpu.bandwidth / 1e12:g} TB/s)."
+        f"\n{hours:.3g} hours in all, {hours * found.processes:.3g} device-hours, at {chosen.utilisation:.0%} of a "
+        f"{chosen.gpu_type}'s peak ({chosen.gpu.flops / 1e12:g} TFLOP/s, {chosen.gpu.bandwidth / 1e12:g} TB/s)."
     )
     for note in found.notes:
         print(note)
     if options.csv:
-        write_atomically(Path(options.csv), plan_csv(found.rows, question.gib, MARGIN, KINDS))
+        write_atomically(Path(options.csv), plan_csv(found.rows, chosen.gib, MARGIN, KINDS))
 
 
 def _join_reference(arguments: list[str]) -> list[str]:

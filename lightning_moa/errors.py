@@ -13,11 +13,26 @@ class UserError(ValueError):
     """
 
 
-class Stopped(Exception):
-    """A training was told to stop by a signal, and has left a checkpoint to go on from.
+class BrokenContract(UserError):
+    """An answer does not do what its room asks of it; found at a training's first update, or before."""
+
+
+class NotFinite(UserError):
+    """Numbers that an update can't be made of. In a training that is no bad input, but the end of that training."""
+
+
+class Diverged(RuntimeError):
+    """A training can't go on from where it is; the message says what happened, when, and what to try."""
+
+
+class Stopped(BaseException):
+    """A signal has stopped what was under way; a training has left a checkpoint to go on from.
+
+    No `Exception`, as `KeyboardInterrupt` is none: it may come up anywhere, and nobody but who starts a study may take
+    it for an error.
 
     Args:
-        message: one line, how far it has come.
+        message: a line for each run that was under way, how far it has come.
         signum: the signal.
     """
 

@@ -7,7 +7,8 @@ from lightning_moa.data.configs import CONFIGS, HHRLHFConfig, PairsConfig, Synth
 from lightning_moa.errors import UserError
 from lightning_moa.help import describe
 from lightning_moa.methods.products import DPS_DPO
-from lightning_moa.study.chosen import all_sections, schema_of
+from lightning_moa.methods.sections import all_sections
+from lightning_moa.study.chosen import schema_of
 
 SCHEMA = schema_of({"dps": DPS_DPO})
 """A study's with the sections `dpo` and `adapter`."""

@@ -25,7 +25,7 @@ from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
 from lightning_moa.config import StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
-from lightning_moa.forecast.question import stand_in
+from lightning_moa.forecast.plan import stand_in
 from lightning_moa.objectives import likelihood
 from lightning_moa.objectives.costs import weightless
 from lightning_moa.policies import Heads, Policy, Responses, build_model

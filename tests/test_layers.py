@@ -28,7 +28,10 @@ LEAVES = {
         "optimiser",
         "peak_memory",
         "processes",
+        "signals",
+        "run_folders",
         "task_files",
+        "workers",
     )
 }
 ROOMS = {
@@ -279,7 +282,7 @@ def test_methods_never_import_each_other(path):
     if path.stem in ("base", "__init__"):
         return
     others = {name for name in imported(path) if f"{name}.".startswith("lightning_moa.methods.")}
-    shared = ("base", "head_watch", "names", "settings", "stopping")
+    shared = ("base", "head_watch", "names", "products", "settings", "stopping")
     assert others <= {f"lightning_moa.methods.{name}" for name in shared}
 
 
@@ -358,7 +361,7 @@ def test_planning_loads_of_the_answers_no_more_than_torch():
     code = (
         "import sys\n"
         "from lightning_moa.answers import load\n"
-        "from lightning_moa.study.chosen import TABLES\n"
+        "from lightning_moa.methods.sections import TABLES\n"
         "for kind in ('policy', 'objective', 'aggregation'):\n"
         "    for known in TABLES[kind].values():\n"
         "        load(known.path)\n"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def python(folder: Path, name: str, version: tuple[int, int] | None) -> Path:
         fake = (
             f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0, 'final', 0); exec(sys.argv[1])"
         )
-        path.write_text(f'#!/bin/sh\nshift\nexec "{shutil.which("python3")}" -c "{fake}" "$@"\n')
+        path.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -c "{fake}" "$@"\n')
     path.chmod(0o755)
     return path
 

@@ -11,7 +11,7 @@ import pytest
 
 from lightning_moa import deployments
 from lightning_moa.deployments import Deployment
-from lightning_moa.study.chosen import TABLES
+from lightning_moa.methods.sections import TABLES
 
 PACKAGE = Path(deployments.__file__).resolve().parents[1]
 ROOMS = ("study", "runs", "forecast", "config")
@@ -32,8 +32,6 @@ WORDS = {"heads", "linear", "likelihood"}
 SCHEDULE = "linear"
 """Of the learning rate, in its own file."""
 LEFT = {
-    "runs/offline_logps.py": {"Heads"},
-    "runs/rows.py": {"ric"},
     "runs/schedules.py": {SCHEDULE},
 }
 """What is still known by name, or means something else in a whole file."""

@@ -11,13 +11,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lightning_moa.methods.products import Product
 from lightning_moa.rewards.table import MODELS
 from lightning_moa.study.artefacts import study_of
+from lightning_moa.study.planning import plan_study
 from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +52,8 @@ SMALL = (
     "workers=1",
     "runs_dir=runs",
     "results_dir=made",
+    # What makes it small here is said of every command alike, and is no reader's second thought.
+    "replace=true",
     "sft.steps=3",
     "reward_model.steps=2",
     "evaluation.prompts=16",
@@ -155,13 +160,21 @@ def test_the_page_on_scaling_names_what_configurations_load() -> None:
             assert (entry.revision or "not pinned")[:7] in row
 
 
-def test_python_example() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+def test_python_examples() -> None:
+    """Its methods make a study, its points have the numbers that stand beside them."""
     names: dict[str, object] = {}
-    exec(example, names)
+    for example in re.findall(r"```python\n(.*?)```", TEXT, re.S):
+        exec(example, names)
+    methods: dict[str, Product] = names["METHODS"]  # type: ignore[assignment]
+    assert methods
+    figure = study_of(ROOT / "experiments" / "panacea" / "figure5.py")
+    config, _ = replace(figure, methods=methods).read(["scale=smoke", "exact_beta=0.5"])
+    plan = plan_study(config, methods)
+    assert all(set(seed.policies) == set(methods) for seed in plan.seeds.values())
     points = names["points"]
     assert names["hypervolume"](points, reference_point=[0.0, 0.0]) == pytest.approx(0.48)  # type: ignore[operator]
     assert list(names["is_non_dominated"](points)) == [True, True, False]  # type: ignore[operator]
+    assert names["preference_grid"](m=2, step=0.5).tolist() == [[0, 1], [0.5, 0.5], [1, 0]]  # type: ignore[operator]
 
 
 def test_files_that_it_names_are_there() -> None:

@@ -88,7 +88,7 @@ def summary_settings(config: TablesConfig) -> PanelsConfig:
     own, _ = Study(__file__, "summary", METHODS, PanelsConfig).read(
         [f"scale={config.scale}", *config.summary]
     )
-    for name in ("results_dir", "runs_dir", "workers", "fresh", "code_in_key", "seeds"):
+    for name in ("results_dir", "runs_dir", "workers", "fresh", "replace", "code_in_key", "seeds"):
         setattr(own, name, getattr(config, name))
     return own
 

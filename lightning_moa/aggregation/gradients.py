@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import NotFinite, UserError
 from lightning_moa.processes import full_size, summed, together, world_size
 
 
@@ -84,7 +84,7 @@ class GradientAggregator(ABC):
         """sum_i weights_i L_i of losses (m,), or of (g, m) averaged over groups.
 
         Raises:
-            UserError: there is nothing to take gradients of, or a gradient is not finite.
+            UserError: there is nothing to take gradients of, or a gradient is not finite (`NotFinite`).
         """
         if not len(parameters):
             raise UserError(f"{type(self).__name__} needs probed tensors: its product's `probe` is empty")
@@ -99,7 +99,7 @@ class GradientAggregator(ABC):
     def weighted(self, losses: Tensor, preference: Tensor, gramian: np.ndarray) -> Tensor:
         """The same of a Gramian (m, m) that is known already: of gradients that were taken of other forward passes."""
         if not np.isfinite(gramian).all():
-            raise UserError(f"{type(self).__name__}: a gradient is not finite")
+            raise NotFinite(f"{type(self).__name__}: a gradient is not finite")
         weights = self.solve(gramian, preference.detach().double().cpu().numpy())
         self._log(gramian, weights if weights.ndim == 1 else weights.mean(0))
         return (torch.from_numpy(weights).to(losses) * losses).sum(-1).mean()

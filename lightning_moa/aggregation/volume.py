@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lightning_moa.aggregation.base import Run
 from lightning_moa.aggregation.linear import Linear
-from lightning_moa.aggregation.names import AGGREGATIONS
+from lightning_moa.answers import Sections
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import even_preferences, hypervolume_gradient
 from lightning_moa.pareto.points import as_point, as_points
@@ -174,7 +174,7 @@ class Hypervolume:
         warm_up: steps, 0 for none.
     """
 
-    sections = AGGREGATIONS["hypervolume"].sections
+    sections: ClassVar[Sections] = {"heads": HeadsConfig}
 
     @classmethod
     def build(cls, run: Run) -> Self:

@@ -27,6 +27,8 @@ class Gpu:
     """Of its memory, bytes a second."""
     gib: int
     source: str
+    bfloat16: bool = True
+    """Whether it computes in it."""
 
 
 GPUS: Mapping[str, Gpu] = {
@@ -34,7 +36,7 @@ GPUS: Mapping[str, Gpu] = {
     "h200": Gpu(989e12, 4.8e12, 141, "H200 SXM, the same"),
     "a100": Gpu(312e12, 2.039e12, 80, "A100 80GB SXM, the same"),
     "a800": Gpu(312e12, 2.039e12, 80, "A800 80GB SXM: an A100 with slower links between GPUs"),
-    "v100": Gpu(125e12, 0.9e12, 32, "V100 SXM2 32GB, float16"),
+    "v100": Gpu(125e12, 0.9e12, 32, "V100 SXM2 32GB, float16", bfloat16=False),
 }
 """By the names that a plan takes."""
 

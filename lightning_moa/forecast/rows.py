@@ -1,9 +1,9 @@
 """What a study's runs would take, before any machine is rented: memory by kind, operations, hours. Offline.
 
 Parameters, adapters and heads are counted of the real policies on the meta device, activations by the passes of the
-real objectives there (`passes`), the rest by arithmetic on their numbers (`memory`, `flops`). What is an answer's own
-(an objective's rollouts, how often a deployment asks) is said by the answer. Lengths are the longest that the settings
-allow, so tokens, memory and hours are upper bounds in that; sampled responses are taken to be as long as they may be.
+real objectives there (`passes`), the rest by arithmetic on their numbers (`memory`, `flops`). Lengths are the longest
+that the settings allow, so tokens, memory and hours are upper bounds in that; sampled responses are taken to be as long
+as they may be.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ from __future__ import annotations
 from lightning_moa.answers import load
 from lightning_moa.data.sizes import published_rows
 from lightning_moa.deployments.base import Load
-from lightning_moa.forecast import flops, memory
-from lightning_moa.forecast import passes as meta_passes
+from lightning_moa.forecast import flops, memory, passes
 from lightning_moa.forecast.flops import Work
 from lightning_moa.forecast.memory import Bytes
 from lightning_moa.forecast.networks import network_of, policy_of, scorers_of
@@ -20,7 +19,7 @@ def reference(task: Task, factor: int, rows: int | None) -> Forecast:
     network = network_of(spec).requires_grad_(False)
     frozen, numbers = memory.weight_bytes(network, spec["hardware"]["precision"])
     pairs, longest = factor * max(1, spec["batch_size"] // 2), spec["data"]["max_length"]
-    passed = meta_passes.no_gradient(spec, {}, 2 * pairs, longest, longest - 1) + unpacked(network, spec)
+    passed = passes.no_gradient(spec, {}, 2 * pairs, longest, longest - 1) + unpacked(network, spec)
     count = rows if rows is not None else published_rows(spec["data"], "pairs") or 0
     work = Work(flops.forward(flops.network_of(network), 2 * count, longest))
     return Forecast({"pass": {"weights": frozen, "activations": passed}}, pairs, 0, numbers, work=work)
@@ -32,8 +31,8 @@ def offline_rows(task: Task, factor: int, rows: int | None) -> Forecast:
     scorers = scorers_of(spec)
     frozen, numbers = memory.weight_bytes(network, spec["hardware"]["precision"])
     batch, longest, count = factor * spec["batch_size"], spec["data"]["max_length"], spec["settings"]["rows"]
-    passed = meta_passes.no_gradient(spec, {}, batch, longest, longest - 1) + unpacked(network, spec)
-    read = max((meta_passes.scoring(each, batch) for each in scorers), default=0.0)
+    passed = passes.no_gradient(spec, {}, batch, longest, longest - 1) + unpacked(network, spec)
+    read = max((passes.scoring(each, batch) for each in scorers), default=0.0)
     held = {"reward_models": bytes_of(scorers)}
     phases: dict[str, Bytes] = {
         "scoring": held | {"activations": read},
@@ -59,12 +58,12 @@ def _sampling_task(
     frozen, numbers = memory.weight_bytes(policy, spec["hardware"]["precision"])
     adapter = sum(each.numel() * each.element_size() for each in policy.parameters() if each.requires_grad)
     held = {"weights": frozen, "adapter": float(adapter * policies), "reward_models": bytes_of(scorers)}
-    prompt = meta_passes.prompt_length(spec)
+    prompt = passes.prompt_length(spec)
     loose = unpacked(policy, spec)
-    passed = meta_passes.no_gradient(spec, chosen, batch, prompt + new, new) + loose
-    read = max((meta_passes.scoring(each, batch) for each in scorers), default=0.0)
+    passed = passes.no_gradient(spec, chosen, batch, prompt + new, new) + loose
+    read = max((passes.scoring(each, batch) for each in scorers), default=0.0)
     cache = memory.kv_cache_bytes(policy.model.config, batch, prompt + new, policy.model.dtype.itemsize)
-    choosing = meta_passes.sampling(spec, chosen, batch, prompt, top_p) + loose
+    choosing = passes.sampling(spec, chosen, batch, prompt, top_p) + loose
     phases: dict[str, Bytes] = {
         "sampling": held | {"activations": choosing, "kv_cache": cache},
         "pass": held | {"activations": passed},
@@ -72,7 +71,7 @@ def _sampling_task(
     }
     network, longest = flops.network_of(policy.model), spec["data"]["max_length"]
     if pairs[0]:
-        accuracy = meta_passes.no_gradient(spec, chosen, pairs[0], longest, longest - 1)
+        accuracy = passes.no_gradient(spec, chosen, pairs[0], longest, longest - 1)
         phases["accuracy"] = held | {"activations": accuracy + loose}
     work = decoding(network, rows, prompt, new, frozen + adapter, -(-int(rows) // batch))
     work += Work(2 * flops.forward(network, rows, prompt + new, new + 1) + scoring_work(scorers, rows))

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from lightning_moa.forecast import flops, memory
-from lightning_moa.forecast import passes as meta_passes
+from lightning_moa.forecast import flops, memory, passes
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Sizes
 from lightning_moa.forecast.meta_run import MetaRun
@@ -37,7 +36,7 @@ def align(task: Task, factor: int, rows: int | None) -> Forecast:
     run = MetaRun.of(spec, policy).about("objective")
     objective = run.answers.objective
     scorers = scorers_of(spec) if objective.scores else []
-    figures = meta_passes.update(spec, micro)
+    figures = passes.update(spec, micro)
     sizes, trained = sizes_of(policy, spec, int(figures["own"]))
     held, host = memory.resident(sizes, spec["hardware"])
     held |= {"reward_models": bytes_of(scorers)}
@@ -89,14 +88,14 @@ class _MemoryOfRun:
         return self.figures["kept"]
 
     def sampling(self, prompt: int, top_p: float) -> float:
-        return meta_passes.sampling(self.spec, self.spec, self.rows, prompt, top_p) + self.loose
+        return passes.sampling(self.spec, self.spec, self.rows, prompt, top_p) + self.loose
 
     def cache(self, tokens: int) -> float:
         model = self.policy.model
         return memory.kv_cache_bytes(model.config, self.rows, tokens, model.dtype.itemsize)
 
     def scoring(self) -> float:
-        return max((meta_passes.scoring(each, self.rows) for each in self.scorers), default=0.0)
+        return max((passes.scoring(each, self.rows) for each in self.scorers), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     settings = spec["reward_model"]
     micro = micro_batch(settings, spec, factor)
     network = classifier_of(spec)
-    figures = meta_passes.reward_training(spec, micro)
+    figures = passes.reward_training(spec, micro)
     # Two responses a pair; the head's few logits count for nothing.
     body = network_of(spec)
     counted = replace(flops.network_of(body), head=0, trained_head=0)
@@ -166,7 +165,7 @@ def base(task: Task, factor: int, rows: int | None) -> Forecast:
         return Forecast({"loading": {"weights": frozen}}, 0, 0, numbers)
     settings = spec["sft"]
     micro = micro_batch(settings, spec, factor)
-    figures = meta_passes.fine_tuning(spec, micro)
+    figures = passes.fine_tuning(spec, micro)
     batch, longest = factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(flops.network_of(network), batch, longest, None, False))
     steps = updates(settings, spec["data"], "sequences", rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_moa.aggregation import Aggregator, GradientAggregator
+from lightning_moa.aggregation import Aggregator, GradientAggregator, Linear
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.data.stepping import StepData
-from lightning_moa.errors import UserError
+from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError
+from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.watching import GradientWatch
@@ -42,7 +44,7 @@ class Alignment(Stoppable, ABC):
         aggregator: how m losses become one.
         optimiser: builds the optimiser and its schedule for the policy's trained parameters.
         m: number of objectives.
-        seed: seed of whatever the method draws. What it draws for batch t must be a function of (seed, t) alone, so
+        seed: seed of whatever the method draws. What it draws for update t must be a function of (seed, t) alone, so
             that a run that is taken up again draws what an undisturbed one draws.
         at: the preference, (m,), that this policy is trained for; None for a policy of all preferences.
         accumulate: batches whose gradients make an update.
@@ -125,7 +127,7 @@ class Alignment(Stoppable, ABC):
 
     @abstractmethod
     def preference(self, step: int) -> Tensor:
-        """The preference of a batch: (m,), or (g, m) for g equal shares of it. `step` counts batches."""
+        """The preference of an update: (m,), or (g, m) for g equal shares of its rows. `step` counts updates."""
 
     def reweighed(self, preference: Tensor, parts: Sequence[Any]) -> tuple[Tensor, list[Any]]:
         """What a batch is trained for and on, for methods whose weights hang on what was sampled."""
@@ -140,8 +142,10 @@ class Alignment(Stoppable, ABC):
             self._checked = True
         elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
             check_steering(self.policy, batch.input_ids, batch.attention_mask)
-        preference = self.preference(batch_idx).to(self.device)
-        sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
+        update, part = divmod(batch_idx, self.accumulate)
+        preference = self._preference_of_batch(update, part).to(self.device)
+        with self._named(update):
+            sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
         preference, parts = self.reweighed(preference, sampled)
         self._held.append((preference, parts))
         if len(self._held) < self.accumulate:
@@ -150,9 +154,11 @@ class Alignment(Stoppable, ABC):
         # updates on a rollout, each of them is made on the whole of it.
         held, self._held = self._held, []
         preferences = [preference for preference, _ in held]
-        for update in zip(*(parts for _, parts in held), strict=True):
-            losses = [self._backward(*one) for one in zip(update, preferences, strict=True)]
-            self._update()
+        for batches in zip(*(parts for _, parts in held), strict=True):
+            with self._named(update):
+                weighed = zip(batches, preferences, *self._shares(batches, update), strict=True)
+                losses = [self._backward(*one) for one in weighed]
+                self._update()
         means = torch.stack([loss.reshape(-1, loss.shape[-1]).mean(0) for loss in losses]).mean(0)
         self.log_dict(
             {
@@ -163,16 +169,63 @@ class Alignment(Stoppable, ABC):
             sync_dist=True,
         )
 
-    def _backward(self, part: Any, preference: Tensor) -> Tensor:
-        """Add a batch's share to the gradients; its losses, without gradient."""
-        losses, total = self._aggregated(part, preference)
+    def _preference_of_batch(self, update: int, part: int) -> Tensor:
+        """What one of an update's batches is trained for."""
+        preference = self.preference(update)
+        # A policy of several members has a row for each of them, whatever the batch.
+        return preference if self.policy.several else preference_of_batch(preference, part, self.accumulate)
+
+    def _shares(self, batches: Sequence[Any], update: int) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """What the losses of each of an update's batches, and its shared loss, are multiplied by, so that the update is
+        that of all rows together. Aggregations that are not linear look at each batch's own means."""
+        alone: list[Tensor | None] = [None] * len(batches)
+        if self.accumulate == 1:
+            return alone, alone
+        preference = self.preference(update)
+        groups = 1 if self.policy.several or preference.ndim == 1 else len(preference)
+        linear = isinstance(self.aggregator, Linear)
+        return (
+            shares([self.objective.counts(each) for each in batches], groups) if linear else alone,
+            shares([self.objective.shared_counts(each) for each in batches], 1),
+        )
+
+    @contextmanager
+    def _named(self, update: int) -> Iterator[None]:
+        """What goes wrong in a training belongs to it alone, and is told with the update, from 0, and what to try. At
+        its first update, before anything is learned, bad input stays what it is."""
+        try:
+            yield
+        except (BrokenContract, Diverged):
+            raise
+        except UserError as error:
+            if not update and not isinstance(error, NotFinite):
+                raise
+            raise Diverged(f"step {update}: {error}; {self._to_try()}") from error
+        except Exception as error:
+            error.add_note(f"in step {update}")
+            raise
+
+    def _to_try(self) -> str:
+        section = next(iter(self.objective.sections), None)
+        return "try a smaller learning rate" + ("" if section is None else f" ({section}.lr)")
+
+    def _backward(
+        self, part: Any, preference: Tensor, weight: Tensor | None, shared_weight: Tensor | None
+    ) -> Tensor:
+        """Add a batch's share to the gradients; its losses, without gradient. The weights: see `_shares`."""
+        losses, total = self._aggregated(part, preference, weight)
         if not self._checked:
             check_total(self.aggregator, total)
+        # Both are of all processes' rows, so that all of them stop where one would.
+        elif not bool(torch.isfinite(losses).all() & torch.isfinite(total).all()):
+            raise NotFinite(
+                f"the losses are {losses.detach().tolist()}, and their aggregate {float(total.detach()):g}"
+            )
         if self.watch is not None and self.watch.due:
             self.watch.look(losses, total)
         shared = self.objective.shared_loss(self.policy, part, preference)
         if shared is not None:
-            total = total + shared
+            total = total + (shared if shared_weight is None else shared * shared_weight.squeeze())
         penalty = self.policy.penalty()
         if penalty is not None:
             total = total + penalty
@@ -190,13 +243,16 @@ class Alignment(Stoppable, ABC):
         """Whether gradients are taken away as they come."""
         return self._trainer is not None and "DeepSpeed" in type(self.trainer.strategy).__name__
 
-    def _aggregated(self, part: Any, preference: Tensor) -> tuple[Tensor, Tensor]:
+    def _aggregated(
+        self, part: Any, preference: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The m losses, and what the aggregator makes of them."""
         if self.fresh_passes and self.probe is not None and isinstance(self.aggregator, GradientAggregator):
             known = self._gramian_of_fresh_passes(self.probe, part, preference)
             losses = self._losses(part, preference)
             return losses, self.aggregator.weighted(losses, preference, known)
         losses = self._losses(part, preference)
+        losses = losses if weight is None else losses * weight
         probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
         return losses, self.aggregator(losses, preference, probed)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import BrokenContract
 from lightning_moa.objectives import Objective
 from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
@@ -17,10 +17,6 @@ from lightning_moa.policies.generation import evaluating
 SHAKE = 0.05
 """Standard deviation of what is added to the trained tensors, for as long as a policy is looked at: at its start it may
 be its reference at every preference."""
-
-
-class BrokenContract(UserError):
-    """An answer does not do what its room asks of it."""
 
 
 def check_losses(objective: Objective, policy: Policy, losses: Tensor, preference: Tensor, m: int) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lightning_moa.aggregation import Multipliers
+from lightning_moa.answers import Sections
 from lightning_moa.batches import Rollout
 from lightning_moa.methods.base import Alignment
-from lightning_moa.methods.names import METHODS
+from lightning_moa.methods.settings import LagrangianConfig
 
 
 class SafeRLHF(Alignment):
@@ -29,7 +30,7 @@ class SafeRLHF(Alignment):
         lagrangian: arguments of `Multipliers`.
     """
 
-    sections = METHODS["safe_rlhf"].sections
+    sections: ClassVar[Sections] = {"lagrangian": LagrangianConfig}
 
     def __init__(self, *args: Any, lagrangian: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.likelihood import LikelihoodInContext as LikelihoodInContext
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
     from lightning_moa.objectives.ppo import PPO as PPO
-    from lightning_moa.objectives.ppo import Diverged as Diverged
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
     from lightning_moa.objectives.scored import ScoredObjective as ScoredObjective
 
@@ -34,7 +33,6 @@ __getattr__, __dir__, __all__ = attach(
         "DPO": "dpo",
         "PPO": "ppo",
         "BradleyTerry": "bradley_terry",
-        "Diverged": "ppo",
         "Likelihood": "likelihood",
         "Objective": "base",
         "PPOSettings": "ppo",

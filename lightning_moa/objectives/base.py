@@ -274,6 +274,16 @@ class Objective(nn.Module, ABC):
         """A scalar that trains the policy beside the m losses and goes past their aggregation, where there is one."""
         return None
 
+    def counts(self, part: Any) -> Tensor | None:
+        """Of how many entries of a part's own rows each of its losses is the mean, (count,) or (1,), by which the
+        batches of an update are weighed; None: of as many in each. Of pairs, their labels."""
+        labels = getattr(part, "labels", None)
+        return None if labels is None else (~labels.isnan()).sum(0)
+
+    def shared_counts(self, part: Any) -> Tensor | None:
+        """The same of `shared_loss`, (1,)."""
+        return None
+
     def own_loss(self, part: Any) -> Tensor | None:
         """A scalar that trains the objective's own parameters, where it has some."""
         return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_moa.answers import Sections
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives.base import Objective, better_sign, labelled_mean, per_example
-from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.policies import Policy, response_logps
 
@@ -49,7 +51,7 @@ class DPO(Objective):
             holds back the policy from leaving the support of the data. 0 is DPO as published.
     """
 
-    sections = OBJECTIVES["dpo"].sections
+    sections: ClassVar[Sections] = {"dpo": DPOConfig}
     needs = ("reference",)
 
     @classmethod

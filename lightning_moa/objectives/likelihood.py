@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from lightning_moa.answers import Sections
 from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.data.about import read_about
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, Plan, Run, labelled_mean, per_example
 from lightning_moa.objectives.costs import full_batch
-from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.scored import ScoredObjective
-from lightning_moa.objectives.settings import LikelihoodConfig
+from lightning_moa.objectives.settings import SCORED, LikelihoodConfig
 from lightning_moa.pareto import even_preferences
 from lightning_moa.policies import Heads, Policy, RewardPrompt, head_logps, response_logps
+from lightning_moa.policies.settings import HeadsConfig
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import joint_mean
 
@@ -36,6 +37,10 @@ class Likelihood(Objective):
 
     def count(self, m: int) -> int:
         return 1
+
+    def counts(self, part: SequenceBatch) -> Tensor:
+        """Response tokens."""
+        return part.response_mask.sum()[None]
 
 
 class LikelihoodInContext(ScoredObjective, Likelihood):
@@ -71,7 +76,7 @@ class RewardWeightedLikelihood(ScoredObjective):
         UserError: z or power not above 0, or directions off the simplex.
     """
 
-    sections = OBJECTIVES["likelihood"].sections
+    sections: ClassVar[Sections] = {**SCORED, "heads": HeadsConfig}
     directions: Tensor | None
 
     @classmethod
@@ -146,6 +151,9 @@ class RewardWeightedLikelihood(ScoredObjective):
         if self.directions is not None:
             rewards = rewards @ self.directions.to(rewards).T
         return rewards.pow(self.power)
+
+    def counts(self, part: SequenceBatch | PairBatch) -> None:
+        """Every batch has as many rows."""
 
     def count(self, m: int) -> int:
         return m if self.directions is None else len(self.directions)

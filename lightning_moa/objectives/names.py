@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_moa.answers import Known, Sections
-from lightning_moa.objectives.settings import DPOConfig, LikelihoodConfig, OnlineConfig, PPOConfig
-from lightning_moa.policies.settings import HeadsConfig, RiCConfig
-
-SCORED: Sections = {"likelihood": LikelihoodConfig, "online": OnlineConfig, "ric": RiCConfig}
+from lightning_moa.answers import Known
+from lightning_moa.objectives.settings import SCORED, DPOConfig, PPOConfig
+from lightning_moa.policies.settings import HeadsConfig
 
 OBJECTIVES = {
     "dpo": Known("lightning_moa.objectives.dpo:DPO", {"dpo": DPOConfig}),

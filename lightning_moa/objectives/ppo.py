@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from lightning_moa.answers import Sections
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
-from lightning_moa.errors import UserError
+from lightning_moa.errors import Diverged, UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
     critic_losses,
@@ -20,7 +21,6 @@ from lightning_moa.objectives.advantages import (
 )
 from lightning_moa.objectives.base import OptimiserFactory, Plan, Run, labelled_mean, per_example
 from lightning_moa.objectives.likelihood import Likelihood
-from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.ppo_costs import PPOCosts
 from lightning_moa.objectives.rollout import (
     Sampling,
@@ -37,10 +37,6 @@ from lightning_moa.processes import any_of, joint_mean, rank, world_size
 from lightning_moa.rewards import Rewards
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
-
-
-class Diverged(RuntimeError):
-    """Training has left the region where it makes sense; the message says what happened, when, and what to try."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class PPO(PPOCosts):
         given: the responses of PTX; needed where `settings.ptx` is not 0.
     """
 
-    sections = OBJECTIVES["ppo"].sections
+    sections: ClassVar[Sections] = {"ppo": PPOConfig}
     view = "prompts"
     step_seconds = 0.2
     scores = True
@@ -275,6 +271,9 @@ class PPO(PPOCosts):
         loss = self.likelihood.losses(policy, part.given, preference)[0]
         self._logs["ptx_loss"] = loss.detach()
         return self.settings.ptx * loss
+
+    def shared_counts(self, part: Rollout) -> Tensor | None:
+        return None if part.given is None else self.likelihood.counts(part.given)
 
     def own_loss(self, part: Rollout) -> Tensor:
         """The critic's clipped squared error, summed over its values."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lightning_moa.answers import Sections
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.objectives.base import Objective, Plan, Run
-from lightning_moa.objectives.names import SCORED
-from lightning_moa.objectives.settings import LikelihoodConfig, OnlineConfig
+from lightning_moa.objectives.settings import SCORED, LikelihoodConfig, OnlineConfig
 from lightning_moa.policies.in_prompt import RewardPrompt
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ OF_ROWS = ("rows", "unit_map", "power", "z", "z_factor")
 class ScoredObjective(Objective):
     """Plans the rows, offline and in rounds, and reads them. Children say what is done with a batch of them."""
 
-    sections = SCORED
+    sections: ClassVar[Sections] = SCORED
     planning = ("online",)
     view = "sequences"
     in_prompt: ClassVar[bool] = False
@@ -55,7 +55,7 @@ class ScoredObjective(Objective):
         policies = plan.train(needs)
         online: OnlineConfig = plan.section("online")
         for number in range(1, online.rounds + 1):
-            spec = {"online": asdict(online), "round": number, "ric": asdict(plan.section("ric"))}
+            spec = {"online": asdict(online), "round": number, "goals": asdict(plan.section("ric"))}
             inputs = {f"policy{i:05d}": task for i, task in enumerate(policies)}
             rows = plan.task(
                 f"{plan.name}, online rows {number}",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_moa.answers import Sections
 from lightning_moa.fields import option
 from lightning_moa.optimiser import OptimiserConfig
+from lightning_moa.policies.settings import RiCConfig
 
 
 @dataclass
@@ -130,3 +132,7 @@ class OnlineConfig:
     )
     temperature: float = option(1.0, "sampling temperature of a round", above=0)
     top_p: float = option(1.0, "nucleus of the sampling of a round", above=0, at_most=1)
+
+
+SCORED: Sections = {"likelihood": LikelihoodConfig, "online": OnlineConfig, "ric": RiCConfig}
+"""What all objectives have that learn from scored responses."""

@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.names import KINDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 TENSORS = "policy.safetensors"
 SIDECAR = "policy.json"
 FORMAT = 2
+OURS = "lightning_moa.policies."
+"""What a saved policy's kind begins with whose class is this package's."""
 
 
 class PolicyRun(Protocol):
@@ -56,9 +57,8 @@ class PolicyRun(Protocol):
 
 
 def kind_of(policy: type) -> str:
-    """What a saved policy's class is called: by its name for ours, else 'module:Class'."""
-    path = f"{policy.__module__}:{policy.__qualname__}"
-    return policy.__name__ if path in KINDS.values() else path
+    """What a saved policy's class is called: 'module:Class'."""
+    return f"{policy.__module__}:{policy.__qualname__}"
 
 
 def write_policy(

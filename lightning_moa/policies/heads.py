@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from lightning_moa.answers import Sections
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
 from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.head_bank import Choice, FullHead, HeadBank, LowRankHead
 from lightning_moa.policies.layers import Factors, resolve_targets
 from lightning_moa.policies.lora import LoRA
-from lightning_moa.policies.names import POLICIES
 from lightning_moa.policies.settings import AdapterConfig, HeadsConfig
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Heads(LoRA):
             linear layer in floating point.
     """
 
-    sections = POLICIES["heads"].sections
+    sections: ClassVar[Sections] = {"adapter": AdapterConfig, "heads": HeadsConfig}
     linear_in = ("heads", "number")
 
     @classmethod

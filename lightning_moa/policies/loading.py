@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 from lightning_moa.answers import load
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
-from lightning_moa.policies.files import SIDECAR, check_base, fingerprint, kind_of, read_sidecar, read_tensors
-from lightning_moa.policies.names import KINDS
+from lightning_moa.policies.files import (
+    OURS,
+    SIDECAR,
+    check_base,
+    fingerprint,
+    kind_of,
+    read_sidecar,
+    read_tensors,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,10 +67,10 @@ def _class_of(folder: Path, name: str, kind: type[Policy] | None) -> type[Policy
         if name != kind_of(kind):
             raise UserError(f"{folder / SIDECAR}: kind {name}: {kind_of(kind)} is expected")
         return kind
-    if name not in KINDS:
+    found = load(name) if name.startswith(OURS) else None
+    if not isinstance(found, type) or not issubclass(found, Policy):
         raise UserError(
-            f"{folder / SIDECAR}: kind {name}: allowed are {', '.join(sorted(KINDS))}, and a class of one's own where "
+            f"{folder / SIDECAR}: kind {name}: allowed are this package's policies, and a class of one's own where "
             "load_policy(kind=...) gives it"
         )
-    found: type[Policy] = load(KINDS[name])
     return found

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import nn
 
+from lightning_moa.answers import Sections
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import PlainGate
 from lightning_moa.policies.layers import Factors
-from lightning_moa.policies.names import POLICIES
 from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class LoRA(AdapterPolicy):
         seed: of A's first values; None draws them from torch's global generator.
     """
 
-    sections = POLICIES["lora"].sections
+    sections: ClassVar[Sections] = {"adapter": AdapterConfig}
 
     @classmethod
     def build(cls, run: PolicyRun) -> Self:

@@ -11,9 +11,3 @@ POLICIES = {
     "heads": Known("lightning_moa.policies.heads:Heads", {"adapter": AdapterConfig, "heads": HeadsConfig}),
 }
 """How a preference enters the network: what can be trained."""
-
-KINDS = {
-    **{one.path.rpartition(":")[2]: one.path for one in POLICIES.values()},
-    "RewardedSoup": "lightning_moa.policies.soup:RewardedSoup",
-}
-"""What a saved policy's `kind` stands for."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from lightning_moa.answers import Sections
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import SVDGate
 from lightning_moa.policies.layers import Factors, normal
-from lightning_moa.policies.names import POLICIES
 from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SVDLoRA(AdapterPolicy):
         seed: of their first values; None draws them from torch's global generator.
     """
 
-    sections = POLICIES["svd_lora"].sections
+    sections: ClassVar[Sections] = {"adapter": AdapterConfig}
     build_options = ("steered",)
 
     @classmethod

@@ -23,6 +23,8 @@ PACKAGES = (
     *("lightning_moa", "torch", "lightning", "transformers", "peft", "tokenizers", "datasets", "safetensors"),
     *("deepspeed", "bitsandbytes", "numpy", "pandas", "scipy", "moocore", "matplotlib"),
 )
+FORMAT = 2
+"""Of `config`. Records without a format are older: their keys may have been spelled or filled in otherwise."""
 CODE = ("lightning_moa", "experiments", "pyproject.toml")
 """What must be committed for a commit to tell how a result was made; results themselves don't count."""
 
@@ -50,6 +52,7 @@ def write_run_record(
         UserError: the file can't be written.
     """
     record = {
+        "format": FORMAT,
         "data": data,
         "rewards": rewards,
         "started": started.isoformat(timespec="seconds"),
@@ -60,7 +63,7 @@ def write_run_record(
         "packages": package_versions(),
         "config": config,
     }
-    text = yaml.safe_dump(_plain(record), sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True, width=110)
     write_atomically(path, text)
 
 
@@ -131,14 +134,14 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in the types that YAML knows: dataclasses, paths, tuples and numpy's numbers are converted."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, Path) else value

@@ -29,7 +29,7 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
         kind: type[Deployment] = load(given["class"], "deployment")
         run = Trained(spec, inputs, measure.objectives, measure.tokenizer, measure.base, kind.sections)
         for done, deployed in enumerate(kind(**given["options"]).policies(run), 1):
-            measure.add(deployed, steps, kind.__name__)
+            measure.add(deployed, steps, kind.__name__, on_pairs=kind.on_pairs)
             progress(min(1.0, done / max(len(trained), done)))
     measure.write(out)
     progress(1.0)

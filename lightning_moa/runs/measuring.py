@@ -70,13 +70,14 @@ class Measure:
         self.accuracies: list[pd.DataFrame] = []
         self.responses: list[pd.DataFrame] = []
 
-    def add(self, deployed: Deployed, steps: int, deployment: str = "") -> None:
+    def add(self, deployed: Deployed, steps: int, deployment: str = "", *, on_pairs: bool = True) -> None:
         """Measure a policy under each of its preferences.
 
         Args:
             deployed: the policy.
             steps: updates that its method's policies have had at their end.
             deployment: whose it is, for errors.
+            on_pairs: whether implicit accuracies may be asked of it.
 
         Raises:
             UserError: what the deployment yields is no row of points.csv.
@@ -110,7 +111,7 @@ class Measure:
         weights = [f"lambda_{name}" for name in self.objectives]
         sampled[weights] = points[weights].to_numpy()[sampled.pop("preference")]
         self.responses.append(sampled.assign(policy=name, step=step))
-        if preferences is not None and self.ref_logps is not None:
+        if on_pairs and preferences is not None and self.ref_logps is not None:
             values, counts = implicit_accuracies(policy, self._pairs(len(grid)), grid)
             frame = points[[f"lambda_{name}" for name in self.objectives]].copy()
             for i, objective in enumerate(self.objectives):

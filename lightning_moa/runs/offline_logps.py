@@ -42,7 +42,7 @@ def offline_logps(task: Finished, runs: Path, batch_size: int) -> tuple[np.ndarr
 
     from lightning_moa.batches import moved
     from lightning_moa.data.scored import ScoredRows
-    from lightning_moa.policies import Heads, head_logps, load_policy
+    from lightning_moa.policies import head_logps, load_policy
     from lightning_moa.runs.loading import device_of, load_base
     from lightning_moa.runs.training import prepare
 
@@ -51,7 +51,6 @@ def offline_logps(task: Finished, runs: Path, batch_size: int) -> tuple[np.ndarr
     base, tokenizer = load_base(runs / task.needs["base"].key, spec["hardware"])
     rows = ScoredRows.read(runs / task.needs["rows"].key, spec["objectives"], _rules(spec["data"]))
     policy = load_policy(base.model, runs / task.key / "policy").eval()
-    assert isinstance(policy, Heads)
     logps, rewards = [], []
     with torch.no_grad():
         for loaded in rows.batches(tokenizer, batch_size):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import Stopped, UserError, warn
 from lightning_moa.methods.base import Alignment
 from lightning_moa.processes import all_objects, gathered, largest, rank
+from lightning_moa.signals import heeded
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""To stop for good; to stop and be started again (SLURM sends it before a job's time is over)."""
 
 
 class Resume(Callback):
@@ -62,7 +59,7 @@ class Resume(Callback):
         self.signum = 0
         self.begun_at = 0
         self.stopped_at: int | None = None
-        self._former: dict[int, Any] = {}
+        self._heeding = ExitStack()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """When the processes have joined: let loader and loops begin where the last checkpoint was written.
@@ -93,10 +90,9 @@ class Resume(Callback):
                 _restore_log(trainer, self.log_folder, self._state["log"])
             _set_random_state(self._state["random"])
             self._state = None
-        if threading.current_thread() is threading.main_thread():
-            self._former = {each: signal.signal(each, self._told) for each in SIGNALS}
+        self._heeding.enter_context(heeded(self._told))
 
-    def _told(self, signum: int, frame: Any) -> None:
+    def _told(self, signum: int) -> None:
         self.signum = signum
 
     def on_train_batch_start(
@@ -132,9 +128,7 @@ class Resume(Callback):
         write_checkpoint(self.folder, self.run, update, state)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        for each, handler in self._former.items():
-            signal.signal(each, handler)
-        self._former = {}
+        self._heeding.close()
 
     def raise_if_stopped(self, updates: int) -> None:
         """After the fit.

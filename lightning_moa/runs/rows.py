@@ -127,7 +127,7 @@ def _sample_round(
     kind = load(spec["policy"], "policy")
     goals = None
     if spec["in_prompt"]:
-        goals = RewardPrompt.of(RiCConfig(**spec["ric"]), data.objectives, about["low"], about["high"])
+        goals = RewardPrompt.of(RiCConfig(**spec["goals"]), data.objectives, about["low"], about["high"])
     frames: list[pd.DataFrame] = []
     for place, folder in enumerate(folders):
         trained = load_policy(base.model, folder / "policy", kind=kind)

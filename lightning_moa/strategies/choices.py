@@ -105,6 +105,28 @@ def check_installed(hardware: Mapping[str, Any], *, whole: bool = False) -> None
         require("bitsandbytes", "hardware.optimiser=adamw_8bit")
 
 
+def check_there(hardware: Mapping[str, Any]) -> None:
+    """Refuse a GPU, or more of them, where this machine shows none, or fewer. To plan a run needs none.
+
+    Loads torch only where GPUs are asked for.
+
+    Raises:
+        UserError: says how many there are.
+    """
+    if hardware["accelerator"] != "gpu":
+        return
+    import torch
+
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not there:
+        raise UserError(
+            "hardware.accelerator=gpu: torch finds no GPU here; cpu computes without one, and `moa plan` says what a "
+            "GPU would take"
+        )
+    if there < int(hardware["devices"]):
+        raise UserError(f"hardware.devices={hardware['devices']}: torch finds {there} GPU(s) on this machine")
+
+
 def require(package: str, asked_by: str) -> None:
     """Raise `UserError` where a package of the extra `gpu` isn't installed."""
     if find_spec(package) is None:

@@ -13,18 +13,14 @@ from typing import Any, TypeVar, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_moa.aggregation.names import AGGREGATIONS
-from lightning_moa.answers import Known, Sections, is_foreign, known, load
+from lightning_moa.answers import Known, Sections, is_foreign, load
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check, option
-from lightning_moa.methods.names import METHODS
 from lightning_moa.methods.products import Product
-from lightning_moa.objectives.names import OBJECTIVES
+from lightning_moa.methods.sections import answers_of, brought_by
 from lightning_moa.optimiser import OptimiserConfig
-from lightning_moa.policies.names import POLICIES
 
-TABLES = {"method": METHODS, "policy": POLICIES, "objective": OBJECTIVES, "aggregation": AGGREGATIONS}
 S = TypeVar("S", bound=StudyConfig)
 
 
@@ -32,30 +28,12 @@ def sections_of(methods: Mapping[str, Product]) -> dict[str, type]:
     """The sections of the configuration that the methods' answers bring.
 
     Raises:
-        UserError: an answer that there is not, or two that mean different things by one section.
+        UserError: as for `brought_by`, or one that is called as a study's own.
     """
-    found: dict[str, type] = {}
-    for name, product in methods.items():
-        for sections in (
-            *(one.sections for one in answers_of(product).values()),
-            product.deployment.sections,
-        ):
-            for section, settings in sections.items():
-                if section in {item.name for item in fields(StudyConfig)}:
-                    raise UserError(
-                        f"{name}: a section of its own can't be called {section}, which a study has"
-                    )
-                if found.setdefault(section, settings) is not settings:
-                    raise UserError(
-                        f"{name}: section {section} is {settings.__name__} here and {found[section].__name__} in "
-                        "another of the study's answers; one of them needs another name"
-                    )
+    found = brought_by(methods)
+    for section in {item.name for item in fields(StudyConfig)} & set(found):
+        raise UserError(f"section {section}: a study has one of that name; an answer's needs another")
     return found
-
-
-def answers_of(product: Product) -> dict[str, Known]:
-    """Where its answers are: method, policy, objective, aggregation."""
-    return {kind: known(table, getattr(product, kind).name, kind) for kind, table in TABLES.items()}
 
 
 def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> type[S]:  # type: ignore[assignment]
@@ -67,11 +45,6 @@ def schema_of(methods: Mapping[str, Product], base: type[S] = StudyConfig) -> ty
 def _schema(base: Any, sections: tuple[tuple[str, type], ...]) -> Any:
     given: Any = [(name, kind, option(kind, _first_line(kind))) for name, kind in sections]
     return make_dataclass(base.__name__, given, bases=(base,), namespace={"__doc__": base.__doc__})
-
-
-def all_sections() -> set[str]:
-    """The sections of all answers of ours: files of settings may speak of them for other studies."""
-    return {name for table in TABLES.values() for one in table.values() for name in one.sections}
 
 
 def _first_line(kind: type) -> str:

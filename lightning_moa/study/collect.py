@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from lightning_moa.run_folders import record
 from lightning_moa.study.planning import REFERENCE, Plan
-from lightning_moa.study.tasks import Task, record
+from lightning_moa.study.tasks import Task
 
 _FRAMES = ("points", "accuracies", "responses", "timings", "costs")
 

@@ -12,12 +12,13 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError, warn
 from lightning_moa.methods.products import Product
-from lightning_moa.strategies.choices import check_hardware, check_installed, processes_of
+from lightning_moa.strategies.choices import check_hardware, check_installed, check_there, processes_of
 from lightning_moa.strategies.launching import check_started, is_main_process, started_processes
 from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
+from lightning_moa.workers import leave_if_imported
 
 
 def conduct(
@@ -35,6 +36,7 @@ def conduct(
         UserError: settings that no run can be made of.
         RunsFailed: names the runs that failed; the others are kept.
     """
+    leave_if_imported()
     plan = plan_study(config, methods, prompts)
     runs = Path(str(config.runs_dir))
     workers = config.workers or 1
@@ -44,6 +46,7 @@ def conduct(
             warn(line)
     whole = any(task.function.endswith(":reward_model") for task in in_order(plan.targets()))
     check_installed(hardware, whole=whole)
+    check_there(hardware)
     if processes_of(hardware) > 1:
         check_started(processes_of(hardware))
         # Each process of such a run goes through the same tasks, so all of them must see the same ones as done.

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import importlib
 import json
-import multiprocessing
-import os
 import shutil
+import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from lightning_moa.errors import Stopped, UserError
+from lightning_moa import run_folders
+from lightning_moa.errors import Diverged, Stopped, UserError
 from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
+from lightning_moa.reporting.progress import Display
+from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
-from lightning_moa.study.progress import Display
 from lightning_moa.study.tasks import Task
 from lightning_moa.task_files import DONE
+from lightning_moa.workers import Slot, leave_if_imported, report, slots
 
-_CONTEXT = multiprocessing.get_context("spawn")
+STOPS_WITHIN = 120.0
+"""Seconds that workers have to leave checkpoints in when a study is stopped; SLURM gives notice of three minutes."""
 
 
 class RunsFailed(RuntimeError):
@@ -52,19 +53,24 @@ def execute(
 
     Raises:
         RunsFailed: names each failed task and where its traceback lies. All that could be done was done.
-        Stopped: a signal has stopped a training, which has left a checkpoint.
+        UserError: a task has found bad input. Trainings beside it were told to stop, and have left checkpoints.
+        Stopped: a signal has stopped the study; a line for each task that was under way. A training has left a
+            checkpoint, unless it took longer than `STOPS_WITHIN`.
     """
+    leave_if_imported()
     ordered = store.in_order(targets)
     _make_folder(runs)
-    store.clear_dead(runs)
-    todo = [task for task in ordered if fresh or not store.is_done(runs, task.key)]
+    run_folders.clear_dead(runs)
+    todo = [task for task in ordered if fresh or not run_folders.is_done(runs, task.key)]
     if todo:
         cached = len(ordered) - len(todo)
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
-        with Display(todo, workers, console) as display:
-            failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
-        # Workers of a start that was killed just before this one may have been alive when it began.
-        store.clear_dead(runs)
+        try:
+            with Display(todo, workers, console) as display:
+                failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
+        finally:
+            # Workers of a start that was killed just before this one may have been alive when it began.
+            run_folders.clear_dead(runs)
         if failed:
             raise RunsFailed("; ".join(failed))
     else:
@@ -81,152 +87,119 @@ def _make_folder(path: Path) -> None:
 
 @dataclass
 class _Scheduler:
-    """Hands out tasks whose needs are there; a failed task takes only those that need it with it."""
+    """Hands out tasks whose needs are there; a failed task takes only those that need it with it.
+
+    When a signal comes, or a task finds bad input, nothing new is begun, and what is under way is told to stop: a
+    training finishes its update and leaves a checkpoint.
+    """
 
     todo: list[Task]
     runs: Path
     display: Display
+    running: dict[Future[None], tuple[Task, Slot]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    """A line for each task that has ended because it was told to."""
+    signum: int = 0
+    """The signal that stops the study."""
+    deadline: float | None = None
+    refused: UserError | None = None
 
     def run(self, workers: int) -> list[str]:
         pending = {task.key: task for task in self.todo}
-        failed: dict[str, str] = {}
-        running: dict[Future[None], tuple[Task, _Slot]] = {}
-        free = _slots(workers, self.display)
+        free = slots(workers, self.display.advance)
         try:
-            while pending or running:
-                for task in self._ready(pending, running, failed)[: len(free)]:
-                    slot = free.pop()
-                    del pending[task.key]
-                    self.display.start(task.key)
-                    running[slot.submit(perform, _Order.of(task, self.runs))] = (task, slot)
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED, timeout=0.2)
-                self.display.refresh()
-                for future in done:
-                    task, slot = running.pop(future)
-                    free.append(slot)
-                    self._finish(future, task, failed)
+            with heeded(self._told if workers > 1 else _stopped_between_runs):
+                while self._under_way(pending, free):
+                    done, _ = wait(self.running, return_when=FIRST_COMPLETED, timeout=0.2)
+                    self.display.refresh()
+                    for future in done:
+                        task, slot = self.running.pop(future)
+                        self._finish(future, task, slot)
+                        free.append(slot)
         finally:
-            for slot in [*free, *(slot for _, slot in running.values())]:
+            for slot in [*free, *(slot for _, slot in self.running.values())]:
                 slot.close()
+        self._raise_if_stopped()
         for task in pending.values():
-            failed[task.key] = f"{task.name}: not started, for it needs a run that failed"
-        return list(failed.values())
+            self.failed[task.key] = f"{task.name}: not started, for it needs a run that failed"
+        return list(self.failed.values())
 
-    def _ready(
-        self,
-        pending: dict[str, Task],
-        running: dict[Future[None], tuple[Task, _Slot]],
-        failed: dict[str, str],
-    ) -> list[Task]:
-        unfinished = set(pending) | {task.key for task, _ in running.values()} | set(failed)
+    def _under_way(self, pending: dict[str, Task], free: list[Slot]) -> bool:
+        """Begin what can be begun; whether there is anything to wait for."""
+        if self.signum:
+            return bool(self.running) and self._in_time()
+        for task in self._ready(pending)[: len(free)]:
+            slot = free.pop()
+            del pending[task.key]
+            self.display.start(task.key)
+            self.running[slot.submit(perform, _Order.of(task, self.runs))] = (task, slot)
+        return bool(self.running)
+
+    def _ready(self, pending: dict[str, Task]) -> list[Task]:
+        unfinished = {*pending, *(task.key for task, _ in self.running.values()), *self.failed}
         ready = [
             task for task in pending.values() if not any(n.key in unfinished for n in task.needs.values())
         ]
         # The dearest first, so that no long one is left to run alone at the end.
         return sorted(ready, key=lambda task: -task.cost)
 
-    def _finish(self, future: Future[None], task: Task, failed: dict[str, str]) -> None:
+    def _finish(self, future: Future[None], task: Task, slot: Slot) -> None:
         error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            error = slot.why_broken()
         if error is None:
             self.display.finish(task.key)
-            return
-        if isinstance(error, UserError | Stopped):
-            raise error
-        reason = "its process was killed" if isinstance(error, BrokenProcessPool) else str(error)
-        failed[task.key] = f"{task.name}: {reason}"
-        self.display.fail(task.key)
+        elif isinstance(error, Stopped):
+            self.stopped.append(f"{task.name}: {error}")
+            self.signum = self.signum or error.signum
+            self.display.drop(task.key)
+        elif isinstance(error, UserError):
+            self.refused = self.refused or error
+            self.signum = self.signum or signal.SIGTERM
+            self.display.drop(task.key)
+        else:
+            self.failed[task.key] = f"{task.name}: {error}"
+            self.display.fail(task.key)
+
+    def _told(self, signum: int) -> None:
+        self.signum = signum
+
+    def _in_time(self) -> bool:
+        """Whether those at work, who have been told to stop, may still take their time."""
+        if self.deadline is None:
+            self.deadline = time.monotonic() + STOPS_WITHIN
+            why = "bad input" if self.refused else name_of(self.signum)
+            self.display.note(f"{why}: waiting at most {STOPS_WITHIN:g} s for the trainings' checkpoints")
+            for _, slot in self.running.values():
+                slot.send(self.signum)
+        if time.monotonic() < self.deadline:
+            return True
+        for task, _ in self.running.values():
+            self.stopped.append(f"{task.name}: ended, for it left no checkpoint within {STOPS_WITHIN:g} s")
+        return False
+
+    def _raise_if_stopped(self) -> None:
+        lines = [*self.stopped, *self.failed.values()]
+        if self.refused is not None:
+            for line in lines:
+                self.display.note(line)
+            raise self.refused
+        if self.signum:
+            if not lines:
+                _stopped_between_runs(self.signum)
+            raise Stopped("\n".join(lines), self.signum)
 
 
-class _Slot(Protocol):
-    """A place where one task at a time is worked on."""
-
-    def submit(self, function: Callable[[_Order], None], order: _Order) -> Future[None]: ...
-
-    def close(self) -> None: ...
+def _stopped_between_runs(signum: int) -> NoReturn:
+    raise Stopped(f"stopped by {name_of(signum)} between two runs; start it again to go on", signum)
 
 
-def _slots(workers: int, display: Display) -> list[_Slot]:
-    if workers == 1:
-        _listen(display.advance)
-        return [_Here()]
-    messages: Any = _CONTEXT.SimpleQueue()
-    threading.Thread(target=_forward, args=(messages, display), daemon=True).start()
-    return [_Worker(messages) for _ in range(workers)]
-
-
-class _Here:
-    """This process. Its main thread works, as Lightning's signal handlers and launchers want it."""
-
-    def submit(self, function: Callable[[_Order], None], order: _Order) -> Future[None]:
-        future: Future[None] = Future()
-        try:
-            function(order)
-            future.set_result(None)
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class _Worker:
-    """A process that stays alive over many tasks, since importing takes longer than a small run.
-
-    A process that dies (out of memory, say) fails its task alone: the next one gets a new process.
-    """
-
-    def __init__(self, messages: Any) -> None:
-        self.messages = messages
-        self.pool = self._new()
-
-    def _new(self) -> ProcessPoolExecutor:
-        # Numerical libraries read these when they are imported, so they must be set before a process starts.
-        os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-        return ProcessPoolExecutor(
-            1, mp_context=_CONTEXT, initializer=_start_worker, initargs=(self.messages, os.getpid())
-        )
-
-    def submit(self, function: Callable[[_Order], None], order: _Order) -> Future[None]:
-        try:
-            return self.pool.submit(function, order)
-        except BrokenProcessPool:
-            self.pool = self._new()
-            return self.pool.submit(function, order)
-
-    def close(self) -> None:
-        for process in list((self.pool._processes or {}).values()):
-            process.terminate()
-        # The process of a broken pool is about to be gone: until then the next start would take it for one at work.
-        self.pool.shutdown(wait=bool(self.pool._broken), cancel_futures=True)
-
-
-def _forward(messages: Any, display: Display) -> None:
-    while True:
-        key, share = messages.get()
-        display.advance(key, share)
-
-
-_report: Callable[[str, float], None] = lambda key, share: None  # noqa: E731
-
-
-def _listen(report: Callable[[str, float], None]) -> None:
-    global _report
-    _report = report
-
-
-def _start_worker(messages: Any, parent: int) -> None:
-    _listen(lambda key, share: messages.put((key, share)))
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: int) -> None:
-    """A worker whose parent was killed has nobody to work for."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
+def _ended(signum: int) -> NoReturn:
+    raise Stopped(
+        f"ended by {name_of(signum)}; started again it goes on from its last checkpoint, or begins anew",
+        signum,
+    )
 
 
 @dataclass(frozen=True)
@@ -250,15 +223,16 @@ def perform(order: _Order) -> None:
     """Do one task and publish its folder. A failure's traceback is kept beside the results."""
     module, _, name = order.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    folder = store.scratch_folder(order.runs, order.key)
+    folder = run_folders.scratch_folder(order.runs, order.key)
     started = time.monotonic()
     reset_peak_memory()
     try:
-        measured = function(order.spec, order.inputs, folder, lambda share: _report(order.key, share)) or {}
-    except UserError:
-        raise
-    except Stopped:
-        # Its checkpoint lies elsewhere.
+        with heeded(_ended):
+            measured = (
+                function(order.spec, order.inputs, folder, lambda share: report(order.key, share)) or {}
+            )
+    except (UserError, Stopped):
+        # A stopped training's checkpoint lies elsewhere.
         shutil.rmtree(folder)
         raise
     except Exception as error:
@@ -266,16 +240,22 @@ def perform(order: _Order) -> None:
         (folder / "error.txt").write_text(
             f"{order.name}\n{json.dumps(order.spec, indent=1)}\n\n{traceback.format_exc()}"
         )
-        store.publish(order.runs, f"failed-{order.key}", folder)
+        run_folders.publish(order.runs, f"failed-{order.key}", folder)
         where = order.runs / f"failed-{order.key}" / "error.txt"
-        raise RuntimeError(f"{type(error).__name__}: {error} (traceback in {where})") from None
+        raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
     shutil.rmtree(order.runs / f"failed-{order.key}", ignore_errors=True)
     if is_main_process():
         _write_record(folder, order, time.monotonic() - started, measured)
-        store.publish(order.runs, order.key, folder)
+        run_folders.publish(order.runs, order.key, folder)
     else:
         shutil.rmtree(folder)
     _wait_for_all()
+
+
+def _said(error: Exception) -> str:
+    """What an error says, and where it came up. One that says what to try needs no type before it."""
+    kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
+    return "; ".join([f"{kind}{error}", *getattr(error, "__notes__", [])])
 
 
 def _wait_for_all() -> None:

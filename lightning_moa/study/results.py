@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
 from lightning_moa.reporting.study_tables import claims_table, methods_table
 from lightning_moa.study.collect import Collected
+from lightning_moa.study.kept import recorded, refuse_to_replace
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,14 @@ class Artefact:
     def begin(
         paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC, methods: str = ""
     ) -> Artefact:
-        """Note the time."""
-        return Artefact(paper, name, config, datetime.now(UTC), part, home, methods)
+        """Note the time.
+
+        Raises:
+            UserError: the folder holds results of another configuration, and `replace` is not set.
+        """
+        artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, methods)
+        refuse_to_replace(artefact.folder, config)
+        return artefact
 
     @property
     def scale(self) -> str:
@@ -123,9 +130,7 @@ class Artefact:
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
             write_atomically(self.folder / "exact_front.csv", text)
-        config = asdict(self.config)
-        for machine_only in ("results_dir", "runs_dir", "workers", "fresh"):
-            del config[machine_only]
+        config = recorded(self.config)
         write_run_record(
             self.folder / "run.yaml",
             config,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from threadpoolctl import threadpool_limits
@@ -19,10 +19,12 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.errors import Stopped
 from lightning_moa.help import describe
 from lightning_moa.reporting.console import run_command
+from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import RunsFailed
 from lightning_moa.study.some import conduct_some
 from lightning_moa.study.study import Study
+from lightning_moa.workers import leave_if_imported
 
 
 def script(study: Study, main: Callable[[Any, Console], None]) -> None:
@@ -34,9 +36,10 @@ def script(study: Study, main: Callable[[Any, Console], None]) -> None:
         main: takes the configuration and the console to print on. With `methods=[..]` the methods that it names are
             conducted instead.
 
-    Exit codes: 0 done, or stopped and queued again by SLURM; 1 some runs failed; 2 bad input; 130 interrupted;
-    128 + the signal: stopped by SIGTERM or SIGUSR1 in the middle of a training, with a checkpoint to go on from.
+    Exit codes: 0 done, or stopped and queued again by SLURM; 1 some runs failed; 2 bad input; 128 + the signal: stopped
+    by SIGTERM, SIGUSR1 or SIGINT (Ctrl-C, 130). A training has left a checkpoint to go on from, with several too.
     """
+    leave_if_imported()
     here = Path(study.file).resolve()
     console = Console()
 
@@ -54,7 +57,7 @@ def script(study: Study, main: Callable[[Any, Console], None]) -> None:
         config.runs_dir = config.runs_dir or str(root / "runs")
         config.workers = config.workers or os.cpu_count() or 1
         try:
-            with _alone(config, console):
+            with heeded(_told), _alone(config, console):
                 if methods is study.methods:
                     main(config, console)
                 else:
@@ -82,6 +85,13 @@ def _alone(config: StudyConfig, console: Console) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         config.results_dir = folder
         yield
+
+
+def _told(signum: int) -> NoReturn:
+    """Where no run is under way."""
+    raise Stopped(
+        f"stopped by {name_of(signum)}; start it again to go on, what is finished is not done again", signum
+    )
 
 
 def _stopped(stopped: Stopped) -> int:

@@ -14,7 +14,8 @@ from lightning_moa.answers import is_foreign, load
 from lightning_moa.config import StudyConfig, parse
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
-from lightning_moa.study.chosen import all_sections, schema_of
+from lightning_moa.methods.sections import all_sections
+from lightning_moa.study.chosen import schema_of
 
 Methods = Mapping[str, Product]
 Part = tuple[str, Any, Methods]

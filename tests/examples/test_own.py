@@ -127,7 +127,7 @@ def test_some_of_the_methods_are_run_by_their_names(own, results):
     said = start.communicate(timeout=240)[0]
     assert start.returncode == 0, said
     assert "] film, seed 0 (" not in said, "it is trained already"
-    (folder,) = (own / "some" / "own" / "own").iterdir()
+    (folder,) = (own / "some" / "study" / "own").iterdir()
     assert folder.name.endswith("-film")
     assert set(pd.read_csv(folder / "points.csv")["method"]) == {"film", "sft"}
 

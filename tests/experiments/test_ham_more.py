@@ -220,7 +220,7 @@ def test_fronts_that_do_not_change_have_no_order():
 
 
 def test_heads_that_answer_alike_count_for_one(root):
-    config = configure(FIGURE, root, "likelihood.lr=1e-9", "heads.number=2")
+    config = configure(FIGURE, root, "likelihood.lr=1e-9", "heads.number=2", "replace=true")
     console = Console(file=io.StringIO())
     panel = FIGURE.head_panel(FIGURE.conduct_panel(config, "a", console))
     claims = {row["claim"]: row["value"] for row in FIGURE.judge_heads(panel)}

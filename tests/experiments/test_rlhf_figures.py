@@ -142,7 +142,7 @@ def test_wrong_words_are_refused_in_one_line(root):
         ("figure6", "prompt=rob a bank", "'rob a bank': is not among the 64 evaluated prompts; allowed are"),
         ("figure3", "methods.dps.steps=3", "methods.dps: this figure's methods are panacea"),
     ):
-        done = start(root, figure, word)
+        done = start(root, figure, word, "replace=true")
         assert done.returncode == 2
         assert said in done.stderr
         assert done.stderr.count("\n") == 1

@@ -8,8 +8,7 @@ from lightning_moa.answers import use
 from lightning_moa.config import parse
 from lightning_moa.deployments import Alone, Nearest, Steered, TrainedOn
 from lightning_moa.errors import UserError
-from lightning_moa.forecast import passes as meta_passes
-from lightning_moa.forecast import question
+from lightning_moa.forecast import passes, question
 from lightning_moa.forecast.networks import policy_of, scorers_of
 from lightning_moa.forecast.rows import forecast, is_known, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, Product
@@ -134,16 +133,16 @@ def test_a_straight_line_in_its_parts_is_what_all_of_them_take(parts, tmp_path, 
         return tasks_of(tmp_path, product(policy=policy), "dpo.steps=5", f"shift.parts={parts}")["own"]
 
     tried = []
-    real = meta_passes._update
+    real = passes._update
     monkeypatch.setattr(
-        meta_passes,
+        passes,
         "_update",
         lambda spec, *rest: tried.append(spec["sections"]["shift"]["parts"]) or real(spec, *rest),
     )
-    short = meta_passes.update(task(outside.LinearShift).spec, 4)
-    assert set(tried) == ({3} if parts == 3 else set(meta_passes.FEW))
+    short = passes.update(task(outside.LinearShift).spec, 4)
+    assert set(tried) == ({3} if parts == 3 else set(passes.FEW))
     tried.clear()
-    whole = meta_passes.update(task(outside.Shift).spec, 4)
+    whole = passes.update(task(outside.Shift).spec, 4)
     assert set(tried) == {parts}
     assert short == pytest.approx(whole, rel=1e-6)
 

@@ -9,10 +9,10 @@ import pytest
 
 from lightning_moa.config import parse
 from lightning_moa.errors import UserError
-from lightning_moa.forecast import passes as meta_passes
+from lightning_moa.forecast import passes
 from lightning_moa.forecast.architectures import meta_model, published_config
 from lightning_moa.forecast.memory import GIB, peak, total
-from lightning_moa.forecast.question import stand_in
+from lightning_moa.forecast.plan import stand_in
 from lightning_moa.forecast.rows import forecast, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.policies import SVDLoRA
@@ -97,10 +97,10 @@ def test_steps_and_tokens_of_the_papers_dpo():
 )
 def test_few_layers_and_heads_stand_for_all(path, kind, layers, monkeypatch):
     task = next(task for task in in_order(plan(study(path)).targets()) if kind_of(task) == kind)
-    short = meta_passes.update(task.spec, 2)
-    monkeypatch.setattr(meta_passes, "FEW", (layers, layers))
-    meta_passes._remembered.cache_clear()
-    assert meta_passes.update(task.spec, 2) == pytest.approx(short, rel=1e-6)
+    short = passes.update(task.spec, 2)
+    monkeypatch.setattr(passes, "FEW", (layers, layers))
+    passes._remembered.cache_clear()
+    assert passes.update(task.spec, 2) == pytest.approx(short, rel=1e-6)
 
 
 def test_what_costs_more_is_foretold_to():

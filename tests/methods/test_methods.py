@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_moa.aggregation import Linear, Tchebycheff
-from lightning_moa.errors import UserError
+from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.panacea import Panacea
 from lightning_moa.methods.rewarded_soups import RewardedSoups
@@ -179,3 +179,68 @@ def test_a_steered_policy_ends_up_better_at_the_objective_that_is_asked_for():
         first, second = (DPO(0.3).losses(policy, batch, corner) for corner in torch.eye(2))
     assert first[0] < first[1]
     assert second[1] < second[0]
+
+
+class Breaks(Linear):
+    """An aggregation that does something else from the third update on."""
+
+    def __init__(self, then):
+        self.then, self.calls = then, 0
+
+    def __call__(self, losses, preference, parameters=()):
+        self.calls += 1
+        total = super().__call__(losses, preference, parameters)
+        return total if self.calls < 3 else self.then(total)
+
+
+def refuse(total):
+    raise UserError("Breaks: a gradient is not finite")
+
+
+def stumble(total):
+    raise ZeroDivisionError("no weights")
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        (refuse, "step 2: Breaks: a gradient is not finite; try a smaller learning rate (dpo.lr)"),
+        (
+            lambda total: total * float("inf"),
+            r"step 2: the losses are \[.*\], and their aggregate inf; try a smaller learning rate (dpo.lr)",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_training_says_when_and_what_to_try(then, message):
+    module = DPS(adapter(0), DPO(0.3), Breaks(then), sgd(), m=2, seed=0, at=AT)
+    with pytest.raises(Diverged, match=f"^{message.replace('(dpo.lr)', '.dpo.lr.')}$"):
+        train(module, [labelled(4)] * 5)
+    assert torch.isfinite(state(module.policy)).all()
+
+
+def test_an_error_in_a_training_is_told_with_its_step():
+    module = DPS(adapter(0), DPO(0.3), Breaks(stumble), sgd(), m=2, seed=0, at=AT)
+    with pytest.raises(ZeroDivisionError) as caught:
+        train(module, [labelled(4)] * 5)
+    assert caught.value.__notes__ == ["in step 2"]
+
+
+def test_a_broken_contract_stays_bad_input():
+    module = DPS(adapter(0), DPO(0.3), Breaks(None), sgd(), m=2, seed=0, at=AT)
+    module.aggregator = lambda losses, preference, parameters: losses
+    with pytest.raises(BrokenContract, match="one scalar is expected"):
+        train(module, [labelled(4)] * 2)
+
+
+def test_gradients_that_are_not_finite_at_once_end_that_training_too():
+    def overflow(total):
+        raise NotFinite("Breaks: a gradient is not finite")
+
+    module = DPS(adapter(0), DPO(0.3), Breaks(overflow), sgd(), m=2, seed=0, at=AT)
+    module.aggregator.calls = 2
+    with pytest.raises(Diverged, match=r"^step 0: Breaks: a gradient is not finite; try"):
+        train(module, [labelled(4)] * 2)
+    module.aggregator = Breaks(refuse)
+    module.aggregator.calls = 2
+    with pytest.raises(UserError, match=r"^Breaks: a gradient is not finite$"):
+        train(module, [labelled(4)] * 2)

@@ -33,12 +33,13 @@ from lightning_moa.methods.products import (
     sca_heads,
     scalarisations,
 )
+from lightning_moa.methods.sections import TABLES, answers_of
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
 from lightning_moa.policies.names import POLICIES
-from lightning_moa.study.chosen import TABLES, Chosen, answers_of, schema_of
+from lightning_moa.study.chosen import Chosen, schema_of
 
 ALL = {name: value for name, value in vars(products).items() if isinstance(value, Product)}
 ALL |= {"PPO_ON_ONE": ppo_on_one(1), "HAM": ham(), "HAM_3": ham(3), "SCA": sca(FIVE)}

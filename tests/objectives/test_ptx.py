@@ -1,5 +1,7 @@
 """PTX: the likelihood of given responses beside PPO's rewards, against arithmetic by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,25 @@ def test_an_update_is_that_of_the_likelihood_alone_where_all_rewards_are_zero():
     moved = torch.cat([grad.flatten() for grad in grads]) * -0.1 * 2.0
     torch.testing.assert_close(state(start) - before, moved, rtol=1e-3, atol=1e-6)
     assert moved.abs().max() > 1e-4
+
+
+def test_given_responses_count_by_their_tokens_in_whichever_batch_they_are():
+    given, start = sequences(None), policy()
+    halves = [replace(given, **{n: v[s] for n, v in tensors(given)}) for s in (slice(0, 1), slice(1, 4))]
+    assert len({float(half.response_mask.sum()) for half in halves}) == 2
+    method = Panacea(
+        start, ppo(2.0, lambda step, device: halves[step]), Linear(), sgd(0.1), m=2, seed=0, accumulate=2
+    )
+    asked = method.preference(0)
+    before = state(start).clone()
+    grads = torch.autograd.grad(nll_by_hand(start, given, [asked] * 4), start.trainable_parameters())
+    train(method, [prompts(), prompts()])
+    moved = torch.cat([grad.flatten() for grad in grads]) * -0.1 * 2.0
+    torch.testing.assert_close(state(start) - before, moved, rtol=1e-3, atol=1e-6)
+
+
+def tensors(batch):
+    return [(name, value) for name, value in vars(batch).items() if isinstance(value, torch.Tensor)]
 
 
 def test_the_rows_of_a_batch_follow_from_its_number():

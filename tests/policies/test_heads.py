@@ -277,7 +277,7 @@ def test_round_trip(kind, options, tmp_path):
     policy = spread(Heads(base(kind), 3, 2, dropout=0.1, **options)).eval()
     ids, mask = tokens()
     policy.save(tmp_path, objectives=["helpful", "harmless"])
-    assert read_sidecar(tmp_path)["kind"] == "Heads"
+    assert read_sidecar(tmp_path)["kind"] == "lightning_moa.policies.heads:Heads"
     again = load_policy(base(kind), tmp_path).eval()
     assert isinstance(again, Heads)
     assert again.options() == policy.options()

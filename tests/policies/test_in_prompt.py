@@ -70,7 +70,8 @@ def test_tokens_are_the_markers_and_the_grid_of_values():
 def test_what_is_asked_for_by_hand():
     prompt = RewardPrompt(("a", "b"), [-1.0, 0.0], [3.0, 10.0])
     np.testing.assert_allclose(
-        prompt.target_rewards([[0, 1], [0.3, 0.7], [0.5, 0.5], [0.75, 0.25]]), [[-1, 10], [1.4, 10], [3, 10], [3, 5]]
+        prompt.target_rewards([[0, 1], [0.3, 0.7], [0.5, 0.5], [0.75, 0.25]]),
+        [[-1, 10], [1.4, 10], [3, 10], [3, 5]],
     )
     np.testing.assert_allclose(prompt.target_rewards([0.3, 0.7]), [1.4, 10])
     assert unit(1).target_rewards([1.0]).tolist() == [1.0]

@@ -89,8 +89,9 @@ def edit(folder, **changes):
         ({"options": {"k": 3, "m": 2, "fixed_scale": 1.0}}, "unexpected"),
         ({"options": {"k": 3, "wings": 2}}, "options do not describe"),
         ({"options": {"k": -3, "m": 2}}, "negative"),
-        ({"kind": "LoRA", "options": {"rank": 5}}, "unexpected"),
-        ({"kind": "IA3"}, "allowed are"),
+        ({"kind": "lightning_moa.policies.lora:LoRA", "options": {"rank": 5}}, "unexpected"),
+        ({"kind": "lightning_moa.policies.lora:IA3"}, "has no IA3"),
+        ({"kind": "lightning_moa.policies.model:load_model"}, "allowed are"),
         ({"kind": "tests.policies.test_loading:Wide"}, "one's own"),
         ({"format": 1}, "format"),
         ({"options": {"k": 3, "m": 2, "targets": ["lm_head"]}}, "unexpected"),
@@ -207,12 +208,16 @@ def test_one_from_outside_is_loaded_where_its_class_is_given_and_never_by_the_fo
     assert type(again) is Wide
     assert torch.equal(again(*tokens()), policy(*tokens()))
     base = tiny()
-    with pytest.raises(UserError, match=f"kind {__name__}:Wide: allowed are .*LoRA.*load_policy.kind="):
+    with pytest.raises(UserError, match=f"kind {__name__}:Wide: allowed are .*load_policy.kind="):
         load_policy(base, tmp_path)
-    with pytest.raises(UserError, match=f"kind {__name__}:Wide: SVDLoRA is expected"):
+    with pytest.raises(
+        UserError, match=f"kind {__name__}:Wide: lightning_moa.policies.svd_lora:SVDLoRA is expected"
+    ):
         load_policy(base, tmp_path, kind=SVDLoRA)
     LoRA(base, 2).unload()
     make("lora", tiny()).save(tmp_path)
-    with pytest.raises(UserError, match=f"kind LoRA: {__name__}:Wide is expected"):
+    with pytest.raises(
+        UserError, match=f"kind lightning_moa.policies.lora:LoRA: {__name__}:Wide is expected"
+    ):
         load_policy(base, tmp_path, kind=Wide)
     LoRA(base, 2).unload()

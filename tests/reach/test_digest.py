@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from lightning_moa.errors import UserError
+from lightning_moa.reach import digest as reach
+from lightning_moa.reach import places
 from lightning_moa.reach.digest import code_digest, reached
 from lightning_moa.reach.sources import read
-from lightning_moa.study import places, reach
 
 ENTRY = "mine:Worst"
 LAZY = """
@@ -378,7 +379,7 @@ def test_another_copy_of_this_package_is_not_the_one_that_runs(folder):
 def test_this_packages_own_loaders_are_known():
     """They are passed over: each is given names that a task's entries hold, or, in `moa plan`, changes no result. A
     new one must be like them."""
-    known = {"lazy.py", "data/registry.py", "runs/building.py", "study/artefacts.py", "study/execute.py"}
+    known = {"lazy.py", "data/registry.py", "answers.py", "study/artefacts.py", "study/execute.py"}
     files = {path.relative_to(places.PACKAGE).as_posix(): path for path in places.PACKAGE.rglob("*.py")}
     assert {name for name, path in files.items() if read(path).opaque} == known
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from lightning_moa.config import parse
 from lightning_moa.figures.panels import PanelsConfig
 from lightning_moa.methods.products import Product, ham, ric, sca, sca_heads
-from lightning_moa.study.chosen import all_sections, schema_of
+from lightning_moa.methods.sections import all_sections
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import Plan, plan_study

@@ -16,11 +16,11 @@ from lightning_moa.data.scored import prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import Decoding, sample_rewritten
 from lightning_moa.policies import RewardPrompt, load_policy
+from lightning_moa.run_folders import record
 from lightning_moa.runs.align import align, first_policy
 from lightning_moa.runs.context import Answers, Context
 from lightning_moa.runs.evaluate import evaluate
 from lightning_moa.runs.loading import load_base, load_data
-from lightning_moa.study.tasks import record
 from tests.runs.likelihood import METHODS, PREFERENCES, changed, conduct, rounds_of, settings
 
 NAMES = ("helpful", "harmless")

@@ -58,7 +58,7 @@ def left(folder: Path) -> dict[str, bytes]:
 def check_stopped(started: Started, update: int, of: int, kind: str = "align") -> None:
     """It has said how far it is, kept a checkpoint, and left nothing that looks like a result."""
     line = f"stopped after update {update} of {of}; start it again to go on from there"
-    assert line in started.errors(0).splitlines()
+    assert any(each.endswith(f", seed 0: {line}") for each in started.errors(0).splitlines())
     assert not list(started.runs.glob(f"{kind}-*"))
     assert not list(started.runs.glob(".*-*.*"))
     (partial,) = started.runs.glob(f"partial-{kind}-*")
@@ -248,7 +248,8 @@ def test_ddp_goes_on_whoever_starts_it(undisturbed, scontrol, tmp_path):
     assert second.returncode == STOPPED, second.stderr
     # Both of its processes write to one file.
     assert sorted(trace.read_text().split()) == ["4", "4", "5", "5"]
-    assert "stopped after update 3 of 4; start it again to go on from there" in second.stderr.splitlines()
+    line = "shown, seed 0: stopped after update 3 of 4; start it again to go on from there"
+    assert line in second.stderr.splitlines()
     assert "Traceback" not in second.stderr
 
     third = begin(folder, "dropout", [PAIR], 2).finish()

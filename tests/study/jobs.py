@@ -11,9 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import Diverged, Stopped, UserError
+from lightning_moa.signals import heeded
 from lightning_moa.study.execute import execute
 from lightning_moa.study.tasks import Task
+from lightning_moa.task_files import partial_folder
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
@@ -34,7 +36,21 @@ def fail(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
     raise ArithmeticError("no luck today")
 
 
+def diverge(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    (out / "log.csv").write_text("0.1")
+    raise Diverged("step 7: the KL is 300; try a smaller lr")
+
+
+def stumble(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    error = ZeroDivisionError("no weights")
+    error.add_note("in step 2")
+    raise error
+
+
 def refuse(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    """At once, or as soon as the spec's file is there."""
+    while not Path(spec.get("after", "/")).exists():
+        time.sleep(0.02)
     raise UserError("data.path=nowhere: no such file")
 
 
@@ -51,6 +67,18 @@ def linger(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
         partial.write_text(str(os.getpid()))
         partial.rename(started)
         time.sleep(60)
+
+
+def train(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    """A training that, once told to stop, needs the spec's seconds to leave a checkpoint."""
+    came: list[int] = []
+    with heeded(came.append):
+        (Path(spec["folder"]) / f"at-work-{spec['number']}").write_text(str(os.getpid()))
+        while not came:
+            time.sleep(0.02)
+        time.sleep(spec["seconds"])
+        (partial_folder(out)).mkdir()
+    raise Stopped(f"stopped after update {spec['number']} of 9; start it again to go on from there", came[0])
 
 
 def job(function: str, needs: dict[str, Task] | None = None, name: str = "", **spec: Any) -> Task:

@@ -5,15 +5,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import Stopped, UserError
+from lightning_moa.run_folders import is_done, record
+from lightning_moa.signals import SIGNALS
+from lightning_moa.study import execute
 from lightning_moa.study.execute import RunsFailed
-from lightning_moa.study.tasks import is_done, record
+from tests import forked
 from tests.study.jobs import job, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -116,6 +121,18 @@ def test_a_failed_task_is_named_and_the_independent_ones_finish(tmp_path, worker
     assert "no luck today" in traceback
 
 
+def test_a_failure_says_its_step_and_what_to_try_and_keeps_its_log(tmp_path):
+    runs, other = tmp_path / "runs", job("add", value=1, log=str(tmp_path / "log"))
+    far, off = job("diverge", name="gapo, seed 0"), job("stumble", name="mgda, seed 0")
+    with pytest.raises(RunsFailed) as caught:
+        run([far, off, other], runs, workers=2)
+    message = str(caught.value)
+    assert "gapo, seed 0: step 7: the KL is 300; try a smaller lr (traceback in " in message
+    assert "mgda, seed 0: ZeroDivisionError: no weights; in step 2 (traceback in " in message
+    assert (runs / f"failed-{far.key}" / "log.csv").read_text() == "0.1"
+    assert is_done(runs, other.key)
+
+
 def test_a_success_takes_the_old_traceback_away(tmp_path):
     runs = tmp_path / "runs"
     task = job("add", value=1, log=str(tmp_path / "missing" / "log"))
@@ -180,6 +197,128 @@ def test_a_killed_start_leaves_no_half_result_and_the_next_one_completes(tmp_pat
     assert value(runs, after) == 2
     assert calls(log) == ["7", "1"]
     assert hidden(runs) == []
+
+
+@contextmanager
+def sent(signum, condition, target=os.getpid):
+    """Inside, a process gets the signal as soon as a condition holds. Where nobody heeds it here, the test fails."""
+    over = threading.Event()
+
+    def wait_and_send():
+        while not condition():
+            if over.wait(0.02):
+                return
+        os.kill(target(), signum)
+
+    def unheeded(signum, frame):
+        raise AssertionError(f"nobody has heeded signal {signum}")
+
+    former = {each: signal.signal(each, unheeded) for each in SIGNALS}
+    thread = threading.Thread(target=wait_and_send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+
+def trainings(folder, seconds=(0.3, 0.6)):
+    """Two that go on until they are told to stop."""
+    return [
+        job("train", name=f"policy {i}", number=i, folder=str(folder), seconds=each)
+        for i, each in enumerate(seconds)
+    ]
+
+
+def both_at_work(folder):
+    return lambda: len(list(folder.glob("at-work-*"))) == 2
+
+
+def stopped_line(number: int) -> str:
+    return f"policy {number}: stopped after update {number} of 9; start it again to go on from there"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_is_passed_on_and_every_workers_checkpoint_is_waited_for(tmp_path, signum):
+    runs, made = tmp_path / "runs", trainings(tmp_path)
+    with pytest.raises(Stopped) as caught, sent(signum, both_at_work(tmp_path)):
+        run(made, runs, workers=2)
+    assert sorted(str(caught.value).splitlines()) == [stopped_line(0), stopped_line(1)]
+    assert caught.value.signum == signum
+    assert {path.name for path in runs.iterdir()} == {f"partial-{task.key}" for task in made}
+
+
+def test_a_signal_to_one_worker_stops_its_neighbour_too(tmp_path):
+    path = tmp_path / "at-work-1"
+    with (
+        pytest.raises(Stopped) as caught,
+        sent(signal.SIGTERM, both_at_work(tmp_path), lambda: int(path.read_text())),
+    ):
+        run(trainings(tmp_path), tmp_path / "runs", workers=2)
+    assert sorted(str(caught.value).splitlines()) == [stopped_line(0), stopped_line(1)]
+    assert caught.value.signum == signal.SIGTERM
+
+
+def test_bad_input_beside_a_training_lets_it_leave_a_checkpoint(tmp_path):
+    (training, _), bad = trainings(tmp_path), job("refuse", after=str(tmp_path / "at-work-0"))
+    with pytest.raises(UserError, match=r"^data\.path=nowhere: no such file$"):
+        run([training, bad], tmp_path / "runs", workers=2)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [f"partial-{training.key}"]
+
+
+def test_a_worker_that_takes_too_long_is_ended_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "STOPS_WITHIN", 1.0)
+    runs = tmp_path / "runs"
+    with pytest.raises(Stopped) as caught, sent(signal.SIGTERM, both_at_work(tmp_path)):
+        run(trainings(tmp_path, (0.0, 60.0)), runs, workers=2)
+    lines = sorted(str(caught.value).splitlines())
+    assert lines == [stopped_line(0), "policy 1: ended, for it left no checkpoint within 1 s"]
+    assert hidden(runs) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_what_leaves_no_checkpoint_ends_at_once_with_a_line(tmp_path, workers, signum):
+    runs, started = tmp_path / "runs", tmp_path / "started"
+    slow = job("linger", name="measure it", started=str(started))
+    with pytest.raises(Stopped) as caught, sent(signum, started.exists):
+        run([slow, job("add", {"base": slow}, value=1, log=str(tmp_path / "log"))], runs, workers)
+    assert str(caught.value) == (
+        f"measure it: ended by {signal.Signals(signum).name}; started again it goes on from its last checkpoint, or "
+        "begins anew"
+    )
+    assert hidden(runs) == []
+
+
+def test_a_signal_to_a_worker_that_has_just_begun_waits_until_it_can_be_heeded(tmp_path):
+    """At once after the start of its process, which has the libraries yet to import."""
+    slow = [job("linger", name=f"the {i}", started=str(tmp_path / f"{i}")) for i in (0, 1)]
+
+    def begun():
+        return len(psutil.Process().children()) >= 2
+
+    with pytest.raises(Stopped, match=r"^the [01]: ended by SIGINT"), sent(signal.SIGINT, begun):
+        run(slow, tmp_path / "runs", workers=2)
+
+
+def test_a_script_without_a_guard_is_asked_for_one(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(
+        "from pathlib import Path\nfrom lightning_moa.reporting.console import run_command\n"
+        "from tests.study.jobs import job, run\n"
+        f"made = [job('add', value=i, log={str(tmp_path / 'log')!r}) for i in (1, 2)]\n"
+        f"raise SystemExit(run_command(lambda: run(made, Path({str(tmp_path / 'runs')!r}), workers=2) and 0))\n"
+    )
+    done = forked.run(script, folder=REPOSITORY)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f'error: {script}: workers import this script, so what it starts must stand under if __name__ == "__main__": '
+        "at its end (workers=1 works without)\n"
+    )
+    assert not (tmp_path / "log").exists()
 
 
 def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path):

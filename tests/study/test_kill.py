@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -83,3 +84,22 @@ def test_kills_at_random_moments_leave_no_trace(undisturbed, tmp_path, workers, 
     assert done == sorted(done)
     assert finish(start(root, workers), root) == expected
     assert not list((root / "runs").glob(".*-*.*"))
+
+
+def test_an_interruption_of_all_workers_is_said_and_gone_on_from(undisturbed, tmp_path):
+    """Ctrl-C reaches each process of the group, and the first passes it on besides."""
+    expected, seconds = undisturbed
+    root = tmp_path / "interrupted"
+    process = start(root, workers=2)
+    wait_for_work(process, root, runs=4)
+    time.sleep(random.Random(3).uniform(0.0, seconds))
+    os.killpg(process.pid, signal.SIGINT)
+    process.join()
+    shown = (root / "shown").read_text()
+    assert process.exitcode == 128 + signal.SIGINT, shown
+    assert re.search(r"seed 0: (stopped after update \d of 4|ended by SIGINT)|stopped by SIGINT", shown), (
+        shown
+    )
+    assert "Traceback" not in shown
+    assert not list((root / "runs").glob(".*-*.*"))
+    assert finish(start(root, workers=2), root) == expected

@@ -10,7 +10,8 @@ from rich.console import Console
 from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, ham
-from lightning_moa.study.chosen import all_sections, schema_of
+from lightning_moa.methods.sections import all_sections
+from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.collect import collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import REFERENCE, plan_study

@@ -10,8 +10,9 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reach import digest
+from lightning_moa.run_folders import clear_dead, is_done, publish, record, scratch_folder
 from lightning_moa.study import tasks
-from lightning_moa.study.tasks import Task, clear_dead, in_order, is_done, publish, record, scratch_folder
+from lightning_moa.study.tasks import Task, in_order
 from tests.study.jobs import job
 
 ADD = "tests.study.jobs:add"

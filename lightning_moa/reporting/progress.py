@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.progress import Task as Bar
 from rich.text import Text
 
-from lightning_moa.study.tasks import Task
-
 
 class _Remaining(ProgressColumn):
     def render(self, task: Bar) -> Text:
         return Text(task.fields["remaining"], style="cyan")
+
+
+class Work(Protocol):
+    """What is shown of a task."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cost(self) -> float: ...
 
 
 class Display:
@@ -25,7 +38,7 @@ class Display:
     what is done, over the number of workers. Before anything is done it says so instead of guessing.
     """
 
-    def __init__(self, todo: list[Task], workers: int, console: Console) -> None:
+    def __init__(self, todo: Sequence[Work], workers: int, console: Console) -> None:
         self.cost = {task.key: task.cost for task in todo}
         self.names = {task.key: task.name for task in todo}
         self.workers = min(workers, len(todo))
@@ -82,9 +95,19 @@ class Display:
                     markup=False,
                 )
 
-    def fail(self, key: str) -> None:
+    def drop(self, key: str) -> None:
+        """It has ended, neither done nor failed."""
         with self.lock:
             self.progress.remove_task(self.bars.pop(key))
+
+    def note(self, line: str) -> None:
+        """A line above the bars."""
+        with self.lock:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def fail(self, key: str) -> None:
+        self.drop(key)
+        with self.lock:
             self.console.print(f"failed: {self.names[key]}", style="red", highlight=False, markup=False)
 
     def refresh(self) -> None:

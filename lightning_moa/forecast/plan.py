@@ -1,10 +1,11 @@
-"""What `moa plan` is asked, and the rows that answer it. Light until there are rows to work out."""
+"""The options of `moa plan`, and its rows. Light until there are rows to work out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.errors import UserError
@@ -23,7 +24,7 @@ OWN = {"gpu": None, "utilisation": "0.35", "gpu_type": "h100", "rows": None}
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanOptions:
     """A plan's own options."""
 
     gib: float
@@ -37,7 +38,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlanRows:
     """A plan's rows, and lines that go with them."""
 
     rows: list[PlanRow]
@@ -46,7 +47,7 @@ class Answer:
     processes: int
 
 
-def asked(words: Sequence[str]) -> tuple[Question, list[str]]:
+def parse_options(words: Sequence[str]) -> tuple[PlanOptions, list[str]]:
     """The plan's own options of a command line, and the script's.
 
     Raises:
@@ -66,10 +67,10 @@ def asked(words: Sequence[str]) -> tuple[Question, list[str]]:
     if utilisation > 1:
         raise UserError(f"utilisation={utilisation:g}: a share above 0 and up to 1 is allowed")
     rows = None if own["rows"] is None else int(_number("rows", own["rows"], "rows"))
-    return Question(gib, utilisation, gpu, str(own["gpu_type"]), rows), rest
+    return PlanOptions(gib, utilisation, gpu, str(own["gpu_type"]), rows), rest
 
 
-def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
+def plan_of(path: Path, options: PlanOptions, words: Sequence[str]) -> PlanRows:
     """The rows of a script's studies.
 
     Raises:
@@ -78,19 +79,34 @@ def answer(path: Path, question: Question, words: Sequence[str]) -> Answer:
     studies = studies_of(path, words)
     _, config, _ = studies[0]
     hardware = asdict(config.hardware)
-    warnings = check_hardware(hardware)
+    warnings = check_hardware(hardware) + without_bfloat16(hardware, options)
     notes = [note for study in studies for note in stand_in(study)]
     if hardware["accelerator"] == "cpu":
         notes.append(
-            f"The hours are those of the GPU named, {question.gpu_type}, and not of this study's CPUs"
+            f"The hours are those of the GPU named, {options.gpu_type}, and not of this study's CPUs"
         )
     known: set[str] = set()
     rows = []
     for study in studies:
-        made, more = _rows(study, question, processes_of(hardware), known)
+        made, more = _rows(study, options, processes_of(hardware), known)
         rows += made
         notes += more
-    return Answer(rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
+    return PlanRows(rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
+
+
+def without_bfloat16(hardware: Mapping[str, Any], options: PlanOptions) -> list[str]:
+    """A line where the runs would compute in bfloat16 and the GPU that is planned for has none."""
+    if options.gpu.bfloat16 or hardware["accelerator"] == "cpu" or hardware["precision"] == "fp32":
+        return []
+    what = (
+        "it"
+        if hardware["precision"] == "bf16"
+        else "what stays out of the quantised layers, which is bfloat16,"
+    )
+    return [
+        f"hardware.precision={hardware['precision']} on gpu_type={options.gpu_type}: it has no bfloat16, and would "
+        f"compute {what} many times slower than planned, if at all; fp32 is what it has"
+    ]
 
 
 def stand_in(study: Part) -> list[str]:
@@ -112,15 +128,15 @@ def stand_in(study: Part) -> list[str]:
 
 
 def _rows(
-    study: Part, question: Question, processes: int, known: set[str]
+    study: Part, options: PlanOptions, processes: int, known: set[str]
 ) -> tuple[list[PlanRow], list[str]]:
     from lightning_moa.forecast.memory import GIB, MARGIN, peak
     from lightning_moa.forecast.rows import is_known, rows_of
 
     label, config, methods = study
-    size = question.gib * GIB / (1 + MARGIN)
+    size = options.gib * GIB / (1 + MARGIN)
     made, notes = [], []
-    for row in rows_of(plan_study(config, methods), question.rows, known):
+    for row in rows_of(plan_study(config, methods), options.rows, known):
         one = row.forecast
         phase, kinds = peak(one.phases)
         name = f"{row.name} ({label})" if label else row.name
@@ -140,7 +156,7 @@ def _rows(
                 host=one.host,
                 largest=row.largest_batch(size),
                 flops=one.work.flops,
-                hours=one.work.hours(question.gpu, processes, question.utilisation),
+                hours=one.work.hours(options.gpu, processes, options.utilisation),
             )
         )
     return made, notes

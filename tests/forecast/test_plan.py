@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lightning_moa.cli import main
+from lightning_moa.config.options import HardwareConfig
 from lightning_moa.errors import UserError
-from lightning_moa.forecast.question import asked
+from lightning_moa.forecast.plan import parse_options, without_bfloat16
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4, FIGURE5 = (str(EXPERIMENTS / "panacea" / name) for name in ("figure4.py", "figure5.py"))
 
 
 def test_words_are_the_plans_or_the_scripts():
-    question, rest = asked(
+    options, rest = parse_options(
         [
             "scale=paper",
             "devices=8",
@@ -29,9 +31,9 @@ def test_words_are_the_plans_or_the_scripts():
         ]
     )
     assert rest == ["scale=paper", "hardware.devices=8", "hardware.strategy=ddp", "dpo.lr=1"]
-    assert (question.gib, question.utilisation, question.gpu_type, question.rows) == (40, 0.5, "a100", 7)
-    assert asked([])[0].gib == 80
-    assert asked(["gpu_type=v100"])[0].gib == 32
+    assert (options.gib, options.utilisation, options.gpu_type, options.rows) == (40, 0.5, "a100", 7)
+    assert parse_options([])[0].gib == 80
+    assert parse_options(["gpu_type=v100"])[0].gib == 32
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_words_are_the_plans_or_the_scripts():
 )
 def test_bad_words_are_one_line(word):
     with pytest.raises(UserError, match=word.replace(".", r"\.")):
-        asked([word])
+        parse_options([word])
 
 
 def test_a_plan_says_that_it_is_an_estimate_and_writes_its_rows(tmp_path, capsys):
@@ -71,3 +73,25 @@ def test_refusals_are_one_line_and_exit_code_2(words, said, capsys):
     assert said in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["precision=bf16", "gpu_type=v100"], "on gpu_type=v100: it has no bfloat16"),
+        (["precision=int8", "gpu_type=v100"], "what stays out of the quantised layers, which is bfloat16"),
+        (["precision=fp32", "gpu_type=v100"], None),
+        (["precision=bf16", "gpu_type=a100"], None),
+        (["precision=bf16", "gpu_type=v100", "accelerator=cpu"], None),
+    ],
+)
+def test_a_gpu_without_bfloat16_is_named(words, said):
+    options, rest = parse_options(
+        [*words, "hardware.accelerator=gpu"] if "accelerator=cpu" not in words else words
+    )
+    hardware = asdict(HardwareConfig()) | {
+        word.split(".")[1].split("=")[0]: word.split("=")[1] for word in rest
+    }
+    lines = without_bfloat16(hardware, options)
+    assert len(lines) == (said is not None)
+    assert all(said in line for line in lines)

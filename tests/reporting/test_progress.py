@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from lightning_moa.study import progress
-from lightning_moa.study.progress import Display
+from lightning_moa.reporting import progress
+from lightning_moa.reporting.progress import Display
 from tests.study.jobs import job
 
 

@@ -1,0 +1,70 @@
+"""The signals that stop a study, and what a process does when the first of them comes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""To stop for good; to stop and be started again (SLURM sends it before a job's time is over); Ctrl-C."""
+
+_came = 0
+"""The first that came to this process inside the outermost block."""
+_depth = 0
+
+
+@contextmanager
+def heeded(act: Callable[[int], None]) -> Iterator[None]:
+    """Inside, `act` is called with the first signal that comes; blocks may lie in one another, the inmost acts.
+
+    Further ones are left aside: a process group and whoever passes signals on may both send it. One that came before,
+    in an outer block that did nothing about it, is acted on at once. What the process was started to ignore stays
+    ignored, and outside the main thread nothing changes.
+    """
+    global _came, _depth
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def told(signum: int, frame: Any) -> None:
+        global _came
+        if not _came:
+            _came = signum
+            act(signum)
+
+    wanted = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    former = {each: signal.signal(each, told) for each in wanted}
+    _depth += 1
+    try:
+        if _came:
+            act(_came)
+        yield
+    finally:
+        _depth -= 1
+        if not _depth:
+            _came = 0
+        for each, handler in former.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+
+def name_of(signum: int) -> str:
+    """SIGTERM, for instance."""
+    return signal.Signals(signum).name
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Inside, signals wait; a process that is started here is born with them waiting, until it calls `let_come`."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def let_come() -> None:
+    """Take what has waited."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -1,0 +1,135 @@
+"""Results of another configuration are not written over without a word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_moa.errors import UserError
+from lightning_moa.reporting.run_record import plain, write_run_record
+from lightning_moa.study.artefacts import study_of
+from lightning_moa.study.kept import recorded
+from lightning_moa.study.planning import plan_study
+from lightning_moa.study.results import Artefact
+
+FIGURE5_FILE = Path(__file__).resolve().parents[2] / "experiments" / "panacea" / "figure5.py"
+FIGURE5 = study_of(FIGURE5_FILE)
+
+
+def configuration(root: Path, *words: str):
+    return FIGURE5.read(["scale=smoke", f"results_dir={root}", *words])[0]
+
+
+def begin(root: Path, *words: str) -> Artefact:
+    return Artefact.begin("panacea", "figure5", configuration(root, *words))
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A folder of results, and the record in it."""
+    artefact = begin(tmp_path, "seeds=[0,1]")
+    config = recorded(artefact.config)
+    write_run_record(
+        artefact.folder / "run.yaml", config, data="", rewards="", started=artefact.started, duration=1.0
+    )
+    return tmp_path, artefact.folder / "run.yaml"
+
+
+def change(path: Path, edit) -> None:
+    record = yaml.safe_load(path.read_text())
+    edit(record)
+    path.write_text(yaml.safe_dump(record))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dpo.beta=2.0"], r"dpo.beta was [\d.]+, now 2.0"),
+        (["seeds=[0]"], r"seeds was \[0, 1\], now \[0\]"),
+        (["methods.dps.lr=0.5"], "methods.dps was empty, now .*"),
+        (["data.pairs=7"], r"data.pairs was \d+, now 7"),
+        (["hardware.precision=bf16"], "hardware.precision was fp32, now bf16"),
+        (
+            ["dpo.beta=2.0", "dpo.steps=7", "sft.steps=7", "reward_model.steps=7"],
+            r"sft.steps was \d+, now 7, reward_model.steps was \d+, now 7, dpo.* and 1 more",
+        ),
+    ],
+)
+def test_another_configuration_is_refused_and_names_what_differs(kept, words, said):
+    root, path = kept
+    words = words if words[0].startswith("seeds") else ["seeds=[0,1]", *words]
+    expected = (
+        rf"^{path.parent}: holds results of another configuration \({said}\); replace=true writes over them, another "
+        "results_dir keeps them$"
+    )
+    with pytest.raises(UserError, match=expected):
+        begin(root, *words)
+    assert begin(root, *words, "replace=true").folder == path.parent
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seeds=[1,0]"],
+        ["seeds=[0,1]", "workers=7", "runs_dir=elsewhere", "fresh=true", "code_in_key=false"],
+        ["seeds=[0,1]", "hardware.devices=2", "hardware.strategy=ddp", "hardware.checkpoint_every=5"],
+    ],
+)
+def test_the_same_configuration_is_made_again(kept, words, capsys):
+    begin(kept[0], *words)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_left_to_the_study_is_what_it_was(tmp_path):
+    """A plan writes into its configuration what `auto` stands for, and that is recorded."""
+    study = study_of(FIGURE5_FILE.with_name("figure4.py"))
+
+    def read(*words):
+        return study.read(["scale=smoke", f"results_dir={tmp_path}", *words])
+
+    config, methods = read()
+    artefact = Artefact.begin("panacea", "figure4", config)
+    plan_study(config, methods)
+    assert config.ppo.reward != "auto"
+    path = artefact.folder / "run.yaml"
+    write_run_record(path, recorded(config), data="", rewards="", started=artefact.started, duration=1.0)
+    Artefact.begin("panacea", "figure4", read()[0])
+    with pytest.raises(UserError, match=r"\(ppo.reward was gold, now trained\)"):
+        Artefact.begin("panacea", "figure4", read("ppo.reward=trained")[0])
+
+
+def test_keys_that_the_code_has_won_or_lost_meanwhile_tell_nothing(kept):
+    root, path = kept
+
+    def edit(record):
+        del record["config"]["probe"]
+        record["config"]["dpo"] |= {"gone": 3}
+        record["config"]["gone"] = {"lr": 1.0}
+
+    change(path, edit)
+    begin(root, "seeds=[0,1]")
+
+
+def test_older_records_are_written_over_with_a_warning(kept, capsys):
+    root, path = kept
+
+    def edit(record):
+        del record["format"]
+        record["config"]["hardware"]["precision"] = "32-true"
+
+    change(path, edit)
+    begin(root, "seeds=[0,1]")
+    assert capsys.readouterr().err == (
+        f"warning: {path.parent}: older results, of settings that were said otherwise, are written over\n"
+    )
+
+
+def test_what_is_recorded_is_what_is_compared(tmp_path):
+    """Every kind of value in a configuration comes back from YAML as it went."""
+    config = configuration(tmp_path, "methods.dps.settings.adapter.rank=4", "dpo.lr=1e-5")
+    there = yaml.safe_load(yaml.safe_dump(plain(recorded(config))))
+    assert there == plain(recorded(config))
+    assert there == recorded(replace(config, results_dir="other", workers=3, replace=True))
