@@ -19,8 +19,8 @@ def as_points(points: ArrayLike, name: str = "points", m: int | None = None) -> 
     """
     if getattr(points, "requires_grad", False):
         raise UserError(
-            f"{name}: a tensor that requires a gradient, which is lost here; allowed is its .detach(), and a hypervolume "
-            "that keeps it is lightning_moa.aggregation.volume.hypervolume"
+            f"{name}: a tensor that requires a gradient, which is lost here; allowed is its .detach(), and a "
+            "hypervolume that keeps it is lightning_moa.aggregation.volume.hypervolume"
         )
     try:
         array = np.asarray(points, dtype=np.float64)

@@ -109,6 +109,6 @@ def test_a_tensor_that_takes_a_gradient_is_told_where_it_is_kept():
     ):
         hypervolume(values, [0, 0])
     kept = volume.hypervolume(values)
-    assert float(kept) == pytest.approx(hypervolume(values.detach(), [0, 0]))
+    assert float(kept.detach()) == pytest.approx(hypervolume(values.detach(), [0, 0]))
     kept.backward()
     assert values.grad is not None
