@@ -9,7 +9,8 @@ from lightning_moa.errors import UserError
 
 
 def digest(path: str | None, key: str = "data.path") -> str:
-    """Hash of a file, or of all files of a folder; `key` names them in errors. Empty for no path.
+    """Hash of a file, or of all files of a folder but the hidden ones (.git, .cache); `key` names them in errors. Empty
+    for no path.
 
     Raises:
         UserError: a file that cannot be read.
@@ -17,7 +18,9 @@ def digest(path: str | None, key: str = "data.path") -> str:
     if path is None:
         return ""
     root = Path(path).expanduser()
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    files = sorted(file for file in root.rglob("*") if file.is_file() and not _hidden(file.relative_to(root)))
+    if not root.is_dir():
+        files = [root]
     digest = hashlib.sha256()
     for file in files:
         try:
@@ -26,3 +29,7 @@ def digest(path: str | None, key: str = "data.path") -> str:
         except OSError as error:
             raise UserError(f"{key}={path}: {file.name} cannot be read ({error.strerror})") from error
     return digest.hexdigest()
+
+
+def _hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)

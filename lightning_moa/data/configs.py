@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,9 @@ from lightning_moa.fields import check, option
 HH_SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 """The folders of hh-rlhf that hold comparisons."""
 
+CHECKED_BYTES = 100_000_000
+"""Of a user's own files: how much is read while planning. What is larger is checked by the first worker."""
+
 
 @dataclass
 class DataConfig:
@@ -18,7 +22,7 @@ class DataConfig:
 
     name: str = option("", "the data set's name")
     path: str | None = option(
-        None, "local file or folder (jsonl, json, csv, parquet, also .gz, .xz); empty: the hub"
+        None, "local file or folder (jsonl, json, csv, parquet, arrow, also .gz, .xz); empty: the hub"
     )
     revision: str | None = option(None, "the hub commit (40 hex digits) that is loaded when there is no path")
     labels: dict[str, str] = option({}, "objective: label column ('-column' reverses it)")
@@ -38,6 +42,9 @@ class DataConfig:
         "drop", "a longer response: drop its pair, or cut it (counted and printed)", choices=("drop", "cut")
     )
     limit: int | None = option(None, "use at most so many rows of each split; empty: all", at_least=1)
+
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """Raise a `UserError` for a mistake in local rows, before anything is trained. Here nothing is looked at."""
 
 
 @dataclass
@@ -106,6 +113,15 @@ class PairsConfig(DataConfig):
     name: str = option("pairs", "the data set's name")
     prompt_column: str = option("prompt", "the column of prompts")
     response_columns: list[str] = option(["response_0", "response_1"], "the columns of the two responses")
+
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """As a worker will read them, up to `CHECKED_BYTES`: it takes some two seconds for 100 MB."""
+        from lightning_moa.data.files import size_of
+        from lightning_moa.data.pair_files import read_pairs
+        from lightning_moa.data.tables import DropReport
+
+        if size_of(self.path) <= CHECKED_BYTES:
+            read_pairs(self, objectives, DropReport())
 
 
 @dataclass

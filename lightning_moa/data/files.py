@@ -21,8 +21,10 @@ from lightning_moa.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+FORMATS = (".jsonl", ".json", ".csv", ".parquet", ".arrow")
 PACKINGS = (".gz", ".xz")
+METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+"""Files that tell of a data set in its folder, as `save_to_disk` and the hub leave them; they hold no rows."""
 TRAIN_WORDS = {"train", "training"}
 EVAL_WORDS = {"test", "eval", "evaluation", "valid", "validation", "dev"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -30,6 +32,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame]:
     """The rows of a file, or of all files below a folder: {"train": frame} or {"train": ..., "eval": ...}.
+
+    A folder may be one that `datasets` has saved, or a copy of the hub's: files that tell of the data (`METADATA`),
+    caches and what is hidden, files or folders, are no data.
 
     In a folder, a file whose name or sub-folder holds the word train (or training) goes to "train"; one with
     test, eval, evaluation, valid, validation or dev goes to "eval". Words are what stands between dots,
@@ -43,7 +48,7 @@ def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame
         return {"train": _concat([(path.name, read_file(path))])}
     if not path.is_dir():
         raise UserError(f"data.path {path} is not there: give a file or a folder of {_formats()}")
-    files = sorted(file for file in path.rglob("*") if file.is_file() and format_of(file))
+    files = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file.relative_to(path)))
     if not files:
         raise UserError(f"the folder data.path {path} holds no file of the formats {_formats()}")
     sides = {file: _side(file.relative_to(path)) if by_name else None for file in files}
@@ -61,8 +66,22 @@ def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame
     }
 
 
+def size_of(path: str | Path | None) -> int:
+    """Bytes of a file, or of all files below a folder; 0 where there is none."""
+    root = Path(path or "").expanduser()
+    files = root.rglob("*") if path and root.is_dir() else [root]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _is_data(file: Path) -> bool:
+    """Whether a file, named within its folder, is one of rows."""
+    hidden = any(part.startswith((".", "__")) for part in file.parts)
+    cached = file.suffix == ".arrow" and file.name.startswith("cache-")
+    return format_of(file) is not None and not hidden and not cached and file.name not in METADATA
+
+
 def format_of(file: Path) -> str | None:
-    """The format's suffix (".jsonl", ".json", ".csv" or ".parquet"), packed or not; None if it is another."""
+    """The format's suffix, one of `FORMATS`, packed or not; None if it is another."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in PACKINGS:
         suffixes.pop()
@@ -89,6 +108,8 @@ def read_file(file: Path) -> pd.DataFrame:
         except (OSError, ValueError) as error:
             raise UserError(f"{file} is not a readable parquet file: {_first_line(error)}") from error
         frame.index = pd.RangeIndex(1, len(frame) + 1)
+    elif kind == ".arrow":
+        frame = _arrow_rows(content, file)
     elif kind == ".csv":
         try:
             text = io.StringIO(_text(content, file))
@@ -218,6 +239,20 @@ def _text(content: bytes, file: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text: byte {error.start} cannot be decoded") from error
+
+
+def _arrow_rows(content: bytes, file: Path) -> pd.DataFrame:
+    """The rows of a stream or a file of Arrow's."""
+    import pandas as pd
+    import pyarrow as pa
+
+    opened = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
+    try:
+        frame = opened(io.BytesIO(content)).read_all().to_pandas()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not a readable arrow file: {_first_line(error)}") from error
+    frame.index = pd.RangeIndex(1, len(frame) + 1)
+    return frame
 
 
 def _json_rows(text: str, file: Path) -> dict[int, dict[str, Any]]:

@@ -43,7 +43,8 @@ def choose_labels(labels: dict[str, str], objectives: Sequence[str] | None = Non
     for name in names:
         if name not in labels:
             raise UserError(
-                f"objective {name!r} has no entry in data.labels, which names {', '.join(labels)}"
+                f"objective {name!r} has no entry in data.labels, which names {', '.join(labels)}: give "
+                f"data.labels.{name}=<column>, or choose among those by objectives=[...]"
             )
         if names.count(name) > 1:
             raise UserError(f"objective {name!r} is named twice")

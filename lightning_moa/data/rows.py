@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
+from lightning_moa.data.doubts import doubts
 from lightning_moa.data.labels import SHORTER, LabelChoice, label_matrix, shorter
 from lightning_moa.data.tables import AnswerTable, DropReport, PairTable
 from lightning_moa.errors import UserError
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a character beyond the basic plane, such as an emoji; JSON can spell it, no encoding can hold it."""
-
-
 @dataclass
 class Rows:
     """n rows as a data set's file reads them, bad ones still among them.
 
     prompts, responses: texts, None where missing; `responses` has one tuple of texts a row.
     reasons: why a row is to be dropped, None for a good row.
+    checked: its texts were looked at already.
     keys: what a split must not tear apart (the prompt, or the id of a post).
     labels: frame of the n rows' label columns, index (file, row).
     """
@@ -38,9 +35,12 @@ class Rows:
     reasons: list[str | None]
     keys: list[str]
     labels: pd.DataFrame
+    checked: bool = False
 
     def __post_init__(self) -> None:
         """Drop, for every data set alike, rows that lack a text and pairs that say nothing."""
+        if self.checked:
+            return
         for i, (prompt, responses) in enumerate(zip(self.prompts, self.responses, strict=True)):
             if self.reasons[i] is None:
                 self.reasons[i] = reason_to_drop(prompt, responses)
@@ -55,9 +55,21 @@ def reason_to_drop(prompt: str | None, responses: tuple[str | None, ...]) -> str
         return "empty prompt"
     if not all(stripped):
         return "empty reply"
-    if any(LONE_SURROGATE.search(text) for text in (prompt, *stripped)):
+    if not (_is_unicode(prompt) and all(map(_is_unicode, stripped))):
         return "half a character"
     return "equal replies" if len(set(stripped)) < len(stripped) else None
+
+
+def _is_unicode(text: str) -> bool:
+    """Not where half of a character beyond the basic plane, such as an emoji, stands alone: JSON can spell it, no
+    encoding can hold it."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def stable_hash(*parts: str) -> int:
@@ -100,6 +112,7 @@ def pair_tables(
             labels=labels,
             objectives=objectives,
         )
+        report.doubts[split] = doubts(tables[split])
     return tables
 
 
@@ -203,4 +216,5 @@ def _take(rows: Rows, positions: np.ndarray) -> Rows:
         reasons=[None] * len(positions),
         keys=[rows.keys[i] for i in positions],
         labels=rows.labels.iloc[positions],
+        checked=True,
     )

@@ -58,7 +58,10 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     own.objectives = list(config.objectives or objectives)
     likelihood, rounds = (getattr(own, name) for name in ("likelihood", "online"))
     likelihood.rewards = {name: each for name, each in likelihood.rewards.items() if name in own.objectives}
-    own.data.labels = {name: label for name, label in own.data.labels.items() if name in own.objectives}
+    labels = own.data.labels
+    if set(own.objectives) <= set(labels):
+        # Else the plan names what is missing, and what there is.
+        own.data.labels = {name: label for name, label in labels.items() if name in own.objectives}
     if large:
         own.model = deepcopy(config.large)
     if not online:

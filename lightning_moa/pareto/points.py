@@ -14,8 +14,14 @@ def as_points(points: ArrayLike, name: str = "points", m: int | None = None) -> 
     An empty list becomes shape (0, m), or (0, 1) where m is unknown.
 
     Raises:
-        UserError: another shape, another m, NaN or an infinite value; the message begins with `name`.
+        UserError: another shape, another m, NaN or an infinite value, or a tensor that takes a gradient, which numpy
+            would lose; the message begins with `name`.
     """
+    if getattr(points, "requires_grad", False):
+        raise UserError(
+            f"{name}: a tensor that requires a gradient, which is lost here; allowed is its .detach(), and a "
+            "hypervolume that keeps it is lightning_moa.aggregation.volume.hypervolume"
+        )
     try:
         array = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError) as error:

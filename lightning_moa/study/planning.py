@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
+from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.registry import data_entry
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
@@ -76,6 +79,7 @@ def plan_study(
         prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
         measured=measured,
     )
+    _check_rows(json.dumps(asdict(config.data), sort_keys=True), objectives, shared.files)
     seeds = {}
     for seed in config.seeds:
         planner = SeedPlanner(shared, seed)
@@ -86,9 +90,18 @@ def plan_study(
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
 
 
+@lru_cache(maxsize=16)
+def _check_rows(options: str, objectives: tuple[str, ...], files: str) -> None:
+    """Once for all the studies of a script; `files` is the content's hash."""
+    given = json.loads(options)
+    data_entry(given["name"]).config(**given).check_rows(objectives)
+
+
 def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     """The study's objectives in order: those asked for, or the data set's own."""
     if config.objectives is not None:
+        if config.data.labels:
+            choose_labels(config.data.labels, config.objectives)
         return tuple(config.objectives)
     if isinstance(config.data, WorldConfig):
         return config.data.own_objectives

@@ -15,6 +15,7 @@ from lightning_moa.data.files import (
     texts,
     values,
 )
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 
 from .support import write_lines
@@ -174,3 +175,38 @@ def test_an_unreachable_hub_is_one_line(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(UserError, match=r"could not be read from the hub \(no route\)"):
         read_hub("owner/set", COMMIT, {"train": "train"})
+
+
+@pytest.mark.parametrize("parts", [None, ("train", "test")])
+def test_a_folder_that_datasets_has_saved_is_read(tmp_path, parts):
+    import datasets
+
+    one = datasets.Dataset.from_list([{"prompt": f"p{i}", "label": i % 2} for i in range(6)])
+    # Rows that were chosen or moved are written as they are then.
+    one = one.filter(lambda row: row["prompt"] != "p0", cache_file_name=str(tmp_path / "elsewhere.arrow"))
+    folder = tmp_path / "saved"
+    (one if parts is None else datasets.DatasetDict(dict.fromkeys(parts, one))).save_to_disk(folder)
+    (folder / "cache-0123.arrow").write_bytes(b"x")
+    found = read_local(folder)
+    assert set(found) == ({"train"} if parts is None else {"train", "eval"})
+    assert texts(found["train"], "prompt") == ["p1", "p2", "p3", "p4", "p5"]
+    assert values(found["train"], "label") == [1, 0, 1, 0, 1]
+
+
+def test_what_tells_of_the_data_in_a_copy_of_the_hub_s_is_no_data(tmp_path):
+    write_lines(tmp_path / "data" / "train-00000.jsonl", [{"a": 1}])
+    write_lines(tmp_path / "data" / "test-00000.jsonl", [{"a": 2}])
+    for name in ("dataset_infos.json", ".cache/huggingface/x.json", ".huggingface/y.json", "__MACOSX/z.json"):
+        write_lines(tmp_path / name, [{"info": 1}])
+    (tmp_path / "README.md").write_text("---\ndataset_info: x\n---\n")
+    found = read_local(tmp_path)
+    assert {name: values(frame, "a") for name, frame in found.items()} == {"train": [1], "eval": [2]}
+    before = digest(str(tmp_path))
+    write_lines(tmp_path / ".cache" / "w.json", [{"info": 2}])
+    assert digest(str(tmp_path)) == before
+
+
+def test_a_damaged_arrow_file_is_named(tmp_path):
+    (tmp_path / "a.arrow").write_bytes(b"no arrow at all")
+    with pytest.raises(UserError, match=r"a\.arrow is not a readable arrow file"):
+        read_file(tmp_path / "a.arrow")

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -78,3 +80,24 @@ def test_path_and_labels_are_needed(tmp_path):
         Pairs(PairsConfig(path="x"))
     with pytest.raises(UserError, match=r"data\.path is empty"):
         Pairs(PairsConfig(labels={"a": "x"})).table("train")
+
+
+def test_a_mistake_is_found_without_torch_by_the_code_that_a_worker_uses(tmp_path):
+    rows = pair_rows(40)
+    rows[0]["good"] = "left"
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    program = (
+        "import sys\n"
+        "from lightning_moa.data.configs import PairsConfig\n"
+        "from lightning_moa.errors import UserError\n"
+        f"config = PairsConfig(path={str(path)!r}, labels={{'good': 'good'}})\n"
+        "try:\n    config.check_rows(('good',))\n"
+        "except UserError as error:\n    print(error)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    line, torch = done.stdout.splitlines()
+    assert line == "a.jsonl, row 1, column 'good': allowed are 0, 1, true, false and null, got 'left'"
+    assert torch == "False"
+    with pytest.raises(UserError, match="row 1, column 'good'"):
+        pairs_of(path, labels={"good": "good"}).table("train")

@@ -8,9 +8,11 @@ import pytest
 
 from lightning_moa.data.configs import PairsConfig
 from lightning_moa.deployments import EachHead, InPrompt, TrainedOn
+from lightning_moa.errors import UserError
 from lightning_moa.figures.panels import PANELS, PanelsConfig, methods_of, panel_study, settings_of
 from lightning_moa.methods.products import FIVE, TEN
 from lightning_moa.study.chosen import schema_of
+from lightning_moa.study.planning import plan_study
 
 LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
@@ -38,6 +40,13 @@ def test_objectives_that_the_user_gives_go_first():
         "humorous",
         "helpful",
     ]
+
+
+def test_labels_that_a_panel_lacks_are_named_with_those_that_there_are():
+    panel = settings_of(config(data=PairsConfig(labels={"a": "x", "b": "y"})), ["harmless", "helpful"])
+    line = "objective 'harmless' has no entry in data.labels, which names a, b: give data.labels.harmless=<column>"
+    with pytest.raises(UserError, match=line):
+        plan_study(panel, methods_of(2))
 
 
 @pytest.mark.parametrize(("online", "rounds"), [(False, 0), (True, 2)])

@@ -171,8 +171,8 @@ def test_parameters_of_an_objectives_own_are_trained_ones(tmp_path):
 def test_what_a_method_says_itself_can_stand_in_for_a_file(tmp_path):
     """PTX by the method's own option, of a text whose own responses are no demonstrations."""
     made = Product("dps", "lora", use("ppo", ptx=4.0), "linear", TrainedOn.centre(), Alone())
-    lines = '{"prompt": "a", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
-    (tmp_path / "pairs.jsonl").write_text(lines)
+    line = '{"prompt": "p%d", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
+    (tmp_path / "pairs.jsonl").write_text("".join(line % i for i in range(30)))
     text = ["data=pairs", f"data.path={tmp_path}/pairs.jsonl", "data.labels.x=x", "data.labels.y=y"]
     config = config_of(tmp_path, made, *text)
     with pytest.raises(UserError, match=r"ppo\.ptx_path=<jsonl"):

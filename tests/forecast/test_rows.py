@@ -165,8 +165,8 @@ def test_names_that_change_nothing_are_foretold_once(monkeypatch):
 
 
 def test_unknown_rows_are_asked_for(tmp_path):
-    lines = '{"prompt": "a", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
-    (tmp_path / "pairs.jsonl").write_text(lines)
+    line = '{"prompt": "p%d", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
+    (tmp_path / "pairs.jsonl").write_text("".join(line % i for i in range(30)))
     own = ["data=pairs", f"data.path={tmp_path}/pairs.jsonl", "data.labels.x=x", "data.labels.y=y"]
     planned = plan(study("panacea/figure5.py", *own))
     with pytest.raises(UserError, match="rows=<number>"):

@@ -96,3 +96,19 @@ def test_default_reference_lies_a_margin_below_the_worst_values() -> None:
     np.testing.assert_allclose(default_reference([[0, 10], [2, 30]], margin=0), [0, 10])
     with pytest.raises(UserError, match="no points"):
         default_reference([])
+
+
+def test_a_tensor_that_takes_a_gradient_is_told_where_it_is_kept():
+    import torch
+
+    from lightning_moa.aggregation import volume
+
+    values = torch.tensor([[0.5, 0.8], [0.9, 0.2]], requires_grad=True)
+    with pytest.raises(
+        UserError, match=r"points: a tensor .* is lightning_moa\.aggregation\.volume\.hypervolume"
+    ):
+        hypervolume(values, [0, 0])
+    kept = volume.hypervolume(values)
+    assert float(kept.detach()) == pytest.approx(hypervolume(values.detach(), [0, 0]))
+    kept.backward()
+    assert values.grad is not None

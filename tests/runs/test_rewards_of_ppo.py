@@ -15,6 +15,14 @@ METHODS = {"panacea": PANACEA_PPO}
 TEXT = PairsConfig(labels={"good": "g", "kind": "k"})
 
 
+@pytest.fixture(autouse=True, scope="module")
+def rows(tmp_path_factory):
+    line = '{"prompt": "p%d", "response_0": "a", "response_1": "b", "g": 0, "k": 1}\n'
+    path = tmp_path_factory.mktemp("rows") / "pairs.jsonl"
+    path.write_text("".join(line % i for i in range(30)))
+    TEXT.path = str(path)
+
+
 def planned(data, **ppo):
     config = schema_of(METHODS)(seeds=[0], data=data, ppo=PPOConfig(steps=1, **ppo))
     config.evaluation.trained_rewards = False

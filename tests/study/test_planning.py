@@ -1,5 +1,6 @@
 """From a configuration to tasks: how many, what they need, and what makes them other tasks."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -108,16 +109,54 @@ def test_a_method_may_have_steps_of_its_own():
 
 def test_other_rows_in_the_same_file_are_other_runs(tmp_path):
     path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"p{i}", "response_0": "a", "response_1": "b", "a": i % 2, "b": 1} for i in range(30)]
 
     def made():
         made = DPOStudyConfig(data=PairsConfig(path=str(path), labels={"a": "a", "b": "b"}), seeds=[0])
         return keys(made)
 
-    path.write_text("one")
+    path.write_text("\n".join(map(json.dumps, rows)))
     first = made()
     assert made() == first
-    path.write_text("two")
+    path.write_text("\n".join(map(json.dumps, rows[1:])))
     assert not made() & first
+
+
+def test_a_mistake_in_the_rows_or_the_base_is_found_before_anything_runs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"p{i}", "response_0": "a", "response_1": "b", "a": i % 2, "b": "left"} for i in range(30)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    made = DPOStudyConfig(data=PairsConfig(path=str(path), labels={"a": "a", "b": "b"}), seeds=[0])
+    with pytest.raises(UserError, match=r"pairs.jsonl, row 1, column 'b': allowed are 0, 1"):
+        plan_study(made, METHODS)
+    path.write_text("\n".join([json.dumps(rows[0]), '{"prompt": "p1", "resp']))
+    with pytest.raises(UserError, match=r"pairs.jsonl, line 2: not valid JSON"):
+        plan_study(made, METHODS)
+    made = DPOStudyConfig(data=SyntheticConfig(), seeds=[0])
+    made.model.path = str(tmp_path)
+    (tmp_path / "config.json").write_text('{"vocab_size": 7}')
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 7}]}')
+    with pytest.raises(
+        UserError, match=r"model.path=.*: its tokenizer has ids up to 7, its embedding only 7 rows"
+    ):
+        plan_study(made, METHODS)
+
+
+def test_an_objective_without_a_label_is_named_with_those_that_have_one():
+    made = DPOStudyConfig(data=PairsConfig(path="x", labels={"a": "a", "b": "b"}), objectives=["a", "c"])
+    with pytest.raises(
+        UserError, match=r"objective 'c' has no entry in data.labels, which names a, b: give data.lab"
+    ):
+        plan_study(made, METHODS)
+
+
+def test_what_would_score_no_response_is_found_before_anything_runs(tmp_path):
+    made = DPOStudyConfig(data=PairsConfig(path=str(tmp_path), labels={"a": "a", "b": "b"}))
+    made.evaluation.trained_rewards = False
+    with pytest.raises(UserError, match=r"evaluation.trained_rewards=false: data=pairs has no gold rewards"):
+        plan_study(made, METHODS)
 
 
 def test_what_no_run_can_be_made_of_is_refused(tmp_path):
