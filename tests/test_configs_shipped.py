@@ -37,8 +37,13 @@ def readers(folder: Path) -> list[Study]:
 
 
 def scale_of(path: Path) -> list[str]:
+    """A file's words on a command line; for text, with a column for each of the figure's objectives."""
     scale, _, text = path.stem.partition(".")
-    return [f"scale={scale}", *(["data=pku_saferlhf"] if text else [])]
+    if not text:
+        return [f"scale={scale}"]
+    labels = yaml.safe_load(path.with_name("paper.yaml").read_text()).get("data", {}).get("labels", {})
+    own = [f"data.labels.{name}=better_response_id" for name in labels]
+    return [f"scale={scale}", "data=pku_saferlhf", *own]
 
 
 def name_of(path: Path) -> str:

@@ -23,8 +23,11 @@ from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.checkpointing import (
     KEY,
     load_own_state,
+    own_part,
     own_state,
     packed,
+    random_state,
+    set_random_state,
     trained_only,
     unpacked,
 )
@@ -35,7 +38,7 @@ from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
 from lightning_moa.pareto import check_preference
 from lightning_moa.policies import Policy, Probe
-from lightning_moa.processes import average_gradients, is_partitioned
+from lightning_moa.processes import all_objects, average_gradients, is_partitioned
 
 
 class Alignment(Stoppable, ABC):
@@ -312,21 +315,26 @@ class Alignment(Stoppable, ABC):
         """What is trained, all of it, and nothing that isn't."""
         checkpoint["state_dict"] = trained_only(self, checkpoint["state_dict"])
         held = [[preference, parts] for preference, parts in self._held]
-        checkpoint[KEY] = {**own_state(self), "held": packed(held), "random": torch.get_rng_state()}
+        # Each process has batches and random numbers of its own; all of them come here, and the first one writes.
+        mine = {"held": packed(held), "random": random_state()}
+        checkpoint[KEY] = {**own_state(self), "processes": all_objects(mine)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Taken over when the optimisers are there; the objective's weights at once, for a module that is only used."""
+        if KEY not in checkpoint:
+            raise UserError(f"the checkpoint holds no {KEY!r}: it is not one of {type(self).__name__}'s")
         self._resumed = checkpoint[KEY]
         self.objective.load_state_dict(self._resumed["objective"])
 
     def on_train_start(self) -> None:
-        if self._resumed is not None:
-            load_own_state(self, self._resumed)
-            self._held = [
-                (preference, parts) for preference, parts in unpacked(self._resumed["held"], self.device)
-            ]
-            torch.set_rng_state(self._resumed["random"].cpu())
-            self._checked, self._resumed = True, None
+        resumed, self._resumed = self._resumed, None
+        # A module that was loaded from a checkpoint and is trained anew begins at its own beginning.
+        if resumed is not None and self.trainer.ckpt_path is not None:
+            mine = own_part(resumed["processes"])
+            load_own_state(self, resumed)
+            self._held = [(preference, parts) for preference, parts in unpacked(mine["held"], self.device)]
+            set_random_state(mine["random"])
+            self._checked = True
 
     def configure_optimizers(self) -> Any:
         if self.objective.own_optimiser is not None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_moa import batches
 from lightning_moa.errors import UserError
+from lightning_moa.processes import rank, world_size
 
 if TYPE_CHECKING:
     from lightning_moa.methods.base import Alignment
@@ -58,6 +59,32 @@ def trained_only(module: Alignment, state: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name for name, value in module.named_parameters() if value.requires_grad}
     kept |= {name for name, _ in _buffers(module)}
     return {name: value for name, value in state.items() if name in kept}
+
+
+def random_state() -> dict[str, Any]:
+    """Of this process's generators."""
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"cpu": torch.get_rng_state(), "gpu": gpu}
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Take over what `random_state` gave."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["gpu"] is not None:
+        torch.cuda.set_rng_state(state["gpu"].cpu())
+
+
+def own_part(parts: list[Any]) -> Any:
+    """This process's part of a checkpoint that has one for each.
+
+    Raises:
+        UserError: another number of processes than wrote it.
+    """
+    if len(parts) != world_size():
+        raise UserError(
+            f"the checkpoint was written by {len(parts)} processes, and {world_size()} go on from it: as many must"
+        )
+    return parts[rank()]
 
 
 def packed(value: Any) -> Any:

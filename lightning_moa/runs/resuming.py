@@ -16,7 +16,12 @@ from torch.optim import Optimizer
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import Stopped, UserError, warn
 from lightning_moa.methods.base import Alignment
-from lightning_moa.methods.checkpointing import load_own_state, own_state
+from lightning_moa.methods.checkpointing import (
+    load_own_state,
+    own_state,
+    random_state,
+    set_random_state,
+)
 from lightning_moa.processes import all_objects, gathered, largest, rank
 from lightning_moa.signals import heeded
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
@@ -89,7 +94,7 @@ class Resume(Callback):
                 other.load_state_dict(state)
             if trainer.is_global_zero:
                 _restore_log(trainer, self.log_folder, self._state["log"])
-            _set_random_state(self._state["random"])
+            set_random_state(self._state["random"])
             self._state = None
         self._heeding.enter_context(heeded(self._told))
 
@@ -124,7 +129,7 @@ class Resume(Callback):
             "training": _state_of(trainer, pl_module),
             "callbacks": [other.state_dict() for other in self.others],
             "log": log.read_bytes().decode() if log.exists() else "",
-            "random": _random_state(),
+            "random": random_state(),
         }
         write_checkpoint(self.folder, self.run, update, state)
 
@@ -236,17 +241,6 @@ def _partitions(optimiser: Any) -> list[Tensor] | None:
 
 def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
-
-
-def _random_state() -> dict[str, Any]:
-    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"cpu": torch.get_rng_state(), "gpu": gpu}
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if state["gpu"] is not None:
-        torch.cuda.set_rng_state(state["gpu"])
 
 
 def _restore_log(trainer: L.Trainer, log: Path, text: str) -> None:

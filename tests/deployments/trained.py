@@ -66,7 +66,8 @@ class Bytes:
 
     unk_token_id = None
 
-    def __call__(self, words, add_special_tokens):
+    def __call__(self, words, add_special_tokens, split_special_tokens):
+        assert split_special_tokens
         assert not add_special_tokens
         return {"input_ids": [list(word.encode()) for word in words]}
 

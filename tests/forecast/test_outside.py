@@ -8,8 +8,9 @@ from lightning_moa.answers import use
 from lightning_moa.config import parse
 from lightning_moa.deployments import Alone, Nearest, Steered, TrainedOn
 from lightning_moa.errors import UserError
-from lightning_moa.forecast import passes, question
+from lightning_moa.forecast import passes
 from lightning_moa.forecast.networks import policy_of, scorers_of
+from lightning_moa.forecast.plan import _rows, parse_options, stand_in
 from lightning_moa.forecast.rows import forecast, is_known, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, Product
 from lightning_moa.policies import build_model, save_model
@@ -112,8 +113,8 @@ def test_a_task_of_ones_own_counts_the_base_alone_and_is_named(tmp_path):
     assert not is_known(row.task)
     assert set(row.forecast.phases) == {"loading"}
     assert row.largest_batch(1e12) is None
-    asked, _ = question.asked([])
-    _, notes = question._rows(("", config, {"own": made}), asked, 1, set())
+    asked, _ = parse_options([])
+    _, notes = _rows(("", config, {"own": made}), asked, 1, set())
     assert notes == ["own rows: what it does is not known; counted are the base model's weights alone"]
 
 
@@ -177,11 +178,11 @@ def test_what_a_method_says_itself_can_stand_in_for_a_file(tmp_path):
     config = config_of(tmp_path, made, *text)
     with pytest.raises(UserError, match=r"ppo\.ptx_path=<jsonl"):
         plan_study(config, {"own": made})
-    notes = question.stand_in(("", config, {"own": made, "other": DPS_PPO}))
+    notes = stand_in(("", config, {"own": made, "other": DPS_PPO}))
     assert notes == ["ppo.ptx=4: counted as if ppo.ptx_path were given; the runs themselves need it"]
     plan_study(config, {"own": made})
     world = config_of(tmp_path, made)
-    assert question.stand_in(("", world, {"own": made})) == []
+    assert stand_in(("", world, {"own": made})) == []
     assert world.ppo.ptx_path is None
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from lightning_moa.config import parse
+from lightning_moa.errors import UserError
 from lightning_moa.methods.checkpointing import KEY, own_state
 from lightning_moa.methods.products import GAPO_P1_PPO, PANACEA_LS_DPO, PANACEA_PPO, SAFE_RLHF_PPO, ham
 from lightning_moa.methods.sections import all_sections
@@ -42,7 +43,7 @@ WORDS = (
     *("ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.update_iters=2", "ppo.max_new_tokens=4"),
     *("ppo.schedule=constant", "ppo.warmup_ratio=0", "ppo.critic_lr=0.05", "lagrangian.delay=0"),
     *("likelihood.steps=6", "likelihood.rows=60", "likelihood.batch_size=8", "likelihood.schedule=constant"),
-    *("likelihood.warmup_ratio=0", "heads.warm_up=3", "online.rounds=0"),
+    *("likelihood.warmup_ratio=0", "likelihood.accumulate=2", "heads.warm_up=3", "online.rounds=0"),
     "methods.ham.settings.adapter.targets=all-linear",
 )
 
@@ -119,8 +120,7 @@ def same(first: dict, second: dict) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "batch"),
     # Behind an update, and in the middle of one.
-    [(name, batch) for name in ("panacea_dpo", "panacea_ppo", "gapo", "safe_rlhf") for batch in (3, 4)]
-    + [("ham", 1), ("ham", 3)],
+    [(name, batch) for name in METHODS for batch in (3, 4)],
 )
 def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(ready, tmp_path, name, batch):
     path = tmp_path / "middle.ckpt"
@@ -136,7 +136,10 @@ def test_what_a_checkpoint_leaves_out_would_show(ready, tmp_path):
         whole = content(trained(ready, name, SaveAt(2, path)))
         saved = torch.load(path, weights_only=True)
         fresh = torch.load(first_checkpoint(ready, name, tmp_path), weights_only=True)
-        saved[KEY][lost] = fresh[KEY][lost]
+        if lost == "held":
+            saved[KEY]["processes"][0]["held"] = []
+        else:
+            saved[KEY][lost] = fresh[KEY][lost]
         torch.save(saved, path)
         assert same(whole, content(trained(ready, name, ckpt_path=path))) != []
 
@@ -178,3 +181,31 @@ def test_load_from_checkpoint_gives_the_trained_policy(ready, tmp_path):
         seed=0,
     )
     assert same(method.policy.trained_state(), loaded.policy.trained_state()) == []
+
+
+def test_one_that_was_loaded_and_is_trained_anew_begins_at_its_beginning(ready, tmp_path):
+    path = tmp_path / "some.ckpt"
+    whole = content(trained(ready, "panacea_ppo", SaveAt(3, path)))
+    anew, source = assembled(*ready["panacea_ppo"])[1:3]
+    start = {name: value.clone() for name, value in anew.policy.trained_state().items()}
+    critic = {name: value.clone() for name, value in anew.objective.state_dict().items()}
+    anew.on_load_checkpoint(torch.load(path, weights_only=True))
+    anew.policy.load_trained_state(start)
+    anew.objective.load_state_dict(critic)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(anew.train(), datamodule=source)
+    assert same(whole, content(anew)) == [], "as from the start: nothing of the checkpoint is left"
+
+
+def test_another_modules_checkpoint_is_refused_by_name(ready):
+    method = assembled(*ready["ham"]).method
+    with pytest.raises(UserError, match="holds no 'alignment': it is not one of HaM's"):
+        method.on_load_checkpoint({"state_dict": {}})
