@@ -75,11 +75,8 @@ class SaveAt(Callback):
             trainer.save_checkpoint(self.path)
 
 
-def trained(ready, name: str, *callbacks: Callback, ckpt_path: Path | None = None):
-    """The method behind a whole training by a plain Trainer, from its beginning or from a checkpoint."""
-    method, source = assembled(*ready[name])[1:3]
-    method.train()
-    trainer = L.Trainer(
+def plain_trainer(*callbacks: Callback) -> L.Trainer:
+    return L.Trainer(
         accelerator="cpu",
         devices=1,
         max_epochs=1,
@@ -89,7 +86,13 @@ def trained(ready, name: str, *callbacks: Callback, ckpt_path: Path | None = Non
         enable_model_summary=False,
         callbacks=list(callbacks),
     )
-    trainer.fit(method, datamodule=source, ckpt_path=ckpt_path, weights_only=True)
+
+
+def trained(ready, name: str, *callbacks: Callback, ckpt_path: Path | None = None):
+    """The method behind a whole training by a plain Trainer, from its beginning or from a checkpoint."""
+    method, source = assembled(*ready[name])[1:3]
+    method.train()
+    plain_trainer(*callbacks).fit(method, datamodule=source, ckpt_path=ckpt_path, weights_only=True)
     return method
 
 
@@ -192,16 +195,7 @@ def test_one_that_was_loaded_and_is_trained_anew_begins_at_its_beginning(ready, 
     anew.on_load_checkpoint(torch.load(path, weights_only=True))
     anew.policy.load_trained_state(start)
     anew.objective.load_state_dict(critic)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(anew.train(), datamodule=source)
+    plain_trainer().fit(anew.train(), datamodule=source)
     assert same(whole, content(anew)) == [], "as from the start: nothing of the checkpoint is left"
 
 
