@@ -7,7 +7,7 @@ split (`rows.py`), texts are encoded (`encoding.py`), batches are made (`batchin
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,7 +38,7 @@ SPLITS = ("train", "eval")
 VIEWS = ("sequences", "pairs", "prompts")
 
 
-class PreferenceData(StepData, ABC):
+class PreferenceData(StepData):
     """Pairs of responses with a label per objective, in a training and an evaluation split.
 
     A subclass gives `tables()`. `use(...)` says what `train_dataloader()` yields; `batches(...)` goes through

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning as L
@@ -10,19 +11,19 @@ from lightning_moa.data.batching import StepLoader
 from lightning_moa.data.encoding import Encoded
 
 
-class StepData(L.LightningDataModule):
+class StepData(L.LightningDataModule, ABC):
     """A data module whose `use(...)` sets the loader."""
 
     _loader: StepLoader | None = None
 
+    @abstractmethod
     def encoded(self, tokenizer: Any, split: str, view: str) -> Encoded:
         """A split's texts as tokens, worked out once per tokenizer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def use(self, *args: Any, **kwargs: Any) -> Any:
         """Set what `train_dataloader()` yields: (tokenizer, view, batch_size=, steps=, seed=), and what the batches
         carry besides the rows."""
-        raise NotImplementedError
 
     def start_at(self, step: int) -> None:
         """Let the next pass begin at this batch, for a run that goes on after a stop."""

@@ -114,7 +114,11 @@ class Deployment:
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         """The policies to measure, one at a time.
 
-        A policy that `trained.load` gave is unloaded by the deployment once the next one is asked for.
+        A policy that `trained.load` gave is unloaded by the deployment once the next one is asked for. Each child has
+        its own; no default serves all, and one without is told so.
+
+        Raises:
+            NotImplementedError: a child without one.
         """
         raise NotImplementedError(f"{type(self).__name__}: a deployment needs the method policies(trained)")
 
