@@ -25,15 +25,14 @@ from lightning_moa import pareto
 from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -68,6 +67,10 @@ class Part:
     collected: Collected
     tables: Tables
 
+    def at(self, reference: str) -> "Part":
+        """The same, with hypervolumes above another reference point; see `Tables.at`."""
+        return replace(self, tables=self.tables.at(reference))
+
     @property
     def m(self) -> int:
         return len(self.collected.objectives)
@@ -75,9 +78,9 @@ class Part:
 
 def main(config: StudyConfig, console: Console) -> None:
     parts = [conduct_part(own, console) for _, own, _ in studies(config)]
-    claims = claims_frame([row for part in parts for row in judge_claims(part)])
+    claims = judged(lambda name: [row for part in parts for row in judge_claims(part.at(name))])
     folder = Artefact.begin("panacea", "figure_dimensions", config).folder
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
 
     pictures = [folder / f"figure_dimensions.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts), *pictures)

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from lightning_moa.reporting.catalogue import standing_of, verdict_counts
+from lightning_moa.reporting.claims import OF_RULE, by_chance
+from lightning_moa.reporting.schema import OURS
+
 
 def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> Table:
     """Hypervolumes, regret and costs of each method.
@@ -31,16 +35,44 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
 
 
 def claims_table(claims: pd.DataFrame) -> Table:
-    """A claim with its value, interval, bound and verdict in each row."""
+    """A claim with its value, interval, bound, p and verdicts in each row: the paper's sentences, then ours."""
     table = Table(title="claims", title_justify="left")
-    for column in ("claim", "value", "interval", "bound", "verdict"):
-        words = column in ("claim", "verdict")
+    for column in ("claim", "whose", "value", "interval", "bound", "p", "verdict", "with Holm"):
+        words = column in ("claim", "whose", "verdict", "with Holm")
         table.add_column(column, justify="left" if words else "right", no_wrap=column != "claim")
-    for row in claims.to_dict("records"):
-        fixed = np.isnan(row["ci_low"]) or row["ci_low"] == row["ci_high"]
-        interval = "" if fixed else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
-        table.add_row(row["claim"], f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", row["verdict"])
+    for row in claims.sort_values("whose", key=lambda whose: whose == OURS, kind="stable").to_dict("records"):
+        interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
+        numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}")
+        p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
+        table.add_row(row["claim"], row["whose"], *numbers, p, row["verdict"], row["verdict_holm"])
     return table
+
+
+def claims_lines(claims: pd.DataFrame) -> list[str]:
+    """How the paper's sentences and our own stand, and how many rows would hold if nothing were there."""
+    lines = [
+        f"{words}: {verdict_counts(standing)}"
+        for words, standing in standing_of(claims).items()
+        if standing.claims
+    ]
+    tests = int(claims["p"].notna().sum())
+    if tests:
+        lines.append(
+            f"by chance: of {tests} rows with an interval {by_chance(claims):.1f} would hold, and as many fail, if "
+            "every true value lay at its bound"
+        )
+    return lines
+
+
+def sensitivity_lines(sensitivity: pd.DataFrame | None) -> list[str]:
+    """How many verdicts change where the reference point of hypervolumes is another one."""
+    if sensitivity is None or sensitivity.empty:
+        return []
+    keys = ["claim", "where", "statistic"]
+    verdicts = sensitivity.pivot_table("verdict", keys, "reference", aggfunc="first")
+    changed = {name: int((verdicts[name] != verdicts[OF_RULE]).sum()) for name in verdicts if name != OF_RULE}
+    words = ", ".join(f"{count} change at {name!r}" for name, count in changed.items())
+    return [f"reference point: {len(verdicts)} verdicts rest on it; {words}"]
 
 
 def _mean(values: pd.Series) -> str:
