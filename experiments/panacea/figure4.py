@@ -2,12 +2,15 @@
 
     python experiments/panacea/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO; samples
-responses of each on the grid of preferences; judges the paper's claims; writes CSVs and the picture to
-results/panacea/figure4/. In the synthetic world the best policy of every preference is known, so the picture also
-shows how far below it each method stays, what it spends in KL, and which kinds of response it gives to risky prompts.
+Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO, all for
+equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and
+as all of DPS's policies together (`equal_totals`). Samples responses of each on the grid of preferences; judges the
+paper's claims; writes CSVs and the picture to results/panacea/figure4/. In the synthetic world the best policy of
+every preference is known, so the picture also shows how far below it each method stays, what it spends in KL, and
+which kinds of response it gives to risky prompts.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,10 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.figures.modes import risky_modes, world_of
-from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
+from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
+from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import preferences_of
 from lightning_moa.reporting.orders import rising_row
@@ -48,9 +51,15 @@ BASELINES = {"rewarded_soups": "Rewarded Soups", "dps": "DPS"}
 MODES = {"safe": "Safe completions", "comply": "Compliance", "refuse": "Refusals", "joke": "Jokes"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    return [("", *with_totals(config, METHODS, "ppo", "panacea", ("rewarded_soups", "dps")))]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure4", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     claims = judged(lambda name: judge_claims(collected, tables.at(name)))
     known = isinstance(config.data, SyntheticConfig)
@@ -69,6 +78,7 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
         *front_claims(collected, tables),
         *growth_claims(collected, tables),
         *own(collected, tables),
+        *total_rows(tables.metrics, "panacea", "Panacea", BASELINES, collected.space, "Fig. 4"),
     ]
 
 
@@ -251,7 +261,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -3,15 +3,25 @@
     python experiments/panacea/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
-for DPS; measures each on the grid of preferences, in implicit accuracy (the paper's axes) and in rewards of sampled
-responses; judges the paper's claims; writes CSVs and the picture to results/panacea/figure5/.
+for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
+Soups' and as all of DPS's policies together (`equal_totals`). Measures each on the grid of preferences, in implicit
+accuracy (the paper's axes) and in rewards of sampled responses; judges the paper's claims; writes CSVs and the
+picture to results/panacea/figure5/.
 """
+
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
-from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, PANACEA_TCHE_DPO, REWARDED_SOUPS_DPO
+from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
+from lightning_moa.methods.products import (
+    DPS_DPO,
+    PANACEA_LS_DPO,
+    PANACEA_TCHE_DPO,
+    REWARDED_SOUPS_DPO,
+    Product,
+)
 from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.plots import front_figure, save_figure
@@ -29,11 +39,22 @@ METHODS = {
     "dps": DPS_DPO,
 }
 PANACEA = {"panacea_ls": "Panacea-LS", "panacea_tche": "Panacea-Tche"}
+BASELINES = {"rewarded_soups": "Rewarded Soups", "dps": "DPS"}
+SPACES = {"accuracy": "implicit accuracy", "reward": "trained reward", "gold": "gold reward"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    methods: Mapping[str, Product] = METHODS
+    for one in PANACEA:
+        config, methods = with_totals(config, methods, "dpo", one, ("rewarded_soups", "dps"))
+    return [("", config, methods)]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure5", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     claims = judged(lambda name: judge_claims(collected, tables.at(name)))
     artefact.write(collected, tables, claims)
@@ -44,21 +65,24 @@ def main(config: StudyConfig, console: Console) -> None:
 
 
 def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """The paper's claims about this figure, in implicit accuracy; and ours, in rewards and regret."""
+    """The paper's claims about this figure, in implicit accuracy; and ours, in rewards and regret, against DPS, which
+    the figure doesn't show, and at equal totals of updates."""
     rows = []
     for method, title in PANACEA.items():
         rows += [
-            volume_row(tables, method, title, "accuracy", "implicit accuracy", PAPER),
+            volume_row(tables, method, title, "rewarded_soups", "accuracy", PAPER),
+            volume_row(tables, method, title, "dps", "accuracy", OURS),
+            *total_rows(tables.metrics, method, title, BASELINES, "accuracy", "Fig. 5"),
             *own_rows(collected, tables, method, title),
             shape_row(tables, method, title),
         ]
     return rows
 
 
-def volume_row(tables: Tables, method: str, title: str, space: str, words: str, whose: str) -> Row:
-    """More hypervolume than Rewarded Soups."""
-    better = metric_difference(tables.metrics, "hypervolume", method, "rewarded_soups", space)
-    claim = f"{title} beats Rewarded Soups in {words}"
+def volume_row(tables: Tables, method: str, title: str, other: str, space: str, whose: str) -> Row:
+    """More hypervolume than another method."""
+    better = metric_difference(tables.metrics, "hypervolume", method, other, space)
+    claim = f"{title} beats {BASELINES[other]} in {SPACES[space]}"
     return judge(claim, "Fig. 5", f"hypervolume difference ({space})", better, ">", 0, whose=whose)
 
 
@@ -72,9 +96,9 @@ def shape_row(tables: Tables, method: str, title: str) -> Row:
 
 def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> list[Row]:
     """Ours: rewards of sampled responses, which the figure doesn't show, regret, and steering."""
-    rows = [volume_row(tables, method, title, "reward", "trained reward", OURS)]
+    rows = [volume_row(tables, method, title, "rewarded_soups", "reward", OURS)]
     if collected.exact is not None:
-        rows.append(volume_row(tables, method, title, "gold", "gold reward", OURS))
+        rows.append(volume_row(tables, method, title, "rewarded_soups", "gold", OURS))
         gap = metric_difference(tables.metrics, "mean_regret", method, "rewarded_soups", "gold")
         claim = f"{title} has less regret than Rewarded Soups"
         rows.append(judge(claim, "Fig. 5", "mean regret difference", gap, "<", 0, whose=OURS))
@@ -101,7 +125,7 @@ def draw(collected: Collected, tables: Tables) -> Figure:
     )
 
 
-STUDY = Study(__file__, "dpo", METHODS)
+STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)
