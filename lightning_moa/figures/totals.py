@@ -93,7 +93,7 @@ def total_rows(
         mine = metrics[(metrics["method"] == name) & (metrics["space"] == space)]
         if mine.empty:
             continue
-        head = f"{title}, with the updates of all of {label}'s policies together,"
+        head = f"{title}, with the updates of all policies of {label},"
         volume = metric_difference(metrics, "hypervolume", name, baseline, space)
         what = f"hypervolume difference ({space})"
         rows.append(judge(f"{head} beats {label}", where, what, volume, ">", 0, whose=OURS))

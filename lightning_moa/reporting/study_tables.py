@@ -8,7 +8,10 @@ from rich.table import Table
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
 from lightning_moa.reporting.claims import OF_RULE, by_chance
-from lightning_moa.reporting.schema import OURS
+from lightning_moa.reporting.schema import OURS, PAPER
+from lightning_moa.reporting.verdicts import NOISE
+
+WHOSE = {PAPER: "the paper's sentences", OURS: "claims of ours"}
 
 
 def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> Table:
@@ -35,24 +38,32 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
 
 
 def claims_table(claims: pd.DataFrame) -> Table:
-    """A claim with its value, interval, bound, p and verdicts in each row: the paper's sentences, then ours."""
-    table = Table(title="claims", title_justify="left")
-    for column in ("claim", "whose", "value", "interval", "bound", "p", "verdict", "with Holm"):
-        words = column in ("claim", "whose", "verdict", "with Holm")
+    """A claim with its value, interval, bound, p and verdict in each row, the paper's sentences before ours. A verdict
+    that Holm's adjustment takes back has a star."""
+    table = Table(title="claims", title_justify="left", caption_justify="left")
+    table.caption = f"* {NOISE} with Holm's adjustment over all rows"
+    for column in ("claim", "value", "interval", "bound", "p", "verdict"):
+        words = column in ("claim", "verdict")
         table.add_column(column, justify="left" if words else "right", no_wrap=column != "claim")
-    for row in claims.sort_values("whose", key=lambda whose: whose == OURS, kind="stable").to_dict("records"):
-        interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
-        numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}")
-        p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
-        table.add_row(row["claim"], row["whose"], *numbers, p, row["verdict"], row["verdict_holm"])
+    for whose, words in WHOSE.items():
+        mine = claims[claims["whose"] == whose]
+        if len(mine):
+            table.add_row(f"{words}:")
+        for row in mine.to_dict("records"):
+            interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
+            p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
+            star = "" if row["verdict"] == row["verdict_holm"] else " *"
+            numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", p)
+            table.add_row(row["claim"], *numbers, row["verdict"] + star)
+        table.add_section()
     return table
 
 
 def claims_lines(claims: pd.DataFrame) -> list[str]:
     """How the paper's sentences and our own stand, and how many rows would hold if nothing were there."""
     lines = [
-        f"{words}: {verdict_counts(standing)}"
-        for words, standing in standing_of(claims).items()
+        f"{WHOSE[whose]}: {verdict_counts(standing)}"
+        for whose, standing in standing_of(claims).items()
         if standing.claims
     ]
     tests = int(claims["p"].notna().sum())

@@ -64,12 +64,15 @@ def test_the_terminal_shows_both_verdicts_and_what_chance_gives() -> None:
     ]
     claims = claims_frame(rows)
     table = claims_table(claims)
-    assert list(table.columns[0].cells) == ["theirs", "alone", "ours"]
-    assert list(table.columns[-1].cells) == ["within noise", "one seed", "holds"]
-    assert list(table.columns[5].cells) == ["1", "", "0.016"]
+    heads = ["the paper's sentences:", "claims of ours:"]
+    assert list(table.columns[0].cells) == [heads[0], "theirs", "alone", heads[1], "ours"]
+    assert list(table.columns[-1].cells) == ["", "within noise", "one seed", "", "holds"]
+    assert list(table.columns[4].cells) == ["", "1", "", "", "0.016"]
+    taken_back = claims_table(claims_frame([rows[0], *[rows[1]] * 4]))
+    assert list(taken_back.columns[-1].cells)[-1] == "holds *"
     lines = claims_lines(claims)
-    assert lines[0] == "paper: 0 of 2 hold, 1 within noise, 1 one seed"
-    assert lines[1] == "ours: 1 of 1 hold"
+    assert lines[0] == "the paper's sentences: 0 of 2 hold, 1 within noise, 1 one seed"
+    assert lines[1] == "claims of ours: 1 of 1 hold"
     assert lines[2].startswith("by chance: of 2 rows with an interval 0.1 would hold")
     sensitivity = pd.DataFrame(
         [
