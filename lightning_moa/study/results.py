@@ -62,7 +62,7 @@ class Judged:
     def write(self, folder: Path) -> None:
         """claims.csv and sensitivity.csv."""
         CLAIMS.write(self.claims, folder / CLAIMS.file)
-        if self.sensitivity is not None and len(self.sensitivity):
+        if self.sensitivity is not None:
             text = self.sensitivity.to_csv(index=False, lineterminator="\n")
             write_atomically(folder / SENSITIVITY, text)
 
