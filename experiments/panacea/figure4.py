@@ -2,12 +2,15 @@
 
     python experiments/panacea/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO; samples
-responses of each on the grid of preferences; judges the paper's claims; writes CSVs and the picture to
-results/panacea/figure4/. In the synthetic world the best policy of every preference is known, so the picture also
-shows how far below it each method stays, what it spends in KL, and which kinds of response it gives to risky prompts.
+Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO, all for
+equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and
+as all of DPS's policies together (`equal_totals`). Samples responses of each on the grid of preferences; judges the
+paper's claims; writes CSVs and the picture to results/panacea/figure4/. In the synthetic world the best policy of
+every preference is known, so the picture also shows how far below it each method stays, what it spends in KL, and
+which kinds of response it gives to risky prompts.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,10 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.figures.modes import risky_modes, world_of
-from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
+from lightning_moa.figures.totals import TotalsConfig, with_totals
+from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.fronts import preferences_of
 from lightning_moa.reporting.panels import draw_along_weight, shades
@@ -50,9 +53,15 @@ LEVEL = 0.05
 MODES = {"safe": "Safe completions", "comply": "Compliance", "refuse": "Refusals", "joke": "Jokes"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    return [("", *with_totals(config, METHODS, "ppo", "panacea", ("rewarded_soups", "dps")))]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure4", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     claims = claims_frame(judge_claims(collected, tables))
     known = isinstance(config.data, SyntheticConfig)
@@ -258,7 +267,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

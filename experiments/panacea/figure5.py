@@ -3,15 +3,25 @@
     python experiments/panacea/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
-for DPS; measures each on the grid of preferences, in implicit accuracy (the paper's axes) and in rewards of sampled
-responses; judges the paper's claims; writes CSVs and the picture to results/panacea/figure5/.
+for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
+Soups' and as all of DPS's policies together (`equal_totals`). Measures each on the grid of preferences, in implicit
+accuracy (the paper's axes) and in rewards of sampled responses; judges the paper's claims; writes CSVs and the
+picture to results/panacea/figure5/.
 """
+
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
-from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, PANACEA_TCHE_DPO, REWARDED_SOUPS_DPO
+from lightning_moa.figures.totals import TotalsConfig, with_totals
+from lightning_moa.methods.products import (
+    DPS_DPO,
+    PANACEA_LS_DPO,
+    PANACEA_TCHE_DPO,
+    REWARDED_SOUPS_DPO,
+    Product,
+)
 from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import hull_depth, metric_difference, rank_correlation
@@ -30,9 +40,18 @@ METHODS = {
 PANACEA = {"panacea_ls": "Panacea-LS", "panacea_tche": "Panacea-Tche"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    methods: Mapping[str, Product] = METHODS
+    for one in PANACEA:
+        config, methods = with_totals(config, methods, "dpo", one, ("rewarded_soups", "dps"))
+    return [("", config, methods)]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure5", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     claims = claims_frame(judge_claims(collected, tables))
     artefact.write(collected, tables, claims)
@@ -135,7 +154,7 @@ def draw(collected: Collected, tables: Tables) -> Figure:
     )
 
 
-STUDY = Study(__file__, "dpo", METHODS)
+STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -34,6 +34,9 @@ from lightning_moa.runs.loading import device_of, load_base, load_data, reward_s
 
 Spec = dict[str, Any]
 
+EVALUATION = 2**32
+"""What is added to a seed of measurements, so that no training of an equal seed samples with their noise."""
+
 
 class Measure:
     """Collects one row per evaluated policy and preference.
@@ -98,7 +101,7 @@ class Measure:
             self.spec["max_new_tokens"],
             self.spec["temperature"],
             self.spec["top_p"],
-            self.spec["sample_seed"],
+            EVALUATION + self.spec["sample_seed"],
         )
         if deployed.rewrite is None:
             frame = sample_grid(policy, self._prompts(len(grid)), grid, decoding, self.tokenizer)
