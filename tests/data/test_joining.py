@@ -2,32 +2,21 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from lightning_moa.data.encoding import EncodingRules, encode
 from lightning_moa.data.joining import tokenise_behind
 from lightning_moa.data.tokenizer import train_bpe
 from tests.small_tokenizers import finished
+from tests.small_tokenizers import sentencepiece as trained_sentencepiece
 
 TEXTS = ["USER: hi there ASSISTANT: sure: (yes) sure sure Sure, so", "Sure of it. so sure"] * 4
 TEMPLATE = "USER: {prompt} ASSISTANT:"
-SPECIAL = ["<unk>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
 
 
 def sentencepiece(scheme):
-    """The form of LLaMA's and Mistral's tokenizers: BPE over words that begin in a space, one put before the first."""
-    inner = Tokenizer(models.BPE(unk_token="<unk>"))
-    if scheme == "normaliser":
-        inner.normalizer = normalizers.Sequence(
-            [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
-        )
-    else:
-        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
-    inner.decoder = decoders.Metaspace(prepend_scheme="always")
-    trainer = trainers.BpeTrainer(vocab_size=140, special_tokens=SPECIAL, show_progress=False)
-    inner.train_from_iterator(TEXTS, trainer)
-    return finished(inner)
+    return trained_sentencepiece(TEXTS, scheme, 140)
 
 
 def byte_level():
