@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
-from lightning_moa.figures.panels import PANELS, PanelsConfig, clusters_of, methods_of, settings_of
+from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, clusters_of, methods_of, settings_of
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
@@ -114,7 +114,8 @@ def _conduct(
     artefact = Artefact.begin("ham", name, own, part=letter, home=home)
     collected = conduct(own, methods, console)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
-    responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
+    clusters = clusters_of(collected, config.clusters)
+    responses = responses.assign(cluster=as_asked(responses, collected).map(clusters))
     space_of = (collected.objectives, collected.space)
     points = cluster_points(responses, *space_of)
     return Panel(
