@@ -132,7 +132,7 @@ def _conduct(
 
 
 def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
-    """A method's heads as `HeadWatch` last saw them: `seed`, then the columns of its file; empty where it didn't look."""
+    """A method's heads as `HeadWatch` last saw them: `seed`, then its file's columns; empty where it didn't look."""
     found = []
     for (method, seed), folders in collected.policies.items():
         path = folders[0].parent / HEADS

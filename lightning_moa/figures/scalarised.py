@@ -10,7 +10,7 @@ from lightning_moa.study.chosen import Chosen
 
 
 def scalarised_share(config: StudyConfig, name: str, product: Product) -> float:
-    """The learning rates of HaM's `heads.warm_up` updates, summed, over those of all of its updates, online rounds' too.
+    """The learning rates of HaM's `heads.warm_up` updates, summed, over those of all its updates, online rounds' too.
 
     In a warm-up head k maximises a preference of its own, as each of SCA's models does. A share of the updates would
     say less: rates fall, so that the first half of the updates may be three quarters of the way.
