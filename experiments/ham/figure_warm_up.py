@@ -87,8 +87,10 @@ def fronts() -> Product:
 
 
 def methods_of(m: int, warm_ups: Sequence[float], steps: int) -> dict[str, Product]:
-    """HaM with each warm-up by its name, such as ham_25 for a quarter of `steps`; with all fronts; and SCA."""
-    found = {name_of(share): warmed(round(share * steps)) for share in warm_ups}
+    """HaM with each warm-up by its name, such as ham_25 for a quarter of `steps`; with all fronts; and SCA. Of shares
+    that are as many updates the first counts."""
+    updates = {round(share * steps): share for share in reversed(warm_ups)}
+    found = {name_of(share): warmed(each) for each, share in sorted(updates.items())}
     preferences = scalarisations(m)
     return {**found, FRONTS: fronts(), "sca_heads": sca_heads(preferences), "sca": sca(preferences)}
 
@@ -126,8 +128,9 @@ def studies(config: WarmUpConfig) -> list[tuple[str, WarmUpConfig, Mapping[str, 
     for letter in config.panels:
         words, objectives, which = SHOWN[letter]
         own = settings_of(config, objectives, **which)
-        own.methods = {}
-        found.append((words, own, methods_of(len(objectives), config.warm_ups, config.likelihood.steps)))
+        methods = methods_of(len(objectives), config.warm_ups, config.likelihood.steps)
+        own.methods = {name: each for name, each in config.methods.items() if name in methods}
+        found.append((words, own, methods))
     return found
 
 
@@ -135,15 +138,22 @@ def check_options(config: WarmUpConfig) -> None:
     if not config.panels or not set(config.panels) <= set(SHOWN):
         raise UserError(f"panels={config.panels}: allowed are {', '.join(SHOWN)}, one or more")
     shares = config.warm_ups
-    if 0 not in shares or len(shares) < 2 or not all(0 <= share <= 1 for share in shares):
-        raise UserError(f"warm_ups={shares}: allowed are shares from 0 to 1, 0 and another one among them")
+    if (
+        0 not in shares
+        or len(set(shares)) < max(2, len(shares))
+        or not all(0 <= each <= 1 for each in shares)
+    ):
+        raise UserError(
+            f"warm_ups={shares}: allowed are different shares from 0 to 1, 0 and another among them"
+        )
     if config.objectives:
         raise UserError(f"objectives={config.objectives}: each panel has its own")
     if config.likelihood.steps is None:
         raise UserError("likelihood.steps is empty: needed is how many updates the warm-ups are shares of")
-    updates = [round(share * config.likelihood.steps) for share in shares]
-    if len(set(updates)) < len(updates):
-        raise UserError(f"warm_ups={shares}: two of them are as many of {config.likelihood.steps} updates")
+    if not round(max(shares) * config.likelihood.steps):
+        raise UserError(
+            f"warm_ups={shares}: none is an update of {config.likelihood.steps}; allowed are larger shares"
+        )
 
 
 def conduct_panel(letter: str, own: WarmUpConfig, methods: Mapping[str, Product], console: Console) -> Panel:
