@@ -53,10 +53,10 @@ def test_no_second_body_is_held_while_the_bases_is_read(base, monkeypatch):
 
     def counted(folder, hardware):
         gc.collect()
-        held.append(sum(isinstance(each, LlamaModel) for each in gc.get_objects()))
+        held.append(sum(type(each) is LlamaModel for each in gc.get_objects()))
         return load(folder, hardware)
 
-    held, before = [], sum(isinstance(each, LlamaModel) for each in gc.get_objects())
+    held, before = [], sum(type(each) is LlamaModel for each in gc.get_objects())
     monkeypatch.setattr(reward_model, "load_base", counted)
     classifier(folder, CPU, 2)
     assert held == [before]
