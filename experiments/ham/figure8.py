@@ -217,12 +217,9 @@ def any_four(panel: Panel, points: pd.DataFrame) -> float:
 
 def alive_shares(collected: Collected, k: int) -> PerSeed:
     """seed -> share of K heads that are alive at the end; a single head is."""
-    mine = {
-        ("ham", seed): path for (method, seed), path in collected.policies.items() if method == f"ham_k{k}"
-    }
     if k == 1:
-        return {seed: 1.0 for _, seed in mine}
-    looks = last_looks(replace(collected, policies=mine))
+        return {seed: 1.0 for method, seed in collected.policies if method == "ham_k1"}
+    looks = last_looks(collected, f"ham_k{k}")
     return {} if looks.empty else per_seed(looks.groupby("seed")["alive"].mean())
 
 

@@ -16,7 +16,9 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
-from lightning_moa.figures.panels import PANELS, PanelsConfig, clusters_of, methods_of, settings_of
+from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, clusters_of, methods_of, settings_of
+from lightning_moa.figures.scalarised import scalarised_share
+from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
@@ -63,6 +65,11 @@ class Panel:
     def where(self) -> str:
         """The place in the paper."""
         return f"Figure {self.artefact.name.removeprefix('figure')}{self.letter}"
+
+    @property
+    def scalarised(self) -> float:
+        """See `scalarised_share`."""
+        return scalarised_share(self.artefact.config, "ham", ham())
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -114,7 +121,8 @@ def _conduct(
     artefact = Artefact.begin("ham", name, own, part=letter, home=home)
     collected = conduct(own, methods, console)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
-    responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
+    clusters = clusters_of(collected, config.clusters)
+    responses = responses.assign(cluster=as_asked(responses, collected).map(clusters))
     space_of = (collected.objectives, collected.space)
     points = cluster_points(responses, *space_of)
     return Panel(
@@ -129,12 +137,12 @@ def _conduct(
     )
 
 
-def last_looks(collected: Collected) -> pd.DataFrame:
-    """HaM's heads as `HeadWatch` last saw them: `seed`, then the columns of its file; empty where it didn't look."""
+def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
+    """A method's heads as `HeadWatch` last saw them: `seed`, then its file's columns; empty where it didn't look."""
     found = []
     for (method, seed), folders in collected.policies.items():
         path = folders[0].parent / HEADS
-        if method == "ham" and path.is_file():
+        if method == name and path.is_file():
             looks = pd.read_csv(path)
             last = looks[looks["step"] == looks["step"].max()]
             found.append(last.assign(seed=seed)[["seed", *looks.columns]])
@@ -171,10 +179,11 @@ def level_row(panel: Panel, objective: str) -> Row:
 def own_rows(panel: Panel) -> list[Row]:
     """Ours: fronts without clusters, and whether all heads are used."""
     rows, metrics = [], panel.tables.metrics
+    mixed = f" ({panel.scalarised:.0%} of its learning rate scalarised)"
     for other, style in styles_of(BASELINES).items():
         gap = metric_difference(metrics, "hypervolume", "ham", other, panel.space)
         claim = f"{panel.words}: without clusters HaM spans more than {style.label}"
-        what = f"hypervolume of the policies' means ({panel.space}), HaM's - {style.label}'s"
+        what = f"hypervolume of the policies' means ({panel.space}), HaM's{mixed} - {style.label}'s"
         rows.append(judge(claim, panel.where, what, gap, ">", 0, whose=OURS))
     if len(panel.heads):
         claim = f"{panel.words}: none of HaM's heads is dominated by another at the end"
@@ -263,7 +272,11 @@ def publish(panels: Sequence[Panel], judged: Judged, picture: Figure, console: C
         print_methods(console, panel.artefact, panel.collected, panel.tables)
         took = seconds_ratio(panel.collected)
         mean = sum(took.values()) / len(took)
-        console.print(f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models", markup=False)
+        console.print(
+            f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models; "
+            f"{panel.scalarised:.0%} of its learning rate is scalarised",
+            markup=False,
+        )
     print_claims(console, judged, files)
 
 
