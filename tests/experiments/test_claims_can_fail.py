@@ -184,7 +184,7 @@ def main_table(module: Any, rng: Rng) -> list[Row]:
 
 def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
     name = Path(module.__file__).stem
-    _, _own, methods = module.STUDY.parts_of(*settings(module))["abc".index(letter)]
+    _, own, methods = module.STUDY.parts_of(*settings(module))["abc".index(letter)]
     collected = made_up(rng, methods, module.OBJECTIVES)
     answers = collected.responses[collected.responses["method"] != REFERENCE]
     space = (collected.objectives, collected.space)
@@ -196,13 +196,23 @@ def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
         | {f"loglik_{i}": value for i, value in enumerate(end + 0.001 * rng.normal(size=end.shape))}
         for seed, end in product(SEEDS, ends)
     )
-    tables, artefact = tables_of("ham", name, collected), SimpleNamespace(name=name)
+    tables, artefact = tables_of("ham", name, collected), SimpleNamespace(name=name, config=own)
     means, wins = policy_means(answers, *space), dominations(points, *space)
     return Panel(letter, artefact, collected, tables, points, means, wins, heads)
 
 
 def panels(module: Any, rng: Rng) -> list[Row]:
     return module.judge_claims([made_up_panel(module, rng, letter) for letter in "abc"])
+
+
+def warm_ups(module: Any, rng: Rng) -> list[Row]:
+    names = ("ham_0", "ham_50", module.FRONTS, "sca_heads", "sca")
+    found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(names, ("margin", "hypervolume"))}
+    rows = pd.DataFrame(
+        {"method": name, "seed": seed, **{c: found[name, c][seed] for c in ("margin", "hypervolume")}}
+        for name, seed in product(names, SEEDS)
+    )
+    return module.judge_panel(module.Panel("a", None, SimpleNamespace(space="gold"), None, rows))
 
 
 def radar(module: Any, rng: Rng) -> list[Row]:
@@ -225,8 +235,8 @@ def heads(module: Any, rng: Rng) -> list[Row]:
         if letter != "c":
             rows += module.judge_heads(panel)
             continue
-        columns = ("hypervolume", "any_four", "alive")
-        found = {key: noisy(rng, rng.uniform(0, 1)) for key in product(numbers, columns)}
+        columns = ("hypervolume", "any_four", "margin")
+        found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(numbers, columns)}
         growth = pd.DataFrame(
             {"k": k, "seed": seed, **{name: found[k, name][seed] for name in columns}}
             for k, seed in product(numbers, SEEDS)
@@ -290,6 +300,7 @@ CASES: dict[str, list[Case]] = {
     "ham/figure7": [radar],
     "ham/figure8": [heads],
     "ham/figure_structure": [structure],
+    "ham/figure_warm_up": [warm_ups],
     "ham/theorem1": [bound],
 }
 
