@@ -76,6 +76,16 @@ def dimensions(module: Any, rng: Rng) -> list[Row]:
     return rows
 
 
+def worlds(module: Any, rng: Rng) -> list[Row]:
+    found = {key: noisy(rng, rng.uniform(0, 1)) for key in product(module.METHODS, ("share", "regret"))}
+    return module.judge_claims(
+        pd.DataFrame(
+            {"world": world, "method": name, "seed": 0, **{c: found[name, c][world] for c in module.MEASURES}}
+            for name, world in product(module.METHODS, SEEDS)
+        )
+    )
+
+
 def misaligned(module: Any, rng: Rng) -> list[Row]:
     asked = {name: np.ones(2) / 2 for name in ("a", "b", module.MIXED)}
     found = {key: noisy(rng, rng.uniform(0.1, 3)) for key in product(module.METHODS, asked)}
@@ -285,6 +295,7 @@ CASES: dict[str, list[Case]] = {
     "panacea/figure6": [panacea("figure6")],
     "panacea/figure7": [fixed_scales],
     "panacea/figure_dimensions": [dimensions],
+    "panacea/figure_worlds": [worlds],
     "panacea/misalignment": [misaligned],
     "gapo/figure_balance": [balance],
     "gapo/figure_pareto": [preferences],
