@@ -64,6 +64,7 @@ ARTEFACTS = tuple(
             "figure7": "The learnt scale of the preference against fixed ones",
             "tables": "Hyper-parameters of Panacea with RLHF and with DPO (Tables 1 and 2)",
             "figure_dimensions": "Three and four objectives: hypervolume, inner product, sparsity, spacing",
+            "figure_worlds": "Figure 4 in several worlds, a world as the unit",
             "misalignment": "Labels of mixed labelers train a preference that nobody holds (theorem A.4)",
         },
         "gapo": {
@@ -84,6 +85,7 @@ ARTEFACTS = tuple(
             "figure7": "Mean rewards over the front, harmless, helpful and humorous (radar)",
             "figure8": "Fronts per head, and as the number of heads grows",
             "tables": "Responses of single heads (Tables 1 to 4), hyper-parameters (Table 5)",
+            "figure_warm_up": "Heads and fronts as less of HaM's training is scalarised",
             "figure_structure": "Why likelihood weighted per objective prefers mixtures; scalarising first",
             "theorem1": "The bound on the error of the estimated hypervolume",
         },

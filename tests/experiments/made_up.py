@@ -52,8 +52,9 @@ def values_at(numbers: np.ndarray, weights: np.ndarray, step: int) -> np.ndarray
     """(n, m) rewards at weights (n, m), or of n policies that know none: along a line through their middle."""
     n = len(weights)
     places = np.linspace(0, 1, n)[:, None] * np.ones(weights.shape) if np.isnan(weights).any() else weights
-    level, slope, bend, trend = np.moveaxis(numbers, 1, 0)
-    return level + slope * places + 4 * bend * places * (1 - places) - trend * (1 - step / STEPS[-1])
+    level, slope, bend, trend, turn = np.moveaxis(numbers, 1, 0)
+    left = 1 - step / STEPS[-1]
+    return level + (slope + turn * left) * places + 4 * bend * places * (1 - places) - trend * left
 
 
 def made_up(
@@ -67,7 +68,10 @@ def made_up(
     """A study's rows, with values in `spaces`; methods in `snapshots` at all of STEPS, others at the last."""
     m = len(objectives)
     everyone: dict[str, Product | None] = {**methods, REFERENCE: None}
-    numbers = same_or_other(rng, list(everyone), (m, 4))
+    numbers = same_or_other(rng, list(everyone), (m, 5))
+    if rng.random() < 0.7:
+        # Objectives that are at odds: each rises with its own weight.
+        numbers = {name: each * [1, 0, 1, 1, 1] + 5 * np.eye(5)[1] for name, each in numbers.items()}
     spread = same_or_other(rng, list(everyone), (1,))
     keys: list[tuple[str, int, int, str]] = []
     asked, means, apart = [], [], []
