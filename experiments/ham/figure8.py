@@ -2,10 +2,13 @@
 
     python experiments/ham/figure8.py [scale=...] [numbers=[...]] [more=[...]] [task=...] [key=value ...]
 
-Panels: (a) each head of a small model, (b) each head of a larger one, (c) all heads of the small one together, for each
-K in `numbers`, and beyond the paper in `more`. A point is the mean reward of one head on one cluster of the held-out
-prompts; heads are named by their place in the first objective, so that they correspond between seeds. The paper does
-not say which task it shows; here it is `task`. With the paper's K, (a) uses Figure 3a's runs and (b) Figure 3b's.
+Panels: (a) each head of a small model, faithful and free of hallucination, in the world of summaries; (b) each head
+of a larger one, harmless and helpful (section 4.5 names these two trade-offs of its two panels, in this order); (c)
+all heads of the small one together, for each K in `numbers`, and beyond the paper in `more`. The paper does not say
+which task (c) shows; here it is `task`. Where data or objectives of one's own are asked for, all panels show those. A
+point is the mean reward of one head on one cluster of the held-out prompts; heads are named by their place in the
+first objective, so that they correspond between seeds. With the paper's K, (a) uses Figure 5a's runs and (b) Figure
+3b's.
 
 Writes the CSVs of each panel to the folder a, b or c of results/ham/figure8/<scale>/ (clusters.csv: the points;
 growth.csv in c: what comes of K, `any_four` being the mean hypervolume of four of its heads, for more heads are also
@@ -14,6 +17,7 @@ in each objective, less a tenth of its range.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from statistics import fmean
@@ -28,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_moa import pareto
+from lightning_moa.config import SYNTHETIC
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
@@ -47,13 +52,21 @@ from lightning_moa.study.results import FAR, REFERENCES, Artefact, judged, print
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
-TASKS = {"harmless-helpful": ("harmless", "helpful"), "harmless-humorous": ("harmless", "humorous")}
+SUMMARIES = "faithful-hallucination"
+"""The task whose data are another family's: summaries."""
+TASKS = {
+    "harmless-helpful": ("harmless", "helpful"),
+    "harmless-humorous": ("harmless", "humorous"),
+    SUMMARIES: ("faithful", "hallucination"),
+}
+NAMED = {"a": SUMMARIES, "b": "harmless-helpful"}
+"""Panel -> the task that the paper names; (c)'s it does not."""
 PAPER = (1, 2, 4, 5, 8)
 MORE = {"tiny": (16, 32, 64)}
 """Scale -> K beyond the paper's; elsewhere none."""
 METHODS = {f"ham_k{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
 TITLES = {
-    "a": "(a) each head, small model",
+    "a": "(a) each head, small model, summaries",
     "b": "(b) each head, large model",
     "c": "(c) all heads, small model",
 }
@@ -72,10 +85,11 @@ class Figure8Config(PanelsConfig):
     """A study, and the numbers of heads."""
 
     numbers: list[int] = option(list(PAPER), "K: numbers of heads of panel c")
-    more: list[int] | None = option(
-        None, "K beyond those, ours; empty: 16, 32 and 64 at scale=tiny, else none"
+    more: list[int] | None = option(None, "K beyond those, ours; empty: 16, 32, 64 at scale=tiny, else none")
+    task: str = option("harmless-helpful", "objectives of panel c", choices=tuple(TASKS))
+    summaries: list[str] = option(
+        [], "key=value words for the data of summaries alone, such as [data.pairs=400]; all else is as above"
     )
-    task: str = option("harmless-helpful", "which objectives", choices=tuple(TASKS))
 
 
 @dataclass(frozen=True)
@@ -150,12 +164,27 @@ def studies(config: Figure8Config) -> list[tuple[str, PanelsConfig, Mapping[str,
 def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[str, Product]]:
     """A panel's: HaM with each of its numbers of heads."""
     numbers = numbers_of(config) if letter == "c" else [config.heads.number]
-    own = settings_of(config, TASKS[config.task], large=letter == "b")
+    task = NAMED.get(letter, config.task)
+    own = settings_of(on_summaries(config) if task == SUMMARIES else config, TASKS[task], large=letter == "b")
     if len(own.objectives or ()) != 2:
         raise UserError(f"objectives={own.objectives}: the figure shows two")
     methods = {f"ham_k{k}": ham(k) for k in numbers}
     own.methods = {name: each for name, each in config.methods.items() if name in methods}
     return own, methods
+
+
+def on_summaries(config: Figure8Config) -> Figure8Config:
+    """The same study of summaries: their data, rewards and length of responses, as Figure 5 has them.
+
+    Data or objectives of one's own stay.
+    """
+    if config.objectives or config.data.name != STUDY.read([f"scale={config.scale}"])[0].data.name:
+        return config
+    theirs, _ = replace(STUDY, family="summary").read([f"scale={config.scale}", *config.summaries])
+    own = deepcopy(config)
+    own.data, own.likelihood.rewards = theirs.data, theirs.likelihood.rewards
+    own.evaluation.max_new_tokens = theirs.evaluation.max_new_tokens
+    return own
 
 
 def label_of(k: int) -> str:
@@ -165,7 +194,9 @@ def label_of(k: int) -> str:
 def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel:
     """Train and measure a panel's study; a `method` of the points is a K."""
     own, methods = study_of(config, letter)
-    artefact = Artefact.begin("ham", "figure8", own, part=letter)
+    # Where the figure itself takes other data, their name is not that of a user's choice.
+    home = SYNTHETIC if own.data.name == config.data.name else own.data.name
+    artefact = Artefact.begin("ham", "figure8", own, letter, home=home)
     collected = conduct(own, methods, console)
     names = {name: label_of(int(name.removeprefix("ham_k"))) for name in methods}
     clusters = clusters_of(collected, config.clusters)
@@ -313,9 +344,9 @@ def draw(panels: Sequence[Panel], growth: pd.DataFrame) -> Figure:
         axes = figure.subplots(2, 3)
         for ax, panel in zip(axes[0], panels, strict=True):
             draw_plane(ax, panel)
-        objective = panels[0].collected.objectives[0]
+        first, second = (panel.collected.objectives[0] for panel in panels[:2])
         legend = legend_entries(looks_of(panels[0]), "plane", seeds=growth["seed"].nunique())
-        title = f"(a), (b): heads from the least to the most {objective}"
+        title = f"heads from the least to the most {first} (a), {second} (b)"
         axes[1][0].legend(handles=legend, loc="upper left", ncols=1, fontsize=8.5, title=title)
         axes[1][0].set_axis_off()
         draw_growth(axes[1][1], growth)

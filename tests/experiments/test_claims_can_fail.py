@@ -23,6 +23,7 @@ from lightning_moa.study.planning import REFERENCE
 
 from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of
 from .scripts import REPOSITORY, load
+from .test_panacea_theory import tables as theory_tables
 
 DRAWS = 150
 TWO = ("helpful", "harmless")
@@ -64,6 +65,29 @@ def fixed_scales(module: Any, rng: Rng) -> list[Row]:
         for seed, (kind, size), _ in product(SEEDS, sizes.items(), range(30))
     )
     return module.judge_claims(collected, tables_of("panacea", "figure7", collected), values)
+
+
+def adapters(module: Any, rng: Rng) -> list[Row]:
+    collected = made_up(rng, module.METHODS, TWO, step=0.5)
+    shift = rng.choice([0.0, 3.0])
+    values = pd.DataFrame(
+        {"method": module.PANACEA, "seed": seed, "layer": layer, "kind": "sigma"}
+        | {"value": 10 ** (size + shift * layer + 0.001 * rng.normal())}
+        for seed, layer, size in product(SEEDS, range(4), range(4))
+    )
+    return module.judge_claims(collected, tables_of("panacea", "figure_adapter", collected), values)
+
+
+def two_losses(module: Any, rng: Rng) -> list[Row]:
+    found = {}
+    for label, _, methods in module.studies(settings(module)[0]):
+        collected = made_up(rng, methods, TWO, step=0.5)
+        found[label] = (collected, tables_of("panacea", "figure_tchebycheff", collected))
+    return module.judge_claims(found)
+
+
+def theory(module: Any, rng: Rng) -> list[Row]:
+    return module.judge_claims(*theory_tables(int(rng.integers(2))))
 
 
 def dimensions(module: Any, rng: Rng) -> list[Row]:
@@ -162,7 +186,7 @@ def scaled(multiplies: str) -> Case:
 
 
 def harmless(module: Any, rng: Rng) -> list[Row]:
-    paper = module.paper_shares(SimpleNamespace(objectives=list(TWO)), "harmless")
+    paper = module.paper_shares(settings(module)[0], "harmless")
     rates = {
         name: noisy(rng, float(at[0])) for name, at in same_or_other(rng, [*paper, "linear"], (1,)).items()
     }
@@ -294,7 +318,10 @@ CASES: dict[str, list[Case]] = {
     "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"))],
     "panacea/figure6": [panacea("figure6")],
     "panacea/figure7": [fixed_scales],
+    "panacea/figure_adapter": [adapters],
     "panacea/figure_dimensions": [dimensions],
+    "panacea/figure_tchebycheff": [two_losses],
+    "panacea/theory": [theory],
     "panacea/figure_worlds": [worlds],
     "panacea/misalignment": [misaligned],
     "gapo/figure_balance": [balance],
