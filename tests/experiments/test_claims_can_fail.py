@@ -37,12 +37,14 @@ def settings(module: Any, *words: str) -> tuple[Any, Any]:
     return module.STUDY.read(["scale=smoke", *words])
 
 
-def panacea(name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",)) -> Case:
+def panacea(
+    name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",), step: float = 0.25
+) -> Case:
     """A script whose rows come of `judge_claims(collected, tables)`."""
 
     def rows(module: Any, rng: Rng) -> list[Row]:
         ((_, _, methods),) = module.STUDY.parts_of(*settings(module))
-        collected = made_up(rng, methods, TWO, snapshots=snapshots, spaces=spaces)
+        collected = made_up(rng, methods, TWO, step, snapshots, spaces)
         return module.judge_claims(collected, tables_of("panacea", name, collected))
 
     return rows
@@ -162,7 +164,7 @@ def progressing(module: Any, rng: Rng) -> list[Row]:
     rows = []
     for method, place in product(module.METHODS, module.PLACES):
         power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice([0.0, 0.03, 0.5]), rng.uniform(0.5, 1)
-        for seed, step in product(SEEDS, range(40)):
+        for seed, step in product(SEEDS, range(20)):
             norms = np.exp(rng.normal(size=2))
             progress = level * norms ** (power + rng.normal(0, 0.01)) * np.where(rng.random(2) < lost, -1, 1)
             for name, norm, each in zip("ab", norms, progress, strict=True):
@@ -315,7 +317,7 @@ def bound(module: Any, rng: Rng) -> list[Row]:
 CASES: dict[str, list[Case]] = {
     "panacea/figure3": [distributions],
     "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
-    "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"))],
+    "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"), step=0.5)],
     "panacea/figure6": [panacea("figure6")],
     "panacea/figure7": [fixed_scales],
     "panacea/figure_adapter": [adapters],

@@ -112,7 +112,8 @@ def apart(frame, seed):
     said = frame.filter(["depth", "spread", "mismatch", "excess", "best_loss"])
     moved = frame.assign(seed=seed, **(said + 1e-6 * seed))
     if "J_1" in frame:
-        moved["J_1"] -= 1e-6 * seed * (frame["kind"] != "front")
+        for name in ("J_1", "J_2"):
+            moved[name] -= 1e-6 * seed * (frame["kind"] != "front")
     return moved
 
 
