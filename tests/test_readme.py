@@ -194,7 +194,7 @@ def test_verdicts_are_written_into_the_row_of_their_command() -> None:
         Standing(artefacts["figure_scale_objective"], True, {"tiny": {"paper": none, "ours": claims}}, {}),
         Standing(artefacts["figure_probe"], True, {}, {}),
     ]
-    page = "| x | `python experiments/gapo/{}` | 1 s | old | |\nelse\n"
+    page = "| x | `python experiments/gapo/{}` | 1 s | old ||\nelse\n"
     for command, cells in {
         "figure_scale.py": "3 of 4 (2 with Holm), 1 fail | -",
         "figure_scale.py multiplies=objective": "- | 3 of 4 (2 with Holm), 1 fail",

@@ -33,8 +33,8 @@ def same_or_other(
     rng: np.random.Generator, names: Sequence[str], size: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Numbers of each name, from a few that are drawn: some names have the same."""
-    pool = rng.normal(size=(3, *size)) * rng.choice([0.3, 3.0])
-    return {name: pool[rng.integers(3)] for name in names}
+    pool = rng.normal(size=(rng.choice([3, 2 * len(names)]), *size)) * rng.choice([0.3, 3.0])
+    return {name: pool[rng.integers(len(pool))] for name in names}
 
 
 def preferences_of(method: Product | None, m: int, step: float) -> np.ndarray:
@@ -44,7 +44,7 @@ def preferences_of(method: Product | None, m: int, step: float) -> np.ndarray:
     if isinstance(method.deployment, EachHead):
         return np.full((HEADS, m), np.nan)
     if isinstance(method.deployment, InPrompt):
-        return np.asarray(method.deployment.rows)
+        return np.asarray(method.deployment.preferences)
     return preference_grid(m, step)
 
 

@@ -89,7 +89,10 @@ def two_losses(module: Any, rng: Rng) -> list[Row]:
 
 
 def theory(module: Any, rng: Rng) -> list[Row]:
-    return module.judge_claims(*theory_tables(int(rng.integers(2))))
+    fronts, *others = theory_tables(int(rng.integers(2)))
+    if rng.random() < 0.5:
+        fronts = fronts.replace({"kind": {"linear": "tchebycheff", "tchebycheff": "linear"}})
+    return module.judge_claims(fronts, *others)
 
 
 def dimensions(module: Any, rng: Rng) -> list[Row]:
