@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 HUB_ID = "Anthropic/hh-rlhf"
 MARKER = "\n\nAssistant:"
 RED_TEAM = "red-team-attempts"
+SUBSET = "subset"
+"""The column that says which folder a row is of; None where it isn't known."""
+GOALS = ("harmless", "helpful")
+"""How the folders' names begin: what people were asked to choose by."""
 
 
 class HHRLHF(PreferenceData):
-    """Comparisons of hh-rlhf. Label columns: `human` (the chosen reply) and the rule `shorter`.
+    """Comparisons of hh-rlhf. Label columns: `human` (the chosen reply), `harmless` and `helpful` (the same, on rows of
+    the folders of that name alone: what people chose in the others says nothing of it), and the rule `shorter`.
 
     The prompt is the dialogue up to and with its last "\\n\\nAssistant:", the response what follows, without
     outer white space. Chosen and rejected are cut each at its own last marker. Dropped and counted: dialogues
@@ -49,12 +54,17 @@ class HHRLHF(PreferenceData):
         _check_subsets(self.config.subsets)
         if self.config.path is None:
             splits = {"train": "train", "eval": "test"}
-            parts = [
-                read_hub(HUB_ID, self.config.revision, splits, data_dir=subset)
+            found: list[tuple[str | None, dict[str, pd.DataFrame]]] = [
+                (subset, read_hub(HUB_ID, self.config.revision, splits, data_dir=subset))
                 for subset in self.config.subsets
             ]
         else:
-            parts = [read_local(path) for path in _local_parts(Path(self.config.path), self.config.subsets)]
+            places = _local_parts(Path(self.config.path), self.config.subsets)
+            found = [(subset, read_local(path)) for subset, path in places]
+        parts = [
+            {split: frame.assign(**{SUBSET: subset}) for split, frame in part.items()}
+            for subset, part in found
+        ]
         import pandas as pd
 
         if len({tuple(part) for part in parts}) > 1:
@@ -66,8 +76,6 @@ class HHRLHF(PreferenceData):
 
 def parse(frame: pd.DataFrame) -> Rows:
     """The rows of a frame with the columns chosen and rejected."""
-    import pandas as pd
-
     prompts: list[str | None] = []
     responses: list[tuple[str | None, ...]] = []
     reasons: list[str | None] = []
@@ -85,8 +93,24 @@ def parse(frame: pd.DataFrame) -> Rows:
         responses=responses,
         reasons=reasons,
         keys=[prompt or "" for prompt in prompts],
-        labels=pd.DataFrame({"human": chosen_index}, index=frame.index),
+        labels=_labels(chosen_index, frame),
     )
+
+
+def _labels(chosen: Sequence[int], frame: pd.DataFrame) -> pd.DataFrame:
+    """The chosen reply, on all rows and on those of each goal's folders, where it is known which folder a row is of."""
+    import pandas as pd
+
+    labels = pd.DataFrame({"human": chosen}, index=frame.index)
+    subsets = [] if SUBSET not in frame.columns else frame[SUBSET].tolist()
+    if not subsets or None in subsets:
+        return labels
+    for goal in GOALS:
+        held = [
+            index if subset.startswith(goal) else None for index, subset in zip(chosen, subsets, strict=True)
+        ]
+        labels[goal] = pd.Series(held, frame.index, dtype=object)
+    return labels
 
 
 def _cut(dialogue: str) -> tuple[str | None, str]:
@@ -114,12 +138,13 @@ def _check_subsets(subsets: Sequence[str]) -> None:
             raise UserError(f"data.subsets: {subset!r} is not known; allowed are {', '.join(HH_SUBSETS)}")
 
 
-def _local_parts(path: Path, subsets: Sequence[str]) -> list[Path]:
-    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder."""
+def _local_parts(path: Path, subsets: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """The subsets and their folders in a copy of the repository; else the path itself: one subset's file or folder,
+    of which nobody knows which one where several are named."""
     path = path.expanduser()
     if not any((path / subset).is_dir() for subset in (*HH_SUBSETS, RED_TEAM)):
-        return [path]
+        return [(subsets[0] if len(subsets) == 1 else None, path)]
     absent = [subset for subset in subsets if not (path / subset).is_dir()]
     if absent:
         raise UserError(f"data.path {path} has no folder {absent[0]}")
-    return [path / subset for subset in subsets]
+    return [(subset, path / subset) for subset in subsets]

@@ -63,6 +63,7 @@ def plan_study(
     objectives = objectives_of(config)
     sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
     measured = _measured(config, sources, objectives)
+    _check_views(config, chosen, measured)
     path = config.model.path
     local = path is not None and Path(path).expanduser().is_dir()
     if path is not None and local:
@@ -90,6 +91,23 @@ def plan_study(
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
 
 
+def _check_views(config: StudyConfig, chosen: Mapping[str, Chosen], measured: Mapping[str, Source]) -> None:
+    """Raise a `UserError` where the data set has not what something is trained on."""
+    data = config.data
+    has = f"data={data.name} has {' and '.join(data.views)} alone"
+    for name, one in chosen.items():
+        if one.objective.view not in data.views:
+            raise UserError(f"methods: {name} is trained on {one.objective.view}, and {has}")
+    if config.model.path is None and "sequences" not in data.views:
+        raise UserError(f"model.path is empty: a small model would be trained on responses, and {has}")
+    trained = [name for name, source in measured.items() if source.kind == "trained"]
+    if trained and "pairs" not in data.views:
+        raise UserError(
+            f"objective {trained[0]!r}: its reward model would be trained on pairs, and {has}; name another source "
+            "in the method's rewards"
+        )
+
+
 @lru_cache(maxsize=16)
 def _check_rows(options: str, objectives: tuple[str, ...], files: str) -> None:
     """Once for all the studies of a script; `files` is the content's hash."""
@@ -100,16 +118,21 @@ def _check_rows(options: str, objectives: tuple[str, ...], files: str) -> None:
 def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     """The study's objectives in order: those asked for, or the data set's own."""
     if config.objectives is not None:
-        if config.data.labels:
-            choose_labels(config.data.labels, config.objectives)
+        if config.data.label_columns():
+            choose_labels(config.data.label_columns(), config.objectives)
         return tuple(config.objectives)
     if isinstance(config.data, WorldConfig):
         return config.data.own_objectives
-    names = tuple(config.data.labels)
+    names = tuple(config.data.label_columns())
     if len(names) < 2:
         raise UserError(
             f"data={config.data.name} has {len(names)} labelled objectives ({', '.join(names) or 'none'}): "
             f"two or more are needed, data.labels.<objective>=<column>"
+            + (
+                ""
+                if "pairs" in config.data.views
+                else ", or objectives=[...] where rewards come from elsewhere"
+            )
         )
     return names
 
