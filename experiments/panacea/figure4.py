@@ -3,10 +3,11 @@
     python experiments/panacea/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO, all for
-equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and as
-all of DPS's policies together (`equal_totals`). Samples responses of each on the grid of preferences; judges the paper's claims; writes CSVs and the picture to
-results/panacea/figure4/. In the synthetic world the best policy of every preference is known, so the picture also
-shows how far below it each method stays, what it spends in KL, and which kinds of response it gives to risky prompts.
+equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and
+as all of DPS's policies together (`equal_totals`). Samples responses of each on the grid of preferences; judges the
+paper's claims; writes CSVs and the picture to results/panacea/figure4/. In the synthetic world the best policy of
+every preference is known, so the picture also shows how far below it each method stays, what it spends in KL, and
+which kinds of response it gives to risky prompts.
 """
 
 from collections.abc import Mapping

@@ -4,8 +4,9 @@
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
 for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
-Soups' and as all of DPS's policies together (`equal_totals`). Measures each on the grid of preferences, in implicit accuracy (the paper's axes) and in rewards of sampled
-responses; judges the paper's claims; writes CSVs and the picture to results/panacea/figure5/.
+Soups' and as all of DPS's policies together (`equal_totals`). Measures each on the grid of preferences, in implicit
+accuracy (the paper's axes) and in rewards of sampled responses; judges the paper's claims; writes CSVs and the
+picture to results/panacea/figure5/.
 """
 
 from collections.abc import Mapping

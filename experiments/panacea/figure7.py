@@ -2,12 +2,14 @@
 
     python experiments/panacea/figure7.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-Uses Figure 4's Panacea, or trains it, and trains one policy for each fixed scale, from 1 to 1e-5, with the same
-settings; measures them on the grid of preferences; judges the paper's claims; writes CSVs (each layer's singular
-values and scale in singular_values.csv) and the picture to results/panacea/figure7/.
+Trains a Panacea whose scale is learned and one for each fixed scale, from 1 to 1e-5. A fixed scale's policy starts
+off its reference, at 1 by nearly as much as the weights are large (`adapter.scaling`, which in the small world is set
+so that it is as much as the paper's). Measures them on the grid of preferences; judges the paper's claims; writes
+CSVs (each layer's singular values and scale in singular_values.csv) and the picture to results/panacea/figure7/.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from lightning_moa.study.results import Artefact, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
-LEARNED = "panacea"
+LEARNED = "learned"
 FIXED = {f"fixed_{text}": float(text) for text in ("1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5")}
 METHODS = {LEARNED: PANACEA_PPO} | {
     name: replace(PANACEA_PPO, policy=use(PANACEA_PPO.policy, fixed_scale=scale))
@@ -62,8 +64,13 @@ def train_alike(config: StudyConfig) -> None:
             own,
             steps=own.steps or learned.steps,
             lr=own.lr or learned.lr,
-            settings=own.settings or {"adapter": {"fixed_scale": scale}},
+            settings=with_scale({**learned.settings, **own.settings}, scale),
         )
+
+
+def with_scale(settings: dict[str, Any], scale: float) -> dict[str, Any]:
+    """A method's settings, with the scale that its policy keeps."""
+    return {**settings, "adapter": {"fixed_scale": scale, **settings.get("adapter", {})}}
 
 
 def singular_values(collected: Collected) -> pd.DataFrame:

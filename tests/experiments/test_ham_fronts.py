@@ -255,7 +255,10 @@ def test_rewards_fit_into_every_prompt(name, scale, tmp_path):
     m = len(objectives)
     rewards, tokenizer = RewardPrompt(objectives, np.zeros(m), np.ones(m)), data.world_tokenizer()
     tokenizer.add_tokens(rewards.tokens())
-    prompts = [rewards.insert(prompt, np.full(m, 0.5)) for prompt in data.distinct_prompts()]
+    prompts = [
+        rewards.insert(prompt, np.full(m, 0.5))
+        for prompt in [*data.distinct_prompts("train"), *data.distinct_prompts("eval")]
+    ]
     encoded = encode(tokenizer, prompts, None, EncodingRules.of(config.data))
     assert not encoded.changed["prompt cut at its start"]
     assert not encoded.dropped
