@@ -9,7 +9,8 @@ not say which task it shows; here it is `task`. With the paper's K, (a) uses Fig
 
 Writes the CSVs of each panel to the folder a, b or c of results/ham/figure8/<scale>/ (clusters.csv: the points;
 growth.csv in c: what comes of K, `any_four` being the mean hypervolume of four of its heads, for more heads are also
-more points), and the claims and the picture above. Hypervolumes are above the worst point of their panel.
+more points), and the claims and the picture above. Hypervolumes are above the worst value of all points of their panel
+in each objective, less a tenth of its range.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,25 +26,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.cluster_figures import OURS, last_looks
+from lightning_moa.figures.cluster_figures import last_looks
 from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, legend_entries
+from lightning_moa.reporting.metrics import MARGIN
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import FAR, REFERENCES, Artefact, judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -61,6 +61,8 @@ FOUR, EIGHT = 4, 8
 """Those that the paper compares."""
 DRAWS = 70
 """Of four heads: as many as eight have."""
+MARGINS = dict(zip(REFERENCES, (MARGIN, 0.0, FAR), strict=True))
+"""How far below the panel's worst values the reference point lies, as a share of their range; "corner": on them."""
 
 
 @dataclass
@@ -86,6 +88,8 @@ class Panel:
     """HaM's, with their `cluster`."""
     points: pd.DataFrame
     """Of `cluster_points`; as `method` one head each (a, b), or one K each (c)."""
+    margin: float = MARGIN
+    """One of MARGINS."""
 
     @property
     def axes(self) -> tuple[tuple[str, ...], str]:
@@ -98,8 +102,9 @@ class Panel:
         return [f"{space}_{name}" for name in objectives]
 
     def volume(self, points: pd.DataFrame) -> float:
-        """Hypervolume above the worst of all points of the panel."""
-        return pareto.hypervolume(points[self.columns], self.points[self.columns].min())
+        """Hypervolume above one point for all of the panel."""
+        corner = pareto.default_reference(self.points[self.columns], self.margin)
+        return pareto.hypervolume(points[self.columns], corner)
 
 
 def main(config: Figure8Config, console: Console) -> None:
@@ -111,10 +116,11 @@ def main(config: Figure8Config, console: Console) -> None:
         more = {"growth.csv": growth} if panel.letter == "c" else {}
         tables = panel.artefact.tables(panel.collected)
         panel.artefact.write(panel.collected, tables, None, {"clusters.csv": panel.points, **more})
-    rows = [row for panel in panels[:2] for row in judge_heads(panel)] + judge_growth(panels[2], growth)
-    claims = claims_frame(rows)
+    claims = judged(
+        lambda name: judge_claims([replace(each, margin=MARGINS[name]) for each in panels], numbers)
+    )
     folder = panels[0].artefact.folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"figure8.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(panels, growth), *pictures)
     console.print(summary(growth, panels[2].collected))
@@ -225,50 +231,41 @@ def per_seed(values: pd.Series) -> PerSeed:
     return {int(str(seed)): float(value) for seed, value in values.items()}
 
 
+def judge_claims(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Row]:
+    """What the paper says of single heads and of K, and ours."""
+    heads = [row for panel in panels[:2] for row in judge_heads(panel)]
+    return [*heads, *judge_growth(panels[2], growth_of(panels[2], numbers))]
+
+
 def judge_heads(panel: Panel) -> list[Row]:
-    """What the paper says of single heads, and by how much they are better together."""
-    whole = cluster_points(panel.points.assign(method="all"), *panel.axes)
-    words = panel.title[4:]
-    # Heads that answer alike share their points, which then count for one of them.
-    front = whole[whole["front"]].drop_duplicates(["seed", *panel.columns])
-    used = per_seed(front.groupby("seed")["policy"].nunique())
-    together = {int(str(seed)): panel.volume(rows) for seed, rows in whole.groupby("seed")}
-    single = panel.points.groupby(["seed", "method"])[panel.columns].apply(panel.volume)
-    gap = paired(together, per_seed(single.groupby("seed").max()), relative=True)
-    what = "hypervolume of all heads over that of the best one, less 1"
-    place = f"Figure 8{panel.letter}"
-    return [
-        judge(
-            f"{words}: heads cover different trade-offs",
-            place,
-            "heads with a point of their own on the joint front",
-            used,
-            ">",
-            1,
-        ),
-        judge(f"{words}: heads span more together than the best one", OURS, what, gap, ">", 0),
-    ]
+    """Heads cover different trade-offs: what one has more of one objective it has less of the other."""
+    objectives, _ = panel.axes
+    means = panel.points.groupby(["seed", "method"])[panel.columns].mean()
+    one, other = (means[column].unstack("seed") for column in panel.columns)
+    what = f"correlation over heads of mean {objectives[0]} and mean {objectives[1]}"
+    claim = f"{panel.title[4:]}: heads cover different trade-offs"
+    return [judge(claim, f"Figure 8{panel.letter}", what, per_seed(one.corrwith(other)), "<", 0)]
 
 
 def judge_growth(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     """What the paper says of K, and ours beside it."""
     volumes = growth.pivot(index="seed", columns="k", values="hypervolume")
-    order = per_seed(volumes.apply(rank_correlation, axis=1))
-    what = f"Spearman correlation of hypervolume and K = {', '.join(map(str, volumes.columns))}"
-    rows = [judge("more heads give better fronts", "section 4.5", what, order, ">", 0)]
+    rise = per_seed(volumes.apply(slope, axis=1))
+    what = f"slope of hypervolume over log2 K, K = {', '.join(map(str, volumes.columns))}"
+    rows = [judge("more heads give better fronts", "section 4.5", what, rise, ">", 0)]
     if {FOUR, EIGHT} <= set(volumes.columns):
         rows += judge_eight(panel, growth)
     most = growth[growth["k"] == volumes.columns.max()]
     alive = dict(zip(most["seed"], most["alive"], strict=True))
     if most["alive"].notna().all():
         claim = f"{label_of(int(most['k'].iloc[0]))}: most heads are alive at the end"
-        rows.append(judge(claim, OURS, "share of alive heads", alive, ">", 0.5))
+        rows.append(judge(claim, "section 4.5", "share of alive heads", alive, ">", 0.5, whose=OURS))
     return rows
 
 
-def rank_correlation(volumes: pd.Series) -> float:
-    """Spearman's, of hypervolumes and the K that are their index; 0 where all are equal."""
-    return 0.0 if np.ptp(volumes) == 0 else float(spearmanr(volumes.index, volumes).statistic)
+def slope(volumes: pd.Series) -> float:
+    """Of hypervolumes over the binary logarithm of the K that are their index, by least squares."""
+    return float(np.polyfit(np.log2(volumes.index.to_numpy(np.float64)), volumes, 1)[0])
 
 
 def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
@@ -284,14 +281,23 @@ def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     what = "additive epsilon of K = 8's front over K = 4's"
     return [
         judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0),
-        judge("K = 8 spans more than K = 4", OURS, "hypervolume of K = 8's front - K = 4's", gap, ">", 0),
+        judge(
+            "K = 8 spans more than K = 4",
+            "Figure 8c",
+            "hypervolume of K = 8's front - K = 4's",
+            gap,
+            ">",
+            0,
+            whose=OURS,
+        ),
         judge(
             "four of K = 8's heads span more than K = 4's, on average",
-            OURS,
+            "Figure 8c",
             "mean hypervolume of four of K = 8's heads - that of K = 4's",
             equal,
             ">",
             0,
+            whose=OURS,
         ),
     ]
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.methods.products import PANACEA_PPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.panels import draw_bars, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -47,7 +47,7 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     values = singular_values(collected)
-    claims = claims_frame(judge_claims(collected, tables, values))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), values))
     artefact.write(collected, tables, claims, {"singular_values.csv": values})
 
     pictures = [artefact.folder / f"figure7.{suffix}" for suffix in ("png", "pdf")]
@@ -111,7 +111,8 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
         rows.append(judge(claim, "Fig. 7", f"hypervolume difference ({space})", worse, ">", 0))
         if collected.exact is not None:
             regret = metric_difference(tables.metrics, "mean_regret", LEARNED, name, space)
-            rows.append(judge(f"{claim}, in regret", "Fig. 7", "mean regret difference", regret, "<", 0))
+            words, what = f"{claim}, in regret", "mean regret difference"
+            rows.append(judge(words, "Fig. 7", what, regret, "<", 0, whose=OURS))
     share = inside(values)
     what = f"share of |sigma| in [{SMALLEST:g}, {LARGEST:g}]"
     rows.append(judge("singular values range from 1e-2 to 1e-5", "4.1", what, share, ">=", 0.9))

@@ -10,7 +10,8 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import HH_SUBSETS, HHRLHFConfig
 from lightning_moa.data.files import read_hub, read_local, texts
 from lightning_moa.data.labels import choose_labels
-from lightning_moa.data.rows import Rows, pair_tables, stable_hash
+from lightning_moa.data.order import stable_hash
+from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
 from lightning_moa.errors import UserError
 
@@ -21,7 +22,7 @@ HUB_ID = "Anthropic/hh-rlhf"
 MARKER = "\n\nAssistant:"
 RED_TEAM = "red-team-attempts"
 SUBSET = "subset"
-"""The column that says which folder a row is of; None where it isn't known."""
+"""The column that says which folder a row is of; empty where it isn't known."""
 GOALS = ("harmless", "helpful")
 """How the folders' names begin: what people were asked to choose by."""
 
@@ -52,30 +53,30 @@ class HHRLHF(PreferenceData):
 
     def _frames(self) -> dict[str, pd.DataFrame]:
         _check_subsets(self.config.subsets)
-        if self.config.path is None:
+        subsets, path = self.config.subsets, self.config.path
+        local = None if path is None else _local_parts(Path(path), subsets)
+        if local is None:
             splits = {"train": "train", "eval": "test"}
-            found: list[tuple[str | None, dict[str, pd.DataFrame]]] = [
-                (subset, read_hub(HUB_ID, self.config.revision, splits, data_dir=subset))
-                for subset in self.config.subsets
-            ]
+            parts = [read_hub(HUB_ID, self.config.revision, splits, data_dir=subset) for subset in subsets]
         else:
-            places = _local_parts(Path(self.config.path), self.config.subsets)
-            found = [(subset, read_local(path)) for subset, path in places]
-        parts = [
-            {split: frame.assign(**{SUBSET: subset}) for split, frame in part.items()}
-            for subset, part in found
-        ]
+            parts = [read_local(each) for each in local]
         import pandas as pd
 
         if len({tuple(part) for part in parts}) > 1:
             raise UserError(
                 f"of the folders {', '.join(self.config.subsets)} some have a test split and some not"
             )
-        return {split: pd.concat([part[split] for part in parts]) for split in parts[0]}
+        named = subsets if len(parts) == len(subsets) else [""]
+        return {
+            split: pd.concat(
+                [part[split].assign(**{SUBSET: name}) for part, name in zip(parts, named, strict=True)]
+            )
+            for split in parts[0]
+        }
 
 
 def parse(frame: pd.DataFrame) -> Rows:
-    """The rows of a frame with the columns chosen and rejected."""
+    """The rows of a frame with the columns chosen and rejected, and subset where it is known."""
     prompts: list[str | None] = []
     responses: list[tuple[str | None, ...]] = []
     reasons: list[str | None] = []
@@ -94,6 +95,7 @@ def parse(frame: pd.DataFrame) -> Rows:
         reasons=reasons,
         keys=[prompt or "" for prompt in prompts],
         labels=_labels(chosen_index, frame),
+        subsets=frame[SUBSET].tolist() if SUBSET in frame else [],
     )
 
 
@@ -102,8 +104,8 @@ def _labels(chosen: Sequence[int], frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     labels = pd.DataFrame({"human": chosen}, index=frame.index)
-    subsets = [] if SUBSET not in frame.columns else frame[SUBSET].tolist()
-    if not subsets or None in subsets:
+    subsets = frame[SUBSET].tolist() if SUBSET in frame.columns else [""]
+    if not all(subsets):
         return labels
     for goal in GOALS:
         held = [
@@ -138,13 +140,13 @@ def _check_subsets(subsets: Sequence[str]) -> None:
             raise UserError(f"data.subsets: {subset!r} is not known; allowed are {', '.join(HH_SUBSETS)}")
 
 
-def _local_parts(path: Path, subsets: Sequence[str]) -> list[tuple[str | None, Path]]:
-    """The subsets and their folders in a copy of the repository; else the path itself: one subset's file or folder,
-    of which nobody knows which one where several are named."""
+def _local_parts(path: Path, subsets: Sequence[str]) -> list[Path]:
+    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder, of which
+    nobody knows which one where several are named."""
     path = path.expanduser()
     if not any((path / subset).is_dir() for subset in (*HH_SUBSETS, RED_TEAM)):
-        return [(subsets[0] if len(subsets) == 1 else None, path)]
+        return [path]
     absent = [subset for subset in subsets if not (path / subset).is_dir()]
     if absent:
         raise UserError(f"data.path {path} has no folder {absent[0]}")
-    return [(subset, path / subset) for subset in subsets]
+    return [path / subset for subset in subsets]

@@ -11,7 +11,8 @@ import numpy as np
 
 from lightning_moa.data.files import number, place, values
 from lightning_moa.data.messages import messages_in, prompts_of, replies_of
-from lightning_moa.data.rows import Rows, stable_hash
+from lightning_moa.data.order import stable_hash
+from lightning_moa.data.rows import Rows
 from lightning_moa.errors import UserError
 from lightning_moa.turns import unmarked
 
