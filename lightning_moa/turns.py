@@ -17,6 +17,7 @@ HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 _BEGIN, _SAYS = "\x01", "\x02"
 """Start of heading, start of text; neither is white space, so that stripping a prompt takes no mark away."""
 _MESSAGE = re.compile(f"{_BEGIN}({'|'.join(ROLES)}){_SAYS}([^{_BEGIN}]*)")
+_CONVERSATION = re.compile(f"(?:{_MESSAGE.pattern})+")
 _TURN = re.compile(f"({HUMAN}|{ASSISTANT})")
 
 Message = tuple[str, str]
@@ -31,11 +32,33 @@ def joined(messages: Iterable[Message]) -> str:
     return "".join(f"{_BEGIN}{role}{_SAYS}{text}" for role, text in said)
 
 
+def is_conversation(prompt: str) -> bool:
+    """Whether a prompt is that of a conversation, by its marks."""
+    return prompt.startswith(_BEGIN) and _CONVERSATION.fullmatch(prompt) is not None
+
+
 def messages_of(prompt: str) -> list[Message]:
-    """The messages of a prompt."""
-    if _BEGIN not in prompt:
+    """The messages of a prompt; a text that is no conversation throughout is one of a user's."""
+    if not is_conversation(prompt):
         return [("user", prompt)]
     return [(found[1], found[2]) for found in _MESSAGE.finditer(prompt)]
+
+
+def without_first_turn(prompt: str) -> str | None:
+    """The prompt without its oldest exchange, so that it begins at a user's next turn; a system's message stays. None
+    where a user has one turn alone."""
+    messages = messages_of(prompt)
+    system = [each for each in messages if each[0] == "system"]
+    turns = [place for place, (role, _) in enumerate(messages) if role == "user"]
+    return joined([*system, *messages[turns[1] :]]) if len(turns) > 1 else None
+
+
+def with_last(prompt: str, text: str) -> str:
+    """The prompt with another text as its last message."""
+    if not is_conversation(prompt):
+        return text
+    *before, (role, _) = messages_of(prompt)
+    return joined([*before, (role, text)])
 
 
 def readable(prompt: str) -> str:
@@ -43,7 +66,7 @@ def readable(prompt: str) -> str:
 
     A system's message stands in front.
     """
-    if _BEGIN not in prompt:
+    if not is_conversation(prompt):
         return prompt
     heads = {"system": "", "user": f"{HUMAN} ", "assistant": f"{ASSISTANT} "}
     return "".join(heads[role] + text for role, text in messages_of(prompt)) + ASSISTANT

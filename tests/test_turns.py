@@ -35,3 +35,9 @@ def test_readable_text_is_spoken_again(messages):
 
 def test_a_plain_prompt_is_readable_as_it_is():
     assert readable("what?") == "what?"
+
+
+def test_marks_in_another_text_mean_nothing():
+    for text in ("\x01", "a" + joined(TALK), joined(TALK)[:5], "\x01nobody\x02x"):
+        assert messages_of(text) == [("user", text)]
+        assert readable(text) == text

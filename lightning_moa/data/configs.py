@@ -12,6 +12,9 @@ from lightning_moa.fields import check, option
 HH_SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 """The folders of hh-rlhf that hold comparisons."""
 
+CHAT = "chat"
+"""The template that is the tokenizer's own."""
+
 CHECKED_BYTES = 100_000_000
 """Of a user's own files: how much is read while planning. What is larger is checked by the first worker."""
 
@@ -27,7 +30,10 @@ class DataConfig:
     revision: str | None = option(None, "the hub commit (40 hex digits) that is loaded when there is no path")
     labels: dict[str, str] = option({}, "objective: label column ('-column' reverses it)")
     template: str = option(
-        "{prompt}", "the text given to the model for a prompt; holds {prompt} once", in_prompts=True
+        "{prompt}",
+        "the text given to the model for a prompt; holds {prompt} once; or chat: the tokenizer's chat template, with "
+        "turns and a system's message",
+        in_prompts=True,
     )
     eval_fraction: float = option(
         0.1,
@@ -328,8 +334,11 @@ def check_config(config: DataConfig) -> None:
         raise UserError(
             f"data.labels: an objective cannot be called {dotted[0]!r}; allowed are names without a dot"
         )
-    if config.template.count("{prompt}") != 1:
-        raise UserError(f"data.template={config.template!r}: it must hold {{prompt}} exactly once")
+    if config.template != CHAT and config.template.count("{prompt}") != 1:
+        raise UserError(
+            f"data.template={config.template!r}: it must hold {{prompt}} exactly once, or be {CHAT}, the tokenizer's "
+            "own"
+        )
     if config.max_response_length >= config.max_length:
         raise UserError(
             f"data.max_response_length={config.max_response_length}: must be below data.max_length, "

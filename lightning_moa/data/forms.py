@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lightning_moa.data.configs import CHAT, PairsConfig
 from lightning_moa.data.files import place, require_columns, values
 from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, replies_of
 from lightning_moa.data.rated import by_list, by_row, pairs_of
@@ -41,20 +42,16 @@ class Form:
     """Whether responses are rated one by one, so that a rating's column is a label already."""
 
 
-def form_of(
-    columns: Iterable[str], prompt_column: str | None, response_columns: Sequence[str], most_pairs: int | None
-) -> Form | None:
+def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
     """The form of a frame with these columns; None where it is of no known one.
 
-    Args:
-        columns: the frame's.
-        prompt_column: the column of prompts; None: one of `PROMPTS`.
-        response_columns: those of the two responses; empty: any of `SIDES`, or another form.
-        most_pairs: most pairs of one prompt, where it has several responses; None: all.
+    Columns that the config names are taken; without, those of `PROMPTS` and `SIDES`, or of another form. With a
+    tokenizer's own template the turns of a dialogue that is one text become messages.
     """
+    most_pairs, chat = config.pairs_per_prompt, config.template == CHAT
     there = set(columns)
-    prompt = prompt_column or next((name for name in PROMPTS if name in there), PROMPTS[0])
-    sides = response_columns or next((pair for pair in SIDES if there.issuperset(pair)), ())
+    prompt = config.prompt_column or next((name for name in PROMPTS if name in there), PROMPTS[0])
+    sides = config.response_columns or next((pair for pair in SIDES if there.issuperset(pair)), ())
     if sides:
         return Form(
             f"{prompt} and two responses, {' and '.join(sides)}", lambda frame: _two(frame, prompt, sides)
@@ -66,7 +63,7 @@ def form_of(
         words = (
             f"conversations, {CHOSEN} and {REJECTED}, that begin alike; the label {CHOSEN} is the chosen one"
         )
-        return Form(words, lambda frame: _conversations(frame, CHOSEN, dialogues_of(frame, REJECTED)))
+        return Form(words, lambda frame: _conversations(frame, chat))
     if {MESSAGES, REJECTED_RESPONSE} <= there:
         words = f"{MESSAGES} that end in the chosen response, and {REJECTED_RESPONSE}; the label is {CHOSEN}"
         return Form(words, _with_rejected)
@@ -120,25 +117,30 @@ def _ends(frame: pd.DataFrame, column: str) -> list[str | None]:
     ]
 
 
-def _conversations(
-    frame: pd.DataFrame, column: str, others: list[tuple[str | None, str | None]], used: Sequence[str] = ()
+def _conversations(frame: pd.DataFrame, chat: bool) -> Rows:
+    sides = [dialogues_of(frame, column, chat) for column in (CHOSEN, REJECTED)]
+    return _alike(frame, *sides, [CHOSEN, REJECTED])
+
+
+def _with_rejected(frame: pd.DataFrame) -> Rows:
+    kept, rejected = dialogues_of(frame, MESSAGES), replies_of(frame, REJECTED_RESPONSE)
+    others = [(prompt, reply) for (prompt, _), reply in zip(kept, rejected, strict=True)]
+    return _alike(frame, kept, others, [MESSAGES, REJECTED_RESPONSE])
+
+
+def _alike(
+    frame: pd.DataFrame,
+    these: Sequence[tuple[str | None, str | None]],
+    others: Sequence[tuple[str | None, str | None]],
+    used: Sequence[str],
 ) -> Rows:
-    """Two conversations that begin alike: what they share is the prompt."""
-    these = dialogues_of(frame, column)
+    """(prompt, reply) of two conversations that begin alike: what they share is the prompt."""
     reasons = [
         NO_REPLY if this[0] is None or other[0] is None else None if this[0] == other[0] else "prompts differ"
         for this, other in zip(these, others, strict=True)
     ]
-    sides = [[end for _, end in side] for side in (these, others)]
-    used = used or (CHOSEN, REJECTED)
+    sides = [[reply for _, reply in side] for side in (these, others)]
     return _labelled(_rows(frame, [prompt for prompt, _ in these], reasons, sides, used))
-
-
-def _with_rejected(frame: pd.DataFrame) -> Rows:
-    kept = dialogues_of(frame, MESSAGES)
-    rejected = replies_of(frame, REJECTED_RESPONSE)
-    others = [(prompt, reply) for (prompt, _), reply in zip(kept, rejected, strict=True)]
-    return _conversations(frame, MESSAGES, others, (MESSAGES, REJECTED_RESPONSE))
 
 
 def _rows(

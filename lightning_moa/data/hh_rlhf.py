@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.configs import HH_SUBSETS, HHRLHFConfig
+from lightning_moa.data.configs import CHAT, HH_SUBSETS, HHRLHFConfig
 from lightning_moa.data.files import read_hub, read_local, texts
 from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.messages import talked
 from lightning_moa.data.order import stable_hash
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
@@ -36,6 +37,8 @@ class HHRLHF(PreferenceData):
     whose prompts differ, without a marker, with an empty reply, or with equal replies. Which of the two
     replies is response 0 is decided by a hash of them, so that the index gives no hint of the label.
 
+    With `data.template=chat` the prompt is a conversation of the dialogue's turns.
+
     `path`: a file, a folder with files named train and test, or a copy of the repository (folders named as
     `subsets`). Empty: the hub. The hub's and a folder's own test split is used for evaluation.
     """
@@ -48,7 +51,8 @@ class HHRLHF(PreferenceData):
 
     def tables(self) -> dict[str, PairTable]:
         """The pairs of "train" and "eval"."""
-        rows = {split: parse(frame) for split, frame in self._frames().items()}
+        chat = self.config.template == CHAT
+        rows = {split: parse(frame, chat) for split, frame in self._frames().items()}
         return pair_tables(rows, choose_labels(self.config.labels, self.objectives), self.config, self.report)
 
     def _frames(self) -> dict[str, pd.DataFrame]:
@@ -75,8 +79,9 @@ class HHRLHF(PreferenceData):
         }
 
 
-def parse(frame: pd.DataFrame) -> Rows:
-    """The rows of a frame with the columns chosen and rejected, and subset where it is known."""
+def parse(frame: pd.DataFrame, chat: bool = False) -> Rows:
+    """The rows of a frame with the columns chosen and rejected, and subset where it is known. `chat`: a prompt is a
+    conversation of the dialogue's turns, for a tokenizer's own template."""
     prompts: list[str | None] = []
     responses: list[tuple[str | None, ...]] = []
     reasons: list[str | None] = []
@@ -90,7 +95,7 @@ def parse(frame: pd.DataFrame) -> Rows:
         reasons.append(_reason(good_prompt, bad_prompt))
         chosen_index.append(swap)
     return Rows(
-        prompts=prompts,
+        prompts=[talked(prompt) if chat else prompt for prompt in prompts],
         responses=responses,
         reasons=reasons,
         keys=[prompt or "" for prompt in prompts],

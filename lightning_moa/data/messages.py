@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_moa.data.files import place, values
 from lightning_moa.errors import UserError
-from lightning_moa.turns import ASSISTANT, ROLES, Message, joined, unmarked
+from lightning_moa.turns import ASSISTANT, ROLES, Message, joined, spoken, unmarked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,22 +53,30 @@ def replies_of(frame: pd.DataFrame, column: str) -> list[str | None]:
     ]
 
 
-def dialogues_of(frame: pd.DataFrame, column: str) -> list[tuple[str | None, str | None]]:
+def dialogues_of(frame: pd.DataFrame, column: str, chat: bool = False) -> list[tuple[str | None, str | None]]:
     """(prompt, reply) of conversations that end in an assistant's message: lists of messages, or texts whose reply
-    stands behind the last "\\n\\nAssistant:", which the prompt keeps. (None, None) where there is no such end.
+    stands behind the last "\\n\\nAssistant:", which the prompt keeps; with `chat`, the turns of such a text are
+    messages. (None, None) where there is no such end.
 
     Raises:
         UserError: as for `prompts_of`.
     """
-    return [_cut(said) for said in _said(frame, column)]
+    return [_cut(said, chat) for said in _said(frame, column)]
 
 
-def _cut(said: str | list[Message] | None) -> tuple[str | None, str | None]:
+def talked(prompt: str | None) -> str | None:
+    """The prompt of the conversation that a dialogue's text is; as it stands where it ends in no user's turn."""
+    messages = [] if prompt is None else spoken(prompt)
+    return joined(messages) if _last(messages) == "user" else prompt
+
+
+def _cut(said: str | list[Message] | None, chat: bool) -> tuple[str | None, str | None]:
     if isinstance(said, list):
         ends = _last(said) == "assistant" and _last(said[:-1]) == "user"
         return (joined(said[:-1]), said[-1][1]) if ends else (None, None)
     before, marker, reply = (said or "").rpartition(ASSISTANT)
-    return (before + marker, reply.strip()) if marker else (None, None)
+    prompt = talked(before + marker) if chat else before + marker
+    return (prompt, reply.strip()) if marker else (None, None)
 
 
 def _last(messages: Sequence[Message]) -> str | None:

@@ -60,8 +60,7 @@ def check_columns(config: PairsConfig) -> None:
 
 
 def _form(frame: pd.DataFrame, config: PairsConfig) -> Form:
-    columns = map(str, frame.columns)
-    form = form_of(columns, config.prompt_column, config.response_columns, config.pairs_per_prompt)
+    form = form_of(map(str, frame.columns), config)
     return form or refuse(frame, config.prompt_column)
 
 

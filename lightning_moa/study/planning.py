@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.data.configs import DataConfig, WorldConfig
+from lightning_moa.data.configs import CHAT, DataConfig, WorldConfig
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.registry import data_entry
 from lightning_moa.digests import digest
@@ -17,7 +17,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
-from lightning_moa.policies.base_folder import check_folder
+from lightning_moa.policies.base_folder import check_folder, has_chat_template
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
@@ -68,6 +68,7 @@ def plan_study(
     local = path is not None and Path(path).expanduser().is_dir()
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
+    _check_template(config)
     shared = Shared(
         config,
         objectives,
@@ -89,6 +90,20 @@ def plan_study(
         seeds[seed] = planner.plan(chosen, sources)
     words = {name: source.describe() for name, source in measured.items()}
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
+
+
+def _check_template(config: StudyConfig) -> None:
+    """Raise a `UserError` where the chat template is asked for and it is known already that there is none."""
+    path = config.model.path
+    if config.data.template != CHAT:
+        return
+    if path is None:
+        raise UserError(
+            f"data.template={CHAT}: a model that is made here has no chat template; give model.path"
+        )
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not has_chat_template(folder):
+        raise UserError(f"data.template={CHAT}: the tokenizer in model.path={path} has no chat template")
 
 
 def _check_views(config: StudyConfig, chosen: Mapping[str, Chosen], measured: Mapping[str, Source]) -> None:

@@ -262,3 +262,9 @@ def test_prompts_that_differ_in_writing_alone_are_on_one_side(tmp_path):
     )
     plain, _ = read(written(tmp_path, rows[:N]), {"good": "good"})
     assert set(plain[1].prompts) <= set(tables[1].prompts) | set(tables[0].prompts)
+
+
+def test_with_a_chat_template_a_dialogue_s_turns_are_messages(tmp_path):
+    rows = both(lambda q, a, b: {"chosen": HH.format(q, a), "rejected": HH.format(q, b)})
+    tables, _ = read(written(tmp_path, rows), {"good": "chosen"}, template="chat")
+    assert said_better(tables) == set(zip(ASKED, GOOD, strict=True))

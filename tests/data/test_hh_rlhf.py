@@ -10,6 +10,7 @@ from lightning_moa.data.configs import HHRLHFConfig
 from lightning_moa.data.files import read_local
 from lightning_moa.data.hh_rlhf import HHRLHF, parse
 from lightning_moa.errors import UserError
+from lightning_moa.turns import messages_of, readable
 
 from .support import write_lines
 
@@ -208,3 +209,14 @@ def test_what_people_chose_holds_for_what_they_were_asked(tmp_path):
     )
     with pytest.raises(UserError, match="available are human, shorter"):
         HHRLHF(one).table("train")
+
+
+def test_with_a_chat_template_a_dialogue_s_turns_are_messages(tmp_path):
+    talk = "\n\nHuman: hi {}\n\nAssistant: yes?\n\nHuman: how?\n\nAssistant:"
+    rows = [{"chosen": talk.format(i) + " so", "rejected": talk.format(i) + " no"} for i in range(30)]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    plain = HHRLHF(HHRLHFConfig(path=str(path))).table("train")
+    chat = HHRLHF(HHRLHFConfig(path=str(path), template="chat")).table("train")
+    assert [readable(prompt) for prompt in chat.prompts] == plain.prompts
+    assert messages_of(chat.prompts[0])[1:] == [("assistant", "yes?"), ("user", "how?")]
+    assert chat.responses == plain.responses

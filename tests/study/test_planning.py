@@ -241,9 +241,22 @@ def test_prompts_alone_serve_methods_that_sample_and_no_others(tmp_path):
     ):
         plan_study(made, methods)
     made.evaluation.trained_rewards = False
-    made.ppo.rewards = dict.fromkeys(("words", "brief"), "builtins:zip")
+    made.ppo.rewards = dict.fromkeys(("words", "brief"), "operator:add")
     functions = {task.function.rpartition(":")[2] for task in in_order(plan_study(made, methods).targets())}
     assert "reward_model" not in functions
     other = DPOStudyConfig(data=made.data, objectives=made.objectives, seeds=[0])
     with pytest.raises(UserError, match="ls is trained on pairs, and data=prompts has prompts alone"):
         plan_study(other, METHODS)
+
+
+def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
+    made = DPOStudyConfig(data=SyntheticConfig(template="chat"), seeds=[0])
+    with pytest.raises(
+        UserError, match=r"data\.template=chat: a model that is made here .* give model\.path"
+    ):
+        plan_study(made, METHODS)
+    made.model.path = str(tmp_path)
+    with pytest.raises(UserError, match=r"the tokenizer in model\.path=.* has no chat template"):
+        plan_study(made, METHODS)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    plan_study(made, METHODS)
