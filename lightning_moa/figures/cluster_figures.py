@@ -17,6 +17,8 @@ from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
 from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, clusters_of, methods_of, settings_of
+from lightning_moa.figures.scalarised import scalarised_share
+from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
@@ -63,6 +65,11 @@ class Panel:
     def where(self) -> str:
         """The place in the paper."""
         return f"Figure {self.artefact.name.removeprefix('figure')}{self.letter}"
+
+    @property
+    def scalarised(self) -> float:
+        """See `scalarised_share`."""
+        return scalarised_share(self.artefact.config, "ham", ham())
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -130,12 +137,12 @@ def _conduct(
     )
 
 
-def last_looks(collected: Collected) -> pd.DataFrame:
-    """HaM's heads as `HeadWatch` last saw them: `seed`, then the columns of its file; empty where it didn't look."""
+def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
+    """A method's heads as `HeadWatch` last saw them: `seed`, then its file's columns; empty where it didn't look."""
     found = []
     for (method, seed), folders in collected.policies.items():
         path = folders[0].parent / HEADS
-        if method == "ham" and path.is_file():
+        if method == name and path.is_file():
             looks = pd.read_csv(path)
             last = looks[looks["step"] == looks["step"].max()]
             found.append(last.assign(seed=seed)[["seed", *looks.columns]])
@@ -172,10 +179,11 @@ def level_row(panel: Panel, objective: str) -> Row:
 def own_rows(panel: Panel) -> list[Row]:
     """Ours: fronts without clusters, and whether all heads are used."""
     rows, metrics = [], panel.tables.metrics
+    mixed = f" ({panel.scalarised:.0%} of its learning rate scalarised)"
     for other, style in styles_of(BASELINES).items():
         gap = metric_difference(metrics, "hypervolume", "ham", other, panel.space)
         claim = f"{panel.words}: without clusters HaM spans more than {style.label}"
-        what = f"hypervolume of the policies' means ({panel.space}), HaM's - {style.label}'s"
+        what = f"hypervolume of the policies' means ({panel.space}), HaM's{mixed} - {style.label}'s"
         rows.append(judge(claim, panel.where, what, gap, ">", 0, whose=OURS))
     if len(panel.heads):
         claim = f"{panel.words}: none of HaM's heads is dominated by another at the end"
@@ -184,15 +192,25 @@ def own_rows(panel: Panel) -> list[Row]:
     return rows
 
 
-def margins_of_heads(heads: pd.DataFrame) -> PerSeed:
-    """Of the head that has the least of it in each seed: by how much it could fall, in every objective at once, before
-    another head dominated it. Below 0 where it is dominated, and so in no way used by the hypervolume."""
+def margins_of_heads(heads: pd.DataFrame, quantile: float = 0.0) -> PerSeed:
+    """By how much a head's likelihoods could fall, in every objective at once, before another head dominated it; below
+    0 where one does, and the hypervolume has no use for it. A quantile over heads: 0 the least, 0.5 that of most.
+
+    Unlike the share of heads that are alive it does not stop at 1, where seeds agree and noise can't be seen.
+
+    Args:
+        heads: of `last_looks`.
+        quantile: in [0, 1].
+
+    Returns:
+        seed -> nats per response, weighted as the likelihoods are.
+    """
     found = {}
     for seed, rows in heads.groupby("seed"):
         values = rows.filter(regex="^loglik_").to_numpy()
         ahead = (values[:, None] - values[None]).max(axis=2)
         np.fill_diagonal(ahead, np.inf)
-        found[int(str(seed))] = float(ahead.min())
+        found[int(str(seed))] = float(np.quantile(ahead.min(axis=1), quantile))
     return found
 
 
@@ -264,7 +282,11 @@ def publish(panels: Sequence[Panel], judged: Judged, picture: Figure, console: C
         print_methods(console, panel.artefact, panel.collected, panel.tables)
         took = seconds_ratio(panel.collected)
         mean = sum(took.values()) / len(took)
-        console.print(f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models", markup=False)
+        console.print(
+            f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models; "
+            f"{panel.scalarised:.0%} of its learning rate is scalarised",
+            markup=False,
+        )
     print_claims(console, judged, files)
 
 

@@ -85,6 +85,7 @@ ARTEFACTS = tuple(
             "figure8": "Fronts per head, and as the number of heads grows",
             "tables": "Responses of single heads (Tables 1 to 4), hyper-parameters (Table 5)",
             "figure_structure": "Why likelihood weighted per objective prefers mixtures; scalarising first",
+            "figure_warm_up": "Heads alive and hypervolume as less of HaM's training is linear scalarisation",
             "theorem1": "The bound on the error of the estimated hypervolume",
         },
     }.items()

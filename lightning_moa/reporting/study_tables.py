@@ -43,8 +43,8 @@ def claims_table(claims: pd.DataFrame) -> Table:
     table = Table(title="claims", title_justify="left", caption_justify="left")
     table.caption = f"* {NOISE} with Holm's adjustment over all rows"
     for column in ("claim", "value", "interval", "bound", "p", "verdict"):
-        words = column in ("claim", "verdict")
-        table.add_column(column, justify="left" if words else "right", no_wrap=column != "claim")
+        text = column in ("claim", "verdict")
+        table.add_column(column, justify="left" if text else "right", no_wrap=column != "claim")
     for whose, words in WHOSE.items():
         mine = claims[claims["whose"] == whose]
         if len(mine):

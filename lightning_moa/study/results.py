@@ -122,7 +122,7 @@ class Artefact:
         if len(accuracies):
             accuracies = accuracies[_columns(ACCURACIES, collected, named)].assign(**named)
             accuracies = ACCURACIES.check(accuracies, "accuracies")
-        regret = _regret(points, collected)
+        regret = regret_of(points, collected)
         known = accuracies if len(accuracies) else None
         gold = [f"gold_{name}" for name in collected.objectives]
         fronts = {} if collected.exact is None else {"gold": collected.exact.front[gold].to_numpy()}
@@ -155,10 +155,7 @@ class Artefact:
             others: file name -> frame, for what a figure shows beyond the schema; gets the columns `paper`,
                 `artefact` and `scale` in front.
         """
-        named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}
-        for file, frame in (others or {}).items():
-            whole = frame.assign(**named)[[*named, *frame.columns]]
-            write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
+        self._write_others(others or {})
         POINTS.write(tables.points, self.folder / POINTS.file)
         if len(tables.accuracies):
             ACCURACIES.write(tables.accuracies, self.folder / ACCURACIES.file)
@@ -171,12 +168,33 @@ class Artefact:
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
             write_atomically(self.folder / "exact_front.csv", text)
+        self._write_record(_reward_sources(collected))
+
+    def write_computed(self, claims: pd.DataFrame, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
+        """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
+
+        Args:
+            claims: judged on the others.
+            others: as in `write`.
+            rewards: what its numbers are rewards of.
+        """
+        self._write_others(others)
+        CLAIMS.write(claims, self.folder / CLAIMS.file)
+        self._write_record({"computed": rewards})
+
+    def _write_others(self, others: Mapping[str, pd.DataFrame]) -> None:
+        named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}
+        for file, frame in others.items():
+            whole = frame.assign(**named)[[*named, *frame.columns]]
+            write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
+
+    def _write_record(self, rewards: Mapping[str, str]) -> None:
         config = recorded(self.config)
         write_run_record(
             self.folder / "run.yaml",
             config,
             data={key: config["data"][key] for key in ("name", "revision", "labels")},
-            rewards=_reward_sources(collected),
+            rewards=rewards,
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
@@ -194,7 +212,7 @@ def _columns(table: object, collected: Collected, named: dict[str, str]) -> list
     return [name for name in names if name not in named]
 
 
-def _regret(points: pd.DataFrame, collected: Collected) -> np.ndarray:
+def regret_of(points: pd.DataFrame, collected: Collected) -> np.ndarray:
     """J*(lambda) - (lambda . gold - beta kl) of each row, in units of reward."""
     exact = collected.exact
     if exact is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from rich.console import Console
 from scipy.stats import linregress
 
@@ -25,6 +27,8 @@ from tests.conftest import REPOSITORY
 
 SCRIPTS = REPOSITORY / "experiments" / "ham"
 GOLD = ["gold_harmless", "gold_helpful"]
+SUMMARY_GOLD = ["gold_faithful", "gold_hallucination"]
+WORDS = ["numbers=[1,4,8]", "more=[5]", "heads.warm_up=3", "likelihood.lr=0.05"]
 TABLES = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv", "run.yaml"}
 
 
@@ -63,7 +67,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def figure(root):
-    return start(FIGURE, root, "numbers=[1,4,8]", "more=[5]", "heads.warm_up=3", "likelihood.lr=0.05")
+    return start(FIGURE, root, *WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -93,29 +97,53 @@ def test_figure8_leaves_every_file(figure):
 def test_five_heads_are_figure_3s(root):
     """Equal settings are equal runs, whatever a method is called."""
     config = configure(FIGURE, root)
-    for large in (False, True):
-        own = settings_of(config, ["harmless", "helpful"], large=large)
+    for letter in "bc":
+        own, _ = FIGURE.study_of(config, letter)
         ours = plan_study(own, {"ham_k5": FIGURE.METHODS["ham_k5"]}).seeds[0]
         theirs = plan_study(own, methods_of(2)).seeds[0]
         assert ours.evaluations["ham_k5"].key == theirs.evaluations["ham"].key
 
 
-def test_panel_a_is_the_five_heads_of_panel_c_one_by_one(figure):
+def test_panels_a_and_b_show_the_trade_offs_that_the_paper_names(figure):
+    """Section 4.5: faithful-hallucination and harmless-helpful."""
     folder, _ = figure
-    single, joint = points_of(folder, "a"), points_of(folder, "c")
-    joint = joint[joint["method"] == "K = 5"]
-    key = ["policy", "cluster"]
+    named = {part: [c for c in points_of(folder, part) if c.startswith("gold_")] for part in "abc"}
+    assert named == {"a": SUMMARY_GOLD, "b": GOLD, "c": GOLD}
+    data = [yaml.safe_load((folder / part / "run.yaml").read_text())["data"]["name"] for part in "abc"]
+    assert data == ["synthetic_summaries", "synthetic", "synthetic"]
+
+
+def test_data_or_objectives_of_ones_own_are_in_all_panels(root):
+    config = configure(FIGURE, root, "objectives=[harmless,concise]")
+    assert {own.data.name for _, own, _ in FIGURE.studies(config)} == {"synthetic"}
+    config = configure(FIGURE, root, "data=synthetic_summaries", "objectives=[faithful,hallucination]")
+    assert {own.data.name for _, own, _ in FIGURE.studies(config)} == {"synthetic_summaries"}
+
+
+@pytest.mark.parametrize("scale", ["tiny", "gpu", "paper"])
+def test_panel_a_has_figure_5s_study_at_every_scale(scale):
+    five = load("figure5").STUDY.read([f"scale={scale}"])[0]
+    (_, own, _), *_ = FIGURE.studies(FIGURE.STUDY.read([f"scale={scale}"])[0])
+    theirs = settings_of(five, ("faithful", "hallucination"))
+    for name in ("data", "model", "adapter", "heads", "likelihood", "evaluation", "sft"):
+        assert asdict(getattr(own, name)) == asdict(getattr(theirs, name)), name
+
+
+def test_panel_a_is_the_heads_of_a_panel_c_of_its_task_one_by_one(figure, root):
+    folder, _ = figure
+    words = ["task=faithful-hallucination", "numbers=[4,5]", "more=[]", "replace=true"]
+    config = configure(FIGURE, root, *WORDS, *words)
+    panel = FIGURE.conduct_panel(config, "c", Console(file=io.StringIO()))
+    single, joint = points_of(folder, "a"), panel.points[panel.points["method"] == "K = 5"]
+    columns = ["policy", "cluster", *SUMMARY_GOLD, "n"]
     assert set(single["method"]) == {f"head {place}" for place in range(1, 6)}
     pd.testing.assert_frame_equal(
-        single.sort_values(key)[[*key, *GOLD, "n"]].reset_index(drop=True),
-        joint.sort_values(key)[[*key, *GOLD, "n"]].reset_index(drop=True),
+        single[columns].sort_values(columns[:2]).reset_index(drop=True),
+        joint[columns].sort_values(columns[:2]).reset_index(drop=True),
     )
-    sums = (
-        single.assign(harmless=single["gold_harmless"] * single["n"])
-        .groupby("method")[["harmless", "n"]]
-        .sum()
-    )
-    assert (sums["harmless"] / sums["n"]).sort_index().is_monotonic_increasing, "by their place in harmless"
+    sums = single.assign(faithful=single["gold_faithful"] * single["n"])
+    sums = sums.groupby("method")[["faithful", "n"]].sum()
+    assert (sums["faithful"] / sums["n"]).sort_index().is_monotonic_increasing, "by their place in faithful"
 
 
 def test_growth_and_claims_can_be_recomputed(figure):
@@ -141,13 +169,13 @@ def test_growth_and_claims_can_be_recomputed(figure):
     assert claims["K = 8 dominates K = 4"] == pytest.approx(pareto.additive_epsilon(fronts[8], fronts[4]))
     gap = growth["hypervolume"][8] - growth["hypervolume"][4]
     assert claims["K = 8 spans more than K = 4"] == pytest.approx(gap)
-    assert claims["K = 8: most heads are alive at the end"] == growth["alive"][8]
+    assert claims["K = 8: most heads are not dominated by another at the end"] == growth["margin"][8]
     assert claims["more heads give better fronts"] == pytest.approx(
         linregress(np.log2(growth.index), growth["hypervolume"]).slope
     )
-    means = points_of(folder, "a").groupby("method")[GOLD].mean()
+    means = points_of(folder, "a").groupby("method")[SUMMARY_GOLD].mean()
     across = np.corrcoef(means.to_numpy().T)[0, 1]
-    assert claims["each head, small model: heads cover different trade-offs"] == pytest.approx(across)
+    assert claims["each head, small model, summaries: heads cover different trade-offs"] == pytest.approx(across)
     assert len(claims) == 2 + 3 + 2
 
 
