@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, 
 from lightning_moa.reporting.study_tables import claims_table, methods_table
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.kept import recorded, refuse_to_replace
+from lightning_moa.study.provenance import place_of
 
 
 @dataclass(frozen=True)
@@ -134,18 +136,20 @@ class Artefact:
         write_run_record(
             self.folder / "run.yaml",
             config,
-            data={key: config["data"][key] for key in ("name", "revision", "labels")},
-            rewards=_reward_sources(collected),
+            measured_with={**collected.measured_with, "rewards": _rewards(collected)},
+            runs=place_of(Path(str(self.config.runs_dir)), self.folder),
+            policies=list(collected.trained.values()),
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
 
 
-def _reward_sources(collected: Collected) -> dict[str, str]:
-    """What each group of reward columns comes from."""
+def _rewards(collected: Collected) -> dict[str, Any]:
+    """What each group of reward columns comes from, in words, and what sets its sources apart."""
     learned = [f"{name}: {words}" for name, words in collected.rewards.items()]
     gold = "none" if collected.exact is None else "the world's own"
-    return {"reward": "; ".join(learned) or "none", "gold": gold}
+    sources = collected.measured_with.get("rewards", {})
+    return {"reward": "; ".join(learned) or "none", "gold": gold, "sources": sources}
 
 
 def _columns(table: object, collected: Collected, named: dict[str, str]) -> list[str]:
