@@ -26,15 +26,14 @@ from lightning_moa.config import SYNTHETIC, MethodConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.totals import TotalsConfig, total_name, with_totals
 from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -69,6 +68,10 @@ class Part:
     collected: Collected
     tables: Tables
 
+    def at(self, reference: str) -> "Part":
+        """The same, with hypervolumes above another reference point; see `Tables.at`."""
+        return replace(self, tables=self.tables.at(reference))
+
     @property
     def m(self) -> int:
         return len(self.collected.objectives)
@@ -76,9 +79,9 @@ class Part:
 
 def main(config: TotalsConfig, console: Console) -> None:
     parts = [conduct_part(own, methods, console) for _, own, methods in studies(config)]
-    claims = claims_frame([row for part in parts for row in judge_claims(part)])
+    claims = judged(lambda name: [row for part in parts for row in judge_claims(part.at(name))])
     folder = Artefact.begin("panacea", "figure_dimensions", config).folder
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
 
     pictures = [folder / f"figure_dimensions.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts), *pictures)
@@ -136,15 +139,21 @@ def settings_for(config: TotalsConfig, names: list[str]) -> TotalsConfig:
 
 
 def judge_claims(part: Part) -> list[Row]:
-    """Panacea against Rewarded Soups in every measure that there is."""
+    """Panacea against Rewarded Soups in every measure that there is, at as many updates a policy; and, ours, with as
+    many as all of theirs together."""
     space, rows = part.collected.space, []
-    for measure, (words, relation) in MEASURES.items():
-        if measure == "mean_regret" and part.collected.exact is None:
-            continue
-        gap = metric_difference(part.tables.metrics, measure, "panacea", "rewarded_soups", space)
-        what = f"difference of {measure.replace('_', ' ')} ({space})"
-        claim = f"{part.m} objectives: {words} than Rewarded Soups"
-        rows.append(judge(claim, "later version, Table 1", what, gap, relation, 0))
+    protocols = {"panacea": ("", PAPER), total_name("panacea", "rewarded_soups"): (", at equal totals", OURS)}
+    known = set(part.tables.metrics["method"])
+    for method, (when, whose) in protocols.items():
+        for measure, (words, relation) in MEASURES.items():
+            if method not in known or (measure == "mean_regret" and part.collected.exact is None):
+                continue
+            gap = metric_difference(part.tables.metrics, measure, method, "rewarded_soups", space)
+            what = f"difference of {measure.replace('_', ' ')} ({space})"
+            claim = f"{part.m} objectives: {words} than Rewarded Soups{when}"
+            # Regret is no measure of the paper's.
+            mine = OURS if measure == "mean_regret" else whose
+            rows.append(judge(claim, "later version, Table 1", what, gap, relation, 0, whose=mine))
     return rows
 
 

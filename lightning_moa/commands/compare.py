@@ -32,9 +32,6 @@ def add(commands: Any) -> None:
         " (default: the worst of all compared points, less a tenth of their range)",
     )
     parser.add_argument(
-        "--level", type=float, default=0.95, help="of the intervals, Student's t over seeds (default: 0.95)"
-    )
-    parser.add_argument(
         "--baseline", metavar="METHOD", help="show the others' differences to this method, paired by seed"
     )
     parser.add_argument(
@@ -64,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     if options.merge:
         runs = merged(runs)
     reference = numbers(options.reference, "--reference")
-    comparison = compare(runs, options.space, reference, level=options.level, baseline=options.baseline)
+    comparison = compare(runs, options.space, reference, baseline=options.baseline)
     for message in comparison.warnings:
         warn(message)
     show(FORMATS[options.format](comparison))

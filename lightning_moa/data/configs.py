@@ -35,9 +35,23 @@ class DataConfig:
         above=0,
         at_most=0.9,
     )
-    split_seed: int = option(0, "seed of that split; the same for every training seed", at_least=0)
-    max_length: int = option(512, "longest prompt and response together, in tokens", at_least=2)
+    split_seed: int = option(
+        0,
+        "seed of that split, and of the order in which evaluation rows are taken; the same for every training seed",
+        at_least=0,
+    )
+    max_length: int = option(
+        512,
+        "longest prompt and response together, in tokens; a longer prompt loses its start, not its template",
+        at_least=2,
+    )
     max_response_length: int = option(256, "longest response, in tokens, EOS included", at_least=1)
+    response_room: int | None = option(
+        None,
+        "tokens of max_length that a prompt to sample from leaves to its response at least, which gets what is left; "
+        "empty: max_response_length",
+        at_least=1,
+    )
     long_responses: str = option(
         "drop", "a longer response: drop its pair, or cut it (counted and printed)", choices=("drop", "cut")
     )
@@ -221,4 +235,9 @@ def check_config(config: DataConfig) -> None:
         raise UserError(
             f"data.max_response_length={config.max_response_length}: must be below data.max_length, "
             f"which is {config.max_length}, to leave room for the prompt"
+        )
+    if config.response_room is not None and config.response_room > config.max_response_length:
+        raise UserError(
+            f"data.response_room={config.response_room}: must be at most data.max_response_length, which is "
+            f"{config.max_response_length}"
         )

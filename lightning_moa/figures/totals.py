@@ -8,10 +8,14 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import pandas as pd
+
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import Product
+from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.planning import objectives_of
 
 
@@ -67,3 +71,34 @@ def with_totals(
         more[name] = methods[one]
         own.methods[name] = replace(mine, steps=steps * policies, snapshots=[])
     return own, more
+
+
+def total_rows(
+    metrics: pd.DataFrame, one: str, title: str, baselines: Mapping[str, str], space: str, where: str
+) -> list[Row]:
+    """Ours: what the method `one` comes to with the updates of all of a baseline's policies together. (At as many
+    updates a policy, as papers train them, a script's own claims compare the two.)
+
+    Args:
+        metrics: a METRICS table; a baseline that nothing was trained beside is passed over.
+        one: a method.
+        title: its name for readers.
+        baselines: method -> its name for readers.
+        space: of the hypervolumes; regret is asked where it is known.
+        where: the place in the paper.
+    """
+    rows = []
+    for baseline, label in baselines.items():
+        name = total_name(one, baseline)
+        mine = metrics[(metrics["method"] == name) & (metrics["space"] == space)]
+        if mine.empty:
+            continue
+        head = f"{title}, with the updates of all policies of {label},"
+        volume = metric_difference(metrics, "hypervolume", name, baseline, space)
+        what = f"hypervolume difference ({space})"
+        rows.append(judge(f"{head} beats {label}", where, what, volume, ">", 0, whose=OURS))
+        if mine["mean_regret"].notna().all():
+            regret = metric_difference(metrics, "mean_regret", name, baseline, space)
+            claim = f"{head} has less regret than {label}"
+            rows.append(judge(claim, where, "mean regret difference", regret, "<", 0, whose=OURS))
+    return rows

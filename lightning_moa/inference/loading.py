@@ -12,7 +12,7 @@ import torch
 
 from lightning_moa.data.batching import prompt_batch
 from lightning_moa.data.configs import CONFIGS, DataConfig
-from lightning_moa.data.encoding import EncodingRules, encode
+from lightning_moa.data.encoding import Encoded, EncodingRules, encode
 from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError, warn
 from lightning_moa.inference.found import chosen
@@ -137,14 +137,19 @@ class Loaded:
             raise UserError(f"{sorted(unknown)[0]}: decoding knows {', '.join(self.decoding)}")
         settings = {**self.decoding, **{key: value for key, value in decoding.items() if value is not None}}
         rewrite = opened.deployed.rewrite
-        asked = list(prompts) if rewrite is None else [rewrite(prompt) for prompt in prompts]
-        encoded = encode(self.tokenizer, asked, None, self._rules(settings["max_new_tokens"]))
-        _all_fit(len(asked), encoded.index, encoded.changed)
+        encoded = encode(
+            self.tokenizer,
+            list(prompts),
+            None,
+            self._rules(settings["max_new_tokens"]),
+            None if rewrite is None else lambda _, prompt: rewrite(prompt),
+        )
+        _check_all(len(prompts), encoded)
         model = opened.policy.model
         found: list[str] = []
-        for start in range(0, len(asked), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(asked)))
-            batch = prompt_batch(encoded, rows, int(self.tokenizer.pad_token_id), asked)
+        for start in range(0, len(prompts), batch_size):
+            rows = np.arange(start, min(start + batch_size, len(prompts)))
+            batch = prompt_batch(encoded, rows, int(self.tokenizer.pad_token_id))
             preference = (
                 None if opened.preference is None else opened.preference.float().expand(len(rows), -1)
             )
@@ -216,7 +221,7 @@ class Loaded:
         data = self.spec["data"]
         kind = CONFIGS.get(data["name"], DataConfig)
         config = kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})
-        return replace(EncodingRules.of(config), max_response_length=max_new_tokens)
+        return replace(EncodingRules.of(config), response_room=max_new_tokens)
 
 
 def _offer(deployed: Deployed, asked: torch.Tensor | None) -> Opened:
@@ -254,11 +259,15 @@ def _choose(offers: Sequence[Opened], asked: torch.Tensor | None, policy: str | 
     return mine[0].deployed.name
 
 
-def _all_fit(number: int, index: np.ndarray, changed: Mapping[str, int]) -> None:
-    if len(index) < number:
-        lost = next(i for i in range(number) if i not in set(index.tolist()))
-        raise UserError(f"prompt {lost + 1}: it has no token, so there is nothing to answer")
-    for what, count in changed.items():
+def _check_all(number: int, encoded: Encoded) -> None:
+    """Refuse prompts of which one can't be answered, and tell what was cut."""
+    if len(encoded) < number:
+        kept = set(encoded.index.tolist())
+        place = next(i for i in range(number) if i not in kept)
+        raise UserError(
+            f"prompt {place + 1}: {next(iter(encoded.dropped))}; allowed is one that fits data.max_length"
+        )
+    for what, count in encoded.changed.items():
         warn(f"{what}: {count} of {number}")
 
 

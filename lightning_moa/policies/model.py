@@ -98,6 +98,42 @@ def _config(family: str, sizes: dict[str, Any], intermediate_size: int) -> Pretr
     return LlamaConfig(**sizes, intermediate_size=intermediate_size, num_key_value_heads=heads)
 
 
+def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedConfig:
+    """A pretrained model's configuration without its weights, dropout switched off. Arguments and errors as of
+    `load_model`."""
+    from transformers import AutoConfig
+
+    name = os.fspath(path)
+    local = Path(name)
+    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
+        raise UserError(f"model path {name}: no such folder")
+    if local.is_dir():
+        check_folder(local, f"model {name}")
+    with _named_failures(path):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=False
+        )
+    _check_floating(name, config)
+    for attribute in _DROPOUTS:
+        if hasattr(config, attribute):
+            setattr(config, attribute, 0.0)
+    return config
+
+
+@contextmanager
+def _named_failures(path: str | Path) -> Iterator[None]:
+    """What transformers cannot load becomes a `UserError` of one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"model {os.fspath(path)}: cannot be loaded: {reason}") from error
+
+
 def load_model(
     path: str | Path,
     *,
@@ -124,38 +160,21 @@ def load_model(
             safetensors weights, or weights that are quantised already, or it needs code of its own; or the folder is
             an adapter's, or its tokenizer doesn't fit its embedding.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    kind = torch_dtype(dtype)
-    name = os.fspath(path)
-    local = Path(name)
-    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
-        raise UserError(f"model path {name}: no such folder")
-    if local.is_dir():
-        check_folder(local, f"model {name}")
-    where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(name, **where)
-        _check_floating(name, config)
-        for attribute in _DROPOUTS:
-            if hasattr(config, attribute):
-                setattr(config, attribute, 0.0)
+    kind, config = torch_dtype(dtype), load_config(path, revision=revision)
+    with _named_failures(path):
         extra = {} if quantization_config is None else _quantised_on(device, quantization_config)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name,
+            os.fspath(path),
             config=config,
             dtype=kind,
             use_safetensors=True,
             adapter_kwargs=NO_ADAPTER,
-            **where,
+            revision=revision,
+            trust_remote_code=False,
             **extra,
         )
-    except UserError:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"model {name}: cannot be loaded: {reason}") from error
     if quantization_config is not None:
         steady(model)
         return model

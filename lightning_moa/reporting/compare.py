@@ -16,8 +16,6 @@ from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.verdicts import Estimate, estimate
 
-LEVEL = 0.95
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,8 +56,6 @@ class Comparison:
     space: str
     objectives: tuple[str, ...]
     reference: np.ndarray
-    level: float
-    """Of all intervals, which are Student's t over seeds."""
     baseline: str | None
     entries: list[Entry]
     dominated: list[list[int]]
@@ -71,32 +67,27 @@ def compare(
     space: str | None = None,
     reference: Sequence[float] | None = None,
     *,
-    level: float = LEVEL,
     baseline: str | None = None,
 ) -> Comparison:
     """Hypervolume, evenness, regret and dominance of every run's methods.
 
-    Hypervolume and regret are means over seeds, with Student's t intervals over seeds (none for one seed), as verdicts
-    have them. One entry dominates another if for every pair of their seeds each point of the other's front is dominated
-    by one of its own (HaM's sense).
+    Hypervolume and regret are means over seeds, with the verdicts' own intervals, Student's t of 95% over seeds
+    (none for one seed). One entry dominates another if for every pair of their seeds each point of the other's front is
+    dominated by one of its own (HaM's sense).
 
     Args:
         runs: from `load_runs`.
         space: `gold`, `reward` or `accuracy`; `gold` if all runs have it, else `reward`, if not given.
         reference: hypervolume's corner; `pareto.default_reference` of all compared points if not given.
-        level: of the intervals, in (0, 1).
         baseline: a method; the others' differences to it are paired by seed. It is the one of the same run, or else
             the only one of that name.
 
     Raises:
-        UserError: a run without values in the space, a reference of another length, a level out of range, or no
-            such baseline.
+        UserError: a run without values in the space, a reference of another length, or no such baseline.
     """
     space = space or ("gold" if all(len(run.rows("gold")) for run in runs) else "reward")
     if space not in SPACES:
         raise UserError(f"space {space!r}; allowed are {', '.join(SPACES)}")
-    if not 0 < level < 1:
-        raise UserError(f"level {level:g}; allowed is a share above 0 and below 1, such as 0.95")
     for run in runs:
         if run.rows(space).empty:
             has = ", ".join(other for other in SPACES if len(run.rows(other))) or "none"
@@ -104,15 +95,15 @@ def compare(
     objectives = objectives_of(runs[0].points)
     corner = _reference(runs, space, reference)
     entries = [
-        _entry(run, str(method), rows, space, corner, level)
+        _entry(run, str(method), rows, space, corner)
         for run in runs
         for method, rows in run.rows(space).groupby("method", sort=False)
     ]
     if baseline is not None:
-        entries = [_against(entry, _baseline(entry, entries, baseline), level) for entry in entries]
+        entries = [_against(entry, _baseline(entry, entries, baseline)) for entry in entries]
     dominated = [[j for j, b in enumerate(entries) if a is not b and _dominates(a, b)] for a in entries]
     warnings = _warnings(runs, entries, corner)
-    return Comparison(space, objectives, corner, level, baseline, entries, dominated, warnings)
+    return Comparison(space, objectives, corner, baseline, entries, dominated, warnings)
 
 
 def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | None) -> np.ndarray:
@@ -128,7 +119,7 @@ def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | Non
     return np.asarray(reference, dtype=np.float64)
 
 
-def _entry(run: Run, method: str, rows: pd.DataFrame, space: str, corner: np.ndarray, level: float) -> Entry:
+def _entry(run: Run, method: str, rows: pd.DataFrame, space: str, corner: np.ndarray) -> Entry:
     front = {seed: values_of(group, space) for seed, group in by_seed(rows)}
     volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.items()}
     regrets = run.regret(method)
@@ -137,11 +128,11 @@ def _entry(run: Run, method: str, rows: pd.DataFrame, space: str, corner: np.nda
         method,
         front,
         volumes,
-        estimate(volumes, "hypervolume", level),
+        estimate(volumes, "hypervolume"),
         float(np.mean([pareto.is_non_dominated(values).sum() for values in front.values()])),
         float(np.mean([pareto.spacing(values) for values in front.values()])),
         regrets,
-        estimate(regrets, "regret", level) if regrets else None,
+        estimate(regrets, "regret") if regrets else None,
     )
 
 
@@ -159,15 +150,15 @@ def _baseline(entry: Entry, entries: Sequence[Entry], method: str) -> Entry:
     return own[0]
 
 
-def _against(entry: Entry, other: Entry, level: float) -> Entry:
+def _against(entry: Entry, other: Entry) -> Entry:
     if entry is other:
         return entry
     volumes = _paired(entry.volumes, other.volumes)
     regrets = _paired(entry.regrets, other.regrets)
     return replace(
         entry,
-        difference=estimate(volumes, "difference", level) if volumes else None,
-        regret_difference=estimate(regrets, "difference", level) if regrets else None,
+        difference=estimate(volumes, "difference") if volumes else None,
+        regret_difference=estimate(regrets, "difference") if regrets else None,
         pairs=len(volumes),
     )
 
@@ -196,5 +187,7 @@ def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray)
             found.append(f"{entry.name}: {below} points aren't above the reference point and count nothing")
         seeds = len(entry.volumes)
         if entry.pairs is not None and entry.pairs < seeds:
-            found.append(f"{entry.name}: {entry.pairs} of its {seeds} seeds are paired; the baseline lacks the others")
+            found.append(
+                f"{entry.name}: {entry.pairs} of its {seeds} seeds are paired; the baseline lacks the others"
+            )
     return found

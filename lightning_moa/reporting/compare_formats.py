@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lightning_moa.reporting.compare import Comparison, Entry
 from lightning_moa.reporting.markdown import markdown_table
-from lightning_moa.reporting.verdicts import Estimate
+from lightning_moa.reporting.verdicts import LEVEL, Estimate
 
 _LATEX = {
     **{each: f"\\{each}" for each in "&%$#_{}"},
@@ -74,7 +74,7 @@ def as_json(comparison: Comparison) -> str:
         "space": comparison.space,
         "reference": dict(zip(comparison.objectives, comparison.reference.tolist(), strict=True)),
         "interval": "Student's t over seeds",
-        "level": comparison.level,
+        "level": 1 - LEVEL,
         "baseline": comparison.baseline,
         "warnings": comparison.warnings,
         "rows": _rows(comparison),
@@ -97,7 +97,7 @@ def _title(comparison: Comparison) -> str:
         for objective, value in zip(comparison.objectives, comparison.reference, strict=True)
     )
     several = any(len(entry.front) > 1 for entry in comparison.entries)
-    level = f"; intervals of {100 * comparison.level:g}%, Student's t over seeds" if several else ""
+    level = f"; intervals of {100 * (1 - LEVEL):g}%, Student's t over seeds" if several else ""
     paired = "" if comparison.baseline is None else f"; differences to {comparison.baseline}, paired by seed"
     return f"{comparison.space} space, reference point: {corner}{level}{paired}"
 
@@ -149,14 +149,14 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _fields(name: str, found: Estimate | None) -> dict[str, float]:
-    value = found or Estimate(math.nan, math.nan, math.nan)
+    value = found or Estimate(math.nan, math.nan, math.nan, 0)
     return {name: value.value, f"{name}_ci_low": value.ci_low, f"{name}_ci_high": value.ci_high}
 
 
 def _number(found: Estimate | None) -> str:
     if found is None:
         return "-"
-    interval = f" [{found.ci_low:.4g}, {found.ci_high:.4g}]" if found.has_interval else ""
+    interval = f" [{found.ci_low:.4g}, {found.ci_high:.4g}]" if found.seeds > 1 else ""
     return f"{found.value:.4g}{interval}"
 
 

@@ -146,9 +146,8 @@ class Measure:
     def _rewritten(self, rewrite: Callable[[str], str]) -> Iterator[tuple[PromptBatch, PromptBatch]]:
         """The prompts as the policy gets them, and as they are."""
         prompts = self.prompts.prompt_list("eval")[: self.spec["prompts"]]
-        rewritten = [rewrite(prompt) for prompt in prompts]
-        rules = EncodingRules.of(self.prompts.config)
-        pairs = prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"])
+        rules, size = EncodingRules.of(self.prompts.config), self.spec["batch_size"]
+        pairs = prompts_in_pairs(self.tokenizer, rules, prompts, lambda _, prompt: rewrite(prompt), size)
         for pair in own_share(pairs):
             yield moved(pair[0], self.device), moved(pair[1], self.device)
 
