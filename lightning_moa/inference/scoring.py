@@ -42,10 +42,10 @@ def score_file(
         device: where models are put.
 
     Raises:
-        UserError: a file without these columns, with an empty cell in them, or with rewards already; or a source that
+        UserError: a file without these columns, a row without a text, or with rewards already; or a source that
             is none.
     """
-    frame = pd.concat(read_local(path, by_name=False).values(), ignore_index=True)
+    frame = pd.concat(read_local(path, by_name=False).values())
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))
     found: dict[str, Any] = {}
     for prefix, source in _sources(rewards, study, batch_size, device).items():
@@ -79,7 +79,7 @@ def _whole(frame: pd.DataFrame, column: str, path: str | Path) -> list[str]:
     empty = next((i for i, text in enumerate(found, 1) if text is None), None)
     if empty is not None or not found:
         raise UserError(
-            f"{path}: column {column!r}, row {empty or 1} is empty; allowed is a text in each row"
+            f"{path}: column {column!r}, row {empty or 1} has no text; allowed is one in each row"
         )
     return [text for text in found if text is not None]
 
