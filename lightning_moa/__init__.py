@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from lightning_moa.evaluation.sampling import Decoding as Decoding
     from lightning_moa.evaluation.sampling import sample_grid as sample_grid
     from lightning_moa.fields import option as option
+    from lightning_moa.inference.loading import load as load
     from lightning_moa.methods.base import Alignment as Alignment
     from lightning_moa.methods.dps import DPS as DPS
     from lightning_moa.methods.gapo import GAPO as GAPO
@@ -256,6 +257,7 @@ __getattr__, __dir__, __all__ = attach(
         "inner_product": "pareto.measures",
         "is_non_dominated": "pareto.dominance",
         "load_model": "policies.model",
+        "load": "inference.loading",
         "load_policy": "policies.loading",
         "min_norm_weights": "pareto.min_norm",
         "option": "fields",
