@@ -307,7 +307,6 @@ def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     gap = paired(per_seed(eight["hypervolume"]), base)
     equal = paired(per_seed(eight["any_four"]), base)
     what = "additive epsilon of K = 8's front over K = 4's"
-    fours = "mean hypervolume of four of K = 8's heads - that of K = 4's"
     return [
         judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0),
         judge(

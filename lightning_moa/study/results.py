@@ -170,16 +170,16 @@ class Artefact:
             write_atomically(self.folder / "exact_front.csv", text)
         self._write_record(_reward_sources(collected))
 
-    def write_computed(self, claims: pd.DataFrame, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
+    def write_computed(self, judged: Judged, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
         """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
 
         Args:
-            claims: judged on the others.
+            judged: the claims.
             others: as in `write`.
             rewards: what its numbers are rewards of.
         """
         self._write_others(others)
-        CLAIMS.write(claims, self.folder / CLAIMS.file)
+        judged.write(self.folder)
         self._write_record({"computed": rewards})
 
     def _write_others(self, others: Mapping[str, pd.DataFrame]) -> None:
