@@ -2,12 +2,12 @@
 
     python experiments/gapo/figure_convergence.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-The abstract promises convergence guarantees, to a Pareto stationary policy: one at which some mixture of the objectives'
-gradients, as they are, is 0. How far a policy is from that is the length of their shortest mixture (MGDA's direction),
-here at every look while the methods train, in all parameters where those were looked at. Gradients are of a batch, so
-that noise leaves a length that no training takes away: the rows ask whether it falls, not whether it comes to 0. Writes
-CSVs (convergence.csv) and the picture to results/gapo/figure_convergence/; trains nothing that figure_progress.py
-doesn't.
+The abstract promises convergence guarantees, to a Pareto stationary policy: one at which some mixture of the
+objectives' gradients, as they are, is 0. How far a policy is from that is the length of their shortest mixture
+(MGDA's direction), here at every look while the methods train, in all parameters where those were looked at.
+Gradients are of a batch, so that noise leaves a length that no training takes away: the rows ask whether it falls,
+not whether it comes to 0. Writes CSVs (convergence.csv) and the picture to results/gapo/figure_convergence/; trains
+nothing that figure_progress.py doesn't.
 """
 
 import numpy as np
