@@ -226,7 +226,7 @@ def test_a_tied_embedding_stays_as_it_is(head_rank):
 
 @pytest.mark.parametrize("family", ["llama", "opt"])
 def test_k_heads_stand_beside_the_models_own(family):
-    """HaM, section 3.5, counts m - dL + dKL; the head that is the token embedding, or the reference's, stays: m + dKL."""
+    """HaM, section 3.5, counts m - dL + dKL; here the model's own head, the reference's, stays: m + dKL."""
     model = tiny(family)
     m, head = sum(each.numel() for each in model.parameters()), model.get_output_embeddings().weight.numel()
     policy = Heads(model, 5, rank=1)
