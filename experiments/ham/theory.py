@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa import pareto
-from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.config import SYNTHETIC
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.panels import PanelsConfig
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.plots import canvas, save_figure
@@ -49,7 +50,7 @@ POINTS = 5
 
 
 @dataclass
-class TheoryConfig(StudyConfig):
+class TheoryConfig(PanelsConfig):
     """Worlds instead of trainings."""
 
     numbers: list[int] = option([2, 5, 8], "K: numbers of policies; the paper's is 5")
