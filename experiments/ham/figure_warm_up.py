@@ -13,7 +13,7 @@ results/ham/figure_warm_up/<scale>/ (warm_up.csv: a row for each method and seed
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -26,17 +26,16 @@ from lightning_moa.answers import use
 from lightning_moa.deployments import EachHead, TrainedOn
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.cluster_figures import OURS, last_looks
+from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
 from lightning_moa.figures.panels import PANELS, PanelsConfig, settings_of
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import Product, ham, sca, sca_heads, scalarisations
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -47,6 +46,9 @@ SHOWN = {
 }
 """Letter -> words, objectives, and which study `settings_of` makes of them."""
 FRONTS = "ham_all_fronts"
+WHERE = "section 3.3"
+MOST = 0.5
+"""Of heads."""
 
 
 @dataclass
@@ -66,8 +68,18 @@ class Panel:
     letter: str
     artefact: Artefact
     collected: Collected
+    tables: Tables
     rows: pd.DataFrame
     """Of `rows_of`."""
+
+    def at(self, reference: str) -> "Panel":
+        """The same, with hypervolumes above another reference point; see `Tables.at`."""
+        metrics = self.tables.at(reference).metrics
+        volumes = [
+            metric(metrics, "hypervolume", name, self.collected.space)[seed]
+            for name, seed in zip(self.rows["method"], self.rows["seed"], strict=True)
+        ]
+        return replace(self, rows=self.rows.assign(hypervolume=volumes))
 
     @property
     def words(self) -> str:
@@ -107,9 +119,9 @@ def main(config: WarmUpConfig, console: Console) -> None:
         conduct_panel(letter, own, methods, console)
         for letter, (_, own, methods) in zip(config.panels, studies(config), strict=True)
     ]
-    claims = claims_frame([row for panel in panels for row in judge_panel(panel)])
+    claims = judged(lambda name: [row for panel in panels for row in judge_panel(panel.at(name))])
     folder = panels[0].artefact.folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"figure_warm_up.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(panels), *pictures)
     for panel in panels:
@@ -163,37 +175,37 @@ def conduct_panel(letter: str, own: WarmUpConfig, methods: Mapping[str, Product]
     tables = artefact.tables(collected)
     rows = rows_of(own, methods, collected, tables.metrics)
     artefact.write(collected, tables, None, {"warm_up.csv": rows})
-    return Panel(letter, artefact, collected, rows)
+    return Panel(letter, artefact, collected, tables, rows)
 
 
 def rows_of(
     config: WarmUpConfig, methods: Mapping[str, Product], collected: Collected, metrics: pd.DataFrame
 ) -> pd.DataFrame:
     """A row for each method and seed: `method`, `seed`, `scalarised_share` of the summed learning rate, `alive`, the
-    share of heads in which the hypervolume has a gradient at the end (empty where nobody looked), and `hypervolume` of
-    the policies' means."""
+    share of heads in which the hypervolume has a gradient at the end, `margin`, that of most heads (see
+    `margins_of_heads`; both empty where nobody looked), and `hypervolume` of the policies' means."""
     found = []
     for name, product in methods.items():
         share = scalarised_share(config, name, product) if name.startswith("ham") else 1.0
         looks = last_looks(collected, name)
         alive = {} if looks.empty else looks.groupby("seed")["alive"].mean().to_dict()
+        margins = {} if looks.empty else margins_of_heads(looks, MOST)
         for seed, volume in metric(metrics, "hypervolume", name, collected.space).items():
             row = {"method": name, "seed": seed, "scalarised_share": share, "alive": alive.get(seed)}
-            found.append({**row, "hypervolume": volume})
-    return pd.DataFrame(found).astype({"alive": float})
+            found.append({**row, "margin": margins.get(seed), "hypervolume": volume})
+    return pd.DataFrame(found).astype({"alive": float, "margin": float})
 
 
 def judge_panel(panel: Panel) -> list[Row]:
     """Whether heads live without scalarising, and what it costs or gains."""
-    alive, volumes = (values_of(panel.rows, column) for column in ("alive", "hypervolume"))
-    most = max((name for name in alive if name != FRONTS and name.startswith("ham")), key=warm_up_of)
+    margins, volumes = (values_of(panel.rows, column) for column in ("margin", "hypervolume"))
+    most = max((name for name in margins if name != FRONTS and name.startswith("ham")), key=warm_up_of)
     rows = []
     for name, words in ((name_of(0.0), "without a warm-up"), (FRONTS, "with a hypervolume for each front")):
-        if alive[name]:
-            what = "share of heads alive at the end"
-            rows.append(
-                judge(f"{panel.words}: most of HaM's heads live {words}", OURS, what, alive[name], ">", 0.5)
-            )
+        if name in margins:
+            what = "median over heads of the margin by which likelihoods are not dominated, in nats"
+            claim = f"{panel.words}: most of HaM's heads live {words}"
+            rows.append(judge(claim, WHERE, what, margins[name], ">", 0, whose=OURS))
     for one, other, words in (
         (FRONTS, name_of(0.0), "a hypervolume for each front spans more than the paper's objective alone"),
         (FRONTS, most, f"it spans more than a warm-up of {warm_up_of(most):g}% of the updates"),
@@ -202,7 +214,7 @@ def judge_panel(panel: Panel) -> list[Row]:
     ):
         what = f"hypervolume of the policies' means ({panel.collected.space}), {one} - {other}"
         gap = paired(volumes[one], volumes[other])
-        rows.append(judge(f"{panel.words}: {words}", OURS, what, gap, ">", 0))
+        rows.append(judge(f"{panel.words}: {words}", WHERE, what, gap, ">", 0, whose=OURS))
     return rows
 
 

@@ -192,15 +192,25 @@ def own_rows(panel: Panel) -> list[Row]:
     return rows
 
 
-def margins_of_heads(heads: pd.DataFrame) -> PerSeed:
-    """Of the head that has the least of it in each seed: by how much it could fall, in every objective at once, before
-    another head dominated it. Below 0 where it is dominated, and so in no way used by the hypervolume."""
+def margins_of_heads(heads: pd.DataFrame, quantile: float = 0.0) -> PerSeed:
+    """By how much a head's likelihoods could fall, in every objective at once, before another head dominated it; below
+    0 where one does, and the hypervolume has no use for it. A quantile over heads: 0 the least, 0.5 that of most.
+
+    Unlike the share of heads that are alive it does not stop at 1, where seeds agree and noise can't be seen.
+
+    Args:
+        heads: of `last_looks`.
+        quantile: in [0, 1].
+
+    Returns:
+        seed -> nats per response, weighted as the likelihoods are.
+    """
     found = {}
     for seed, rows in heads.groupby("seed"):
         values = rows.filter(regex="^loglik_").to_numpy()
         ahead = (values[:, None] - values[None]).max(axis=2)
         np.fill_diagonal(ahead, np.inf)
-        found[int(str(seed))] = float(ahead.min())
+        found[int(str(seed))] = float(np.quantile(ahead.min(axis=1), quantile))
     return found
 
 

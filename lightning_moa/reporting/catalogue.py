@@ -90,6 +90,7 @@ ARTEFACTS = tuple(
             "tables": "Responses of single heads (Tables 1 to 4), hyper-parameters (Table 5)",
             "figure_structure": "Why likelihood weighted per objective prefers mixtures; scalarising first",
             "theory": "Greedy maximisation of the hypervolume (proposition 1), errors of its estimates (3.6)",
+            "figure_warm_up": "Heads alive and hypervolume as less of HaM's training is linear scalarisation",
             "theorem1": "The bound on the error of the estimated hypervolume",
         },
     }.items()

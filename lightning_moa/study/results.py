@@ -122,7 +122,7 @@ class Artefact:
         if len(accuracies):
             accuracies = accuracies[_columns(ACCURACIES, collected, named)].assign(**named)
             accuracies = ACCURACIES.check(accuracies, "accuracies")
-        regret = _regret(points, collected)
+        regret = regret_of(points, collected)
         known = accuracies if len(accuracies) else None
         gold = [f"gold_{name}" for name in collected.objectives]
         fronts = {} if collected.exact is None else {"gold": collected.exact.front[gold].to_numpy()}
@@ -212,7 +212,7 @@ def _columns(table: object, collected: Collected, named: dict[str, str]) -> list
     return [name for name in names if name not in named]
 
 
-def _regret(points: pd.DataFrame, collected: Collected) -> np.ndarray:
+def regret_of(points: pd.DataFrame, collected: Collected) -> np.ndarray:
     """J*(lambda) - (lambda . gold - beta kl) of each row, in units of reward."""
     exact = collected.exact
     if exact is None:

@@ -71,8 +71,8 @@ def test_claims_follow_from_the_rows(folder):
     volume, words = rows["hypervolume"], "small model, offline"
     assert len(claims) == 6
     for claim, value in {
-        "most of HaM's heads live without a warm-up": rows["alive"]["ham_0"],
-        "most of HaM's heads live with a hypervolume for each front": rows["alive"]["ham_all_fronts"],
+        "most of HaM's heads live without a warm-up": rows["margin"]["ham_0"],
+        "most of HaM's heads live with a hypervolume for each front": rows["margin"]["ham_all_fronts"],
         "it spans more than a warm-up of 50% of the updates": volume["ham_all_fronts"] - volume["ham_50"],
         "it spans more than SCA's models": volume["ham_all_fronts"] - volume["sca"],
         "a warm-up of 50% spans more than SCA's heads": volume["ham_50"] - volume["sca_heads"],

@@ -15,6 +15,7 @@ from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, methods
 from lightning_moa.methods.products import FIVE, TEN
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
+from lightning_moa.study.seeds import REFERENCE
 
 LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
@@ -92,7 +93,7 @@ def test_a_script_conducts_the_panels_that_it_shows():
 
 
 def test_a_prompt_that_asks_and_was_cut_further_counts_as_the_one_it_is():
-    rows = [("reference", 0, 0, "a long one"), ("reference", 0, 1, "b"), ("reference", 1, 0, "b")]
+    rows = [(REFERENCE, 0, 0, "a long one"), (REFERENCE, 0, 1, "b"), (REFERENCE, 1, 0, "b")]
     rows += [("ric", 1, 0, "b"), ("ric", 0, 0, "one"), ("ric", 0, 1, "b"), ("ric", 0, 0, "one")]
     frame = pd.DataFrame(rows, columns=["method", "seed", "prompt_index", "prompt"])
     asked = as_asked(frame[3:], SimpleNamespace(responses=frame))

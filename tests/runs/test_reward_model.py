@@ -8,10 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaModel
 
-from lightning_moa.policies import save_model
+from lightning_moa.policies import build_model, save_model
 from lightning_moa.runs import reward_model
 from lightning_moa.runs.reward_model import classifier
-from tests.policies.models import tiny
 from tests.small_tokenizers import byte_level
 
 CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": None, "precision": "int8"}
@@ -20,7 +19,10 @@ CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": None, "precis
 @pytest.fixture
 def base(tmp_path):
     """A finished `base` task's folder, and its model."""
-    model, tokenizer = tiny(), byte_level()
+    tokenizer = byte_level()
+    sizes = {"hidden_size": 16, "heads": 2, "intermediate_size": 16}
+    ends = {"pad_id": tokenizer.pad_token_id, "eos_id": tokenizer.eos_token_id}
+    model = build_model(vocab_size=len(tokenizer), **sizes, **ends)
     save_model(model, tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "base.json").write_text(json.dumps({"model": {"path": None}}))
@@ -51,10 +53,10 @@ def test_no_second_body_is_held_while_the_bases_is_read(base, monkeypatch):
 
     def counted(folder, hardware):
         gc.collect()
-        held.append(sum(isinstance(each, LlamaModel) for each in gc.get_objects()))
+        held.append(sum(type(each) is LlamaModel for each in gc.get_objects()))
         return load(folder, hardware)
 
-    held, before = [], sum(isinstance(each, LlamaModel) for each in gc.get_objects())
+    held, before = [], sum(type(each) is LlamaModel for each in gc.get_objects())
     monkeypatch.setattr(reward_model, "load_base", counted)
     classifier(folder, CPU, 2)
     assert held == [before]
