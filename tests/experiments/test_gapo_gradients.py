@@ -139,7 +139,7 @@ def test_convergence_can_hold_and_can_fail():
     for factor, verdict in ((0.5, "holds"), (2.0, "fails")):
         gramian = np.array([[1.0, 0.2], [0.2, 1.0]])
         looks = [
-            look_at(method, seed, step, gramian * factor**step)
+            look_at(method, seed, step, gramian * (factor * (1 + 1e-3 * seed)) ** step)
             for method in module.METHODS
             for seed in range(3)
             for step in range(3)
@@ -147,7 +147,7 @@ def test_convergence_can_hold_and_can_fail():
         rows = module.judge_claims(module.measured(looks))
         lengths = [row for row in rows if "mean shortest" in row["statistic"]]
         assert {row["verdict"] for row in lengths} == {verdict}
-        assert lengths[0]["value"] == pytest.approx(np.log(factor))
+        assert lengths[0]["value"] == pytest.approx(np.log(factor), abs=2e-3)
 
 
 def test_looks_at_one_update_are_too_few():

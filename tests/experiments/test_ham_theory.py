@@ -61,12 +61,23 @@ def tables(rate):
     seeds = (0, 1, 2)
     shares = {"first": (0.99, 0.5), "all": (0.995, 0.4), "greedy": (0.99, 0.6)}
     optimised = [
-        {"seed": seed, "k": 5, "how": how, "share": share[rate], "alive": (0.9, 0.2)[rate]}
+        {
+            "seed": seed,
+            "k": 5,
+            "how": how,
+            "share": share[rate] - 1e-4 * seed * len(how),
+            "alive": (0.9, 0.2)[rate] - 1e-4 * seed,
+        }
         for seed in seeds
         for how, share in shares.items()
     ]
     errors = [
-        {"seed": seed, "objectives": j, "directions": 64, "error": 2 ** (j * (0.3, 0.9)[rate])}
+        {
+            "seed": seed,
+            "objectives": j,
+            "directions": 64,
+            "error": 2 ** (j * ((0.3, 0.9)[rate] + 1e-4 * seed)),
+        }
         for seed in seeds
         for j in (2, 4, 8)
     ]
@@ -78,4 +89,4 @@ def test_every_claim_can_hold_and_can_fail(theory):
     for rate, verdict in ((0, "holds"), (1, "fails")):
         rows = theory.judge_claims(*tables(rate))
         assert {row["verdict"] for row in rows} == {verdict}
-        assert rows[-1]["value"] == pytest.approx((0.3, 0.9)[rate])
+        assert rows[-1]["value"] == pytest.approx((0.3, 0.9)[rate], abs=1e-3)
