@@ -25,10 +25,11 @@ from rich.console import Console
 from scipy.special import expit
 
 from lightning_moa import pareto
-from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.config import SYNTHETIC
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.totals import TotalsConfig
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.pareto.scalarised import Best, tchebycheff_optimum
 from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
@@ -56,7 +57,7 @@ LOOKS = {LINEAR: ("#0072B2", "o"), TCHEBYCHEFF: ("#D55E00", "s"), INSIDE: ("#CC7
 
 
 @dataclass
-class TheoryConfig(StudyConfig):
+class TheoryConfig(TotalsConfig):
     """Worlds instead of trainings."""
 
     comparisons: int = option(4000, "pairs of responses that DPO's objectives are means over", at_least=2)
@@ -232,8 +233,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     ]
     closer = paired(gaps[TCHEBYCHEFF], gaps[LINEAR])
     claim = "Tchebycheff's eleven leave smaller gaps than linear scalarisation's"
-    what = "difference of the largest gap / range"
-    rows.append(judge(claim, "Prop. 4.5", what, closer, "<", 0, whose=OURS))
+    rows.append(judge(claim, "eq. 8", "difference of the largest gap / range", closer, "<", 0, whose=OURS))
     for setting, each in distances.groupby("setting", sort=False):
         spread = per_seed(each, lambda rows: float(rows["spread"].max()))
         what = "largest spread of weighted distances / the largest of them, over preferences"
@@ -254,7 +254,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     above = per_seed(mixtures, lambda rows: float(rows["excess"].min()))
     what = "least excess over that mean, in the worse objective, nats"
     claim = "some mixture is as good as that mean or better, for all objectives, which would do for Prop. 4.4"
-    return [*rows, judge(claim, "Prop. 4.4", what, above, ">=", 0, whose=OURS)]
+    return [*rows, judge(claim, "Lemma 4.2", what, above, ">=", 0, whose=OURS)]
 
 
 def gap(fronts: pd.DataFrame, kind: str) -> float:
