@@ -67,6 +67,7 @@ ARTEFACTS = tuple(
             "figure_tchebycheff": "Tchebycheff against linear scalarisation, in RLHF and in DPO (appendix B)",
             "figure_adapter": "SVD-LoRA: rank 4 against full fine-tuning, scales, orthogonality (section 4.1)",
             "theory": "Lemma 4.2, propositions 4.4 and 4.5, equations 8 and 13, every policy allowed",
+            "figure_worlds": "Figure 4 in several worlds, a world as the unit",
             "misalignment": "Labels of mixed labelers train a preference that nobody holds (theorem A.4)",
         },
         "gapo": {
