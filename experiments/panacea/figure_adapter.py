@@ -19,10 +19,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.answers import use
-from lightning_moa.config import MethodConfig
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import Alone, TrainedOn
-from lightning_moa.figures.totals import TotalsConfig
 from lightning_moa.methods.products import PANACEA_LS_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.panels import draw_bars
@@ -75,14 +74,14 @@ LEVEL = 0.1
 """Of what full fine-tuning gains: less than that apart is comparable."""
 
 
-def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
     """The one study: label, configuration, methods."""
     train_alike(config)
     known = isinstance(config.data, WorldConfig)
     return [("", config, {name: each for name, each in METHODS.items() if known or name not in (LOW, FULL)})]
 
 
-def main(config: TotalsConfig, console: Console) -> None:
+def main(config: StudyConfig, console: Console) -> None:
     ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure_adapter", config)
     collected = conduct(config, methods, console)
@@ -95,7 +94,7 @@ def main(config: TotalsConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: TotalsConfig) -> None:
+def train_alike(config: StudyConfig) -> None:
     """Panacea's variants get Panacea's steps and rate where they have none of their own."""
     learned = config.methods.get(PANACEA, MethodConfig())
     for name in ("s_per_objective", *WEIGHTS):
@@ -204,7 +203,7 @@ def draw_values(ax: Axes, values: pd.DataFrame) -> None:
     ax.legend(fontsize=8)
 
 
-STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies)
+STUDY = Study(__file__, "dpo", METHODS, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -19,11 +19,10 @@ from rich.console import Console
 
 from lightning_moa import pareto
 from lightning_moa.answers import use
-from lightning_moa.config import SYNTHETIC, MethodConfig
+from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.totals import TotalsConfig
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, PANACEA_TCHE_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
@@ -50,7 +49,7 @@ GREEDY = 0.02
 
 
 @dataclass
-class TchebycheffConfig(TotalsConfig):
+class TchebycheffConfig(StudyConfig):
     """A study, and how far off a guess of the largest reward may be."""
 
     too_high: float = option(1.0, "by how many spans of a reward z is too high where it is guessed", above=0)

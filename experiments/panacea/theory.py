@@ -25,11 +25,10 @@ from rich.console import Console
 from scipy.special import expit
 
 from lightning_moa import pareto
-from lightning_moa.config import SYNTHETIC
+from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.totals import TotalsConfig
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.pareto.scalarised import Best, tchebycheff_optimum
 from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
@@ -57,7 +56,7 @@ LOOKS = {LINEAR: ("#0072B2", "o"), TCHEBYCHEFF: ("#D55E00", "s"), INSIDE: ("#CC7
 
 
 @dataclass
-class TheoryConfig(TotalsConfig):
+class TheoryConfig(StudyConfig):
     """Worlds instead of trainings."""
 
     comparisons: int = option(4000, "pairs of responses that DPO's objectives are means over", at_least=2)
