@@ -108,10 +108,25 @@ _NO_SHAPE = {item.name for item in fields(OptimiserConfig)} - {"batch_size", "ac
 
 @lru_cache(maxsize=256)
 def _remembered(text: str, rows: int) -> Figures:
-    few = by_parts(
-        json.loads(text), lambda own: by_layers(depth_of(own), lambda layers: _update(own, rows, layers))
-    )
-    return _in_two(few)
+    def whole(own: Spec) -> Figures:
+        depth = depth_of(own)
+        return by_layers(depth, lambda layers: _update(own, rows, layers)) | _made(own, rows, depth)
+
+    return _in_two(by_parts(json.loads(text), whole))
+
+
+def _made(spec: Spec, rows: int, layers: int) -> Figures:
+    """The most that is alive while an objective makes its own example, of all layers: one pass keeps the states of each
+    and another none, and which of them is larger no line through few layers tells."""
+    kind = load(spec["objective"], "objective")
+    if kind.view != "prompts":
+        return {}
+    run = MetaRun.of(spec | {"seed": 0}, policy_of(spec, layers)).about("objective")
+    with Meter() as meter:
+        made = kind.example(run, rows)
+        peak = meter.peak()
+    del made
+    return {"made": float(peak)}
 
 
 def _update(spec: Spec, rows: int, layers: int) -> Figures:
