@@ -31,6 +31,7 @@ LEAVES = {
         "signals",
         "run_folders",
         "task_files",
+        "turns",
         "workers",
     )
 }

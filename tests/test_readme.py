@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 
 from lightning_moa.methods.products import Product
+from lightning_moa.reporting.catalogue import ARTEFACTS, Claims, Standing, standings
+from lightning_moa.reporting.readme import with_verdicts
 from lightning_moa.rewards.table import MODELS
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
@@ -197,6 +200,32 @@ def test_python_examples(folder: Path, finished: str) -> None:
     assert names["hypervolume"](points, reference_point=[0.0, 0.0]) == pytest.approx(0.48)  # type: ignore[operator]
     assert list(names["is_non_dominated"](points)) == [True, True, False]  # type: ignore[operator]
     assert names["preference_grid"](m=2, step=0.5).tolist() == [[0, 1], [0.5, 0.5], [1, 0]]  # type: ignore[operator]
+
+
+def test_its_verdicts_are_those_of_the_committed_results() -> None:
+    """If not, `python -m lightning_moa.reporting.readme` writes them."""
+    assert with_verdicts(TEXT, standings(ROOT)) == TEXT
+
+
+def test_verdicts_are_written_into_the_row_of_their_command() -> None:
+    claims = Claims(Counter(holds=3, fails=1), Counter(holds=2, fails=1))
+    none = Claims(Counter(), Counter())
+    artefacts = {each.name: each for each in ARTEFACTS if each.paper == "gapo"}
+    found = [
+        Standing(artefacts["figure_scale"], True, {"tiny": {"paper": claims, "ours": none}}, {}),
+        Standing(artefacts["figure_scale_objective"], True, {"tiny": {"paper": none, "ours": claims}}, {}),
+        Standing(artefacts["figure_probe"], True, {}, {}),
+    ]
+    page = "| x | `python experiments/gapo/{}` | 1 s | old ||\nelse\n"
+    for command, cells in {
+        "figure_scale.py": "3 of 4 (2 with Holm), 1 fail | -",
+        "figure_scale.py multiplies=objective": "- | 3 of 4 (2 with Holm), 1 fail",
+        "figure_probe.py": "- | -",
+        "other.py": "- | -",
+    }.items():
+        expected = f"| x | `python experiments/gapo/{command}` | 1 s | {cells} |\nelse\n"
+        assert with_verdicts(page.format(command), found) == expected
+    assert with_verdicts("`python experiments/gapo/other.py`", found) == "`python experiments/gapo/other.py`"
 
 
 def test_files_that_it_names_are_there() -> None:

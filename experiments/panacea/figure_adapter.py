@@ -2,11 +2,11 @@
 
     python experiments/panacea/figure_adapter.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-One policy for equal weights of all objectives, by SVD-LoRA of rank 4 and with every weight trained (each with a
-learning rate of its own in the configuration); and Figure 5's Panacea-LS, with one s for each weight matrix (the text
-before eq. 6), beside one with an s for each objective (eq. 9) and ones whose U and V are held near to orthogonal
-matrices (section 4.1 says that they are, with no weight). Writes CSVs (each matrix's singular values and scales in
-singular_values.csv) and the picture to results/panacea/figure_adapter/.
+One policy for equal weights of all objectives, by SVD-LoRA of rank 4 and with every weight trained (in the synthetic
+world alone, where what they gain is known; rates of their own in the configuration); and Figure 5's Panacea-LS, with
+one s for each weight matrix (the text before eq. 6), beside one with an s for each objective (eq. 9) and ones whose
+U and V are held near to orthogonal matrices (section 4.1 says that they are, with no weight). Writes CSVs (each
+matrix's singular values and scales in singular_values.csv) and the picture to results/panacea/figure_adapter/.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,10 @@ from rich.console import Console
 
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import Alone, TrainedOn
 from lightning_moa.methods.products import PANACEA_LS_DPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference, paired
@@ -30,11 +31,10 @@ from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
-OURS = "ours"
 PANACEA = "panacea_ls"
 WEIGHTS = {f"orthogonal_{text}": float(text) for text in ("1e-4", "1e-3", "1e-2")}
 LOW, FULL = "rank_4", "full"
@@ -74,13 +74,20 @@ LEVEL = 0.1
 """Of what full fine-tuning gains: less than that apart is comparable."""
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
     train_alike(config)
+    known = isinstance(config.data, WorldConfig)
+    return [("", config, {name: each for name, each in METHODS.items() if known or name not in (LOW, FULL)})]
+
+
+def main(config: StudyConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure_adapter", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     values = singular_values(collected)
-    claims = claims_frame(judge_claims(collected, tables, values))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), values))
     artefact.write(collected, tables, claims, {"singular_values.csv": values})
     pictures = [artefact.folder / f"figure_adapter.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(collected, tables, values), *pictures)
@@ -134,7 +141,7 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
     for name in ("s_per_objective", *WEIGHTS):
         more = metric_difference(tables.metrics, "hypervolume", name, PANACEA, space)
         claim = f"{LOOKS[name].label} spans more than Panacea without"
-        rows.append(judge(claim, OURS, f"hypervolume difference ({space})", more, ">", 0))
+        rows.append(judge(claim, "4.1, eq. 9", f"hypervolume difference ({space})", more, ">", 0, whose=OURS))
     return rows
 
 
@@ -196,7 +203,7 @@ def draw_values(ax: Axes, values: pd.DataFrame) -> None:
     ax.legend(fontsize=8)
 
 
-STUDY = Study(__file__, "dpo", METHODS)
+STUDY = Study(__file__, "dpo", METHODS, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

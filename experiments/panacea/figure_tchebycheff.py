@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa import pareto
@@ -23,19 +24,17 @@ from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, PANACEA_TCHE_DPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric_difference, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 from lightning_moa.world import World
 
-OURS = "ours"
 EQ_13 = use("ppo", weigh="tchebycheff_reward")
 METHODS = {
     "panacea_ls_rlhf": replace(PANACEA_PPO, objective=use("ppo", weigh="linear_reward")),
@@ -110,11 +109,14 @@ def main(config: TchebycheffConfig, console: Console) -> None:
         artefact.write(collected, tables, None)
         print_methods(console, artefact, collected, tables)
         found[label] = artefact, collected, tables
-    claims = claims_frame(judge_claims({label: each[1:] for label, each in found.items()}))
+    both = {label: (collected, tables) for label, (_, collected, tables) in found.items()}
+    claims = judged(
+        lambda name: judge_claims({label: (mine, tables.at(name)) for label, (mine, tables) in both.items()})
+    )
     folder = found["rlhf"][0].folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"figure_tchebycheff.{suffix}" for suffix in ("png", "pdf")]
-    draw({label: (collected, tables) for label, (_, collected, tables) in found.items()}, pictures)
+    save_figure(draw(both), *pictures)
     print_claims(console, claims, pictures)
 
 
@@ -129,16 +131,16 @@ def judge_claims(found: Mapping[str, tuple[Collected, Tables]]) -> list[Row]:
     what = f"{lower}: RLHF - DPO"
     known, guessed = (paired(lost[name], lost["dpo"]) for name in ("known", "guessed"))
     apart = paired(lost["guessed"], lost["known"])
+    claim = "Tchebycheff is less suitable for RLHF than for DPO"
+    ours = {
+        f"{claim}, z known": (what, known),
+        "RLHF: a z that is too high costs hypervolume": (f"{lower}: guessed - known", apart),
+        "RLHF, z known: Tchebycheff spans less": (lower, lost["known"]),
+        "DPO: Tchebycheff spans less": (lower, lost["dpo"]),
+    }
     return [
-        judge(
-            "Tchebycheff is less suitable for RLHF than for DPO, z guessed", "App. B", what, guessed, "<", 0
-        ),
-        judge("Tchebycheff is less suitable for RLHF than for DPO, z known", OURS, what, known, "<", 0),
-        judge(
-            "z too high costs hypervolume", OURS, "difference of that in RLHF, guessed - known", apart, "<", 0
-        ),
-        judge("RLHF, z known: Tchebycheff spans less", OURS, lower, lost["known"], "<", 0),
-        judge("DPO: Tchebycheff spans less", OURS, lower, lost["dpo"], "<", 0),
+        judge(f"{claim}, z guessed", "App. B", what, guessed, "<", 0),
+        *(judge(words, "App. B", *each, "<", 0, whose=OURS) for words, each in ours.items()),
     ]
 
 
@@ -152,7 +154,7 @@ def loss_of(collected: Collected, tables: Tables, method: str, other: str) -> Pe
     return {seed: value / whole for seed, value in gap.items()}
 
 
-def draw(found: Mapping[str, tuple[Collected, Tables]], pictures: list) -> None:
+def draw(found: Mapping[str, tuple[Collected, Tables]]) -> Figure:
     """Fronts in gold rewards, RLHF and DPO."""
     with canvas(10.5, 5.0, "Panacea, Appendix B: Tchebycheff and linear scalarisation") as figure:
         titles = {"rlhf": "RLHF (eqs. 12, 13)", "dpo": "DPO (eqs. 14, 16)"}
@@ -161,7 +163,7 @@ def draw(found: Mapping[str, tuple[Collected, Tables]], pictures: list) -> None:
             gold = [f"gold_{name}" for name in collected.objectives]
             exact = collected.exact.front[gold].to_numpy()
             draw_fronts(part, tables.points, "gold", front=exact, title=titles[label])
-    save_figure(figure, *pictures)
+    return figure
 
 
 STUDY = Study(__file__, "rlhf", METHODS, TchebycheffConfig, parts=studies)

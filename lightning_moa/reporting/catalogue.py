@@ -64,6 +64,10 @@ ARTEFACTS = tuple(
             "figure7": "The learnt scale of the preference against fixed ones",
             "tables": "Hyper-parameters of Panacea with RLHF and with DPO (Tables 1 and 2)",
             "figure_dimensions": "Three and four objectives: hypervolume, inner product, sparsity, spacing",
+            "figure_tchebycheff": "Tchebycheff against linear scalarisation, in RLHF and in DPO (appendix B)",
+            "figure_adapter": "SVD-LoRA: rank 4 against full fine-tuning, scales, orthogonality (section 4.1)",
+            "theory": "Lemma 4.2, propositions 4.4 and 4.5, equations 8 and 13, every policy allowed",
+            "figure_worlds": "Figure 4 in several worlds, a world as the unit",
             "misalignment": "Labels of mixed labelers train a preference that nobody holds (theorem A.4)",
         },
         "gapo": {
@@ -74,6 +78,7 @@ ARTEFACTS = tuple(
             "figure_scale_objective": "Which methods follow an objective that is multiplied, KL term and all",
             "figure_probe": "Last-layer against all-parameter gradients: cosine, weights, fronts, cost",
             "figure_progress": "Measured progress of each objective against its gradient's norm (theorems 3.1, 3.3)",
+            "figure_convergence": "Whether policies come nearer to Pareto stationary (convergence guarantees)",
             "figure_balance": "Whether GAPO is the most balanced and the best on average, and why",
         },
         "ham": {
@@ -85,6 +90,7 @@ ARTEFACTS = tuple(
             "figure8": "Fronts per head, and as the number of heads grows",
             "tables": "Responses of single heads (Tables 1 to 4), hyper-parameters (Table 5)",
             "figure_structure": "Why likelihood weighted per objective prefers mixtures; scalarising first",
+            "theory": "Greedy maximisation of the hypervolume (proposition 1), errors of its estimates (3.6)",
             "figure_warm_up": "Heads alive and hypervolume as less of HaM's training is linear scalarisation",
             "theorem1": "The bound on the error of the estimated hypervolume",
         },

@@ -175,7 +175,9 @@ def test_growth_and_claims_can_be_recomputed(figure):
     )
     means = points_of(folder, "a").groupby("method")[SUMMARY_GOLD].mean()
     across = np.corrcoef(means.to_numpy().T)[0, 1]
-    assert claims["each head, small model, summaries: heads cover different trade-offs"] == pytest.approx(across)
+    assert claims["each head, small model, summaries: heads cover different trade-offs"] == pytest.approx(
+        across
+    )
     assert len(claims) == 2 + 3 + 2
 
 
