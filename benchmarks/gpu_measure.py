@@ -250,7 +250,7 @@ class LongestRows(PreferenceData):
 
         # Beside BOS and EOS.
         response = self.config.max_response_length - 1
-        prompt = self.config.max_length - self.config.max_response_length - 1
+        prompt = self.config.max_length - EncodingRules.of(self.config).room - 1
         prompts = [text(prompt if row else 1) for row in range(self.rows)]
         pairs = [(text(response), text(response)) for _ in prompts]
         labels = np.arange(self.rows * len(self.objectives)).reshape(self.rows, -1) % 2.0

@@ -122,7 +122,6 @@ if TYPE_CHECKING:
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
     from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
-    from lightning_moa.reporting.claims import claims_frame as claims_frame
     from lightning_moa.reporting.claims import judge as judge
     from lightning_moa.reporting.plots import front_figure as front_figure
     from lightning_moa.reporting.plots import save_figure as save_figure
@@ -138,6 +137,7 @@ if TYPE_CHECKING:
     from lightning_moa.study.compared import run_study as run_study
     from lightning_moa.study.conduct import conduct as conduct
     from lightning_moa.study.results import Artefact as Artefact
+    from lightning_moa.study.results import judged as judged
     from lightning_moa.study.results import print_summary as print_summary
     from lightning_moa.study.script import script as script
     from lightning_moa.study.study import Study as Study
@@ -152,7 +152,7 @@ __getattr__, __dir__, __all__ = attach(
         "front_figure": "reporting.plots",
         "metric_difference": "reporting.statistics",
         "judge": "reporting.claims",
-        "claims_frame": "reporting.claims",
+        "judged": "study.results",
         "print_summary": "study.results",
         "Artefact": "study.results",
         "conduct": "study.conduct",

@@ -59,9 +59,11 @@ class PromptBatch:
     attention_mask: Tensor
     """(batch, time) bool, False on padding."""
     prompts: list[str]
-    """The prompts as text, as reward callables want them."""
+    """The prompts as text, without the template, as reward callables want them: what `input_ids` hold of them."""
     index: Tensor
     """(batch,) int64, position in the split."""
+    room: Tensor | None = None
+    """(batch,) int64, most tokens of a response to each; None: any number."""
 
 
 @dataclass

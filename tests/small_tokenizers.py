@@ -33,6 +33,28 @@ def metaspace_bpe():
     return finished(inner)
 
 
+def sentencepiece(texts, scheme, size):
+    """The form of LLaMA's and Mistral's: BPE over words with the space before them, and one put before the first.
+
+    scheme: "first" or "always" of a pre-tokenizer, or "normaliser", as earlier files have it.
+    """
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(
+        prepend_scheme="first" if scheme == "normaliser" else scheme
+    )
+    inner.decoder = decoders.Metaspace()
+    special = ["<unk>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    inner.train_from_iterator(texts, trainer)
+    if scheme == "normaliser":
+        space = "\u2581"
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend(space), normalizers.Replace(" ", space)])
+        inner.pre_tokenizer = None
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    return finished(inner)
+
+
 def unigram():
     """As T5, whose vocabulary holds the names of its control tokens as words, and whose texts are normalised first."""
     special = ["<unk>", "<|pad|>", "<|im_start|>", "<|im_end|>"]

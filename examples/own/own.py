@@ -22,13 +22,17 @@ def main(config, console) -> None:
     artefact = moa.Artefact.begin("own", "own", config)
     collected = moa.conduct(config, METHODS, console)
     tables = artefact.tables(collected)
-    gap = moa.metric_difference(tables.metrics, "hypervolume", "film", "mixed", "accuracy")
-    row = moa.judge("FiLM spans more than mixed logits", "ours", "hypervolume (accuracy)", gap, ">", 0)
-    claims = moa.claims_frame([row])
+    claims = moa.judged(lambda reference: claims_of(tables.at(reference)))
     artefact.write(collected, tables, claims)
     picture = artefact.folder / "own.png"
     moa.save_figure(moa.front_figure(tables.points, spaces=[collected.space], title="Own"), picture)
     moa.print_summary(console, artefact, collected, tables, claims, [picture])
+
+
+def claims_of(tables) -> list:
+    gap = moa.metric_difference(tables.metrics, "hypervolume", "film", "mixed", "accuracy")
+    words, what = "FiLM spans more than mixed logits", "difference of hypervolume (accuracy)"
+    return [moa.judge(words, "own", what, gap, ">", 0, whose="ours")]
 
 
 if __name__ == "__main__":

@@ -21,20 +21,20 @@ from rich.console import Console
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import GAPO_P1_PPO, MORLHF_PPO, PGAPO_PPO, SOUPS_OF_LORAS_PPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import by_seed, final_rows, preferences_of, values_of
+from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import (
     PerSeed,
-    dominated_share,
+    domination_gap,
     metric_difference,
     paired,
-    rank_correlation,
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -52,7 +52,7 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = inside(conduct(config, METHODS, console))
     tables = artefact.tables(collected)
     asked = at_preferences(collected, tables)
-    claims = claims_frame(judge_claims(collected, tables, asked))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), asked))
     artefact.write(collected, tables, claims, {"preferences.csv": asked})
 
     pictures = [artefact.folder / f"figure_pareto.{suffix}" for suffix in ("png", "pdf")]
@@ -112,7 +112,7 @@ def morlhf_claims(collected: Collected, asked: pd.DataFrame) -> list[Row]:
         if len(kept):
             gap = difference(kept, "regret", "pgapo", "morlhf")
             what = "P-GAPO - MORLHF in mean regret"
-            rows.append(judge(f"P-GAPO has {words}", WHERE, what, gap, relation, 0))
+            rows.append(judge(f"P-GAPO has {words}", WHERE, what, gap, relation, 0, whose=OURS))
     return rows
 
 
@@ -123,10 +123,10 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
     column, better = ("weighted", ">") if collected.exact is None else ("regret", "<")
     for method, title in (("pgapo", "P-GAPO"), ("morlhf", "MORLHF")):
         volume = metric_difference(tables.metrics, "hypervolume", method, "rewarded_soups", space)
-        share = dominated_share(tables.points, method, "rewarded_soups", space)
+        epsilon = domination_gap(tables.points, method, "rewarded_soups", space)
         gap = difference(asked, column, method, "rewarded_soups")
         versus = f"{title} - Rewarded Soups in"
-        of_front = f"share of Rewarded Soups' front that {title}'s dominates ({space})"
+        of_front = f"additive epsilon of {title}'s front over Rewarded Soups' ({space})"
         name = "regret" if column == "regret" else f"lambda . {space}"
         rows += [
             judge(
@@ -136,8 +136,9 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
                 volume,
                 ">",
                 0,
+                whose=OURS,
             ),
-            judge(f"{title}'s front dominates Rewarded Soups'", WHERE, of_front, share, ">=", 1),
+            judge(f"{title}'s front dominates Rewarded Soups'", WHERE, of_front, epsilon, "<=", 0),
             judge(
                 f"{title} serves preferences better than Rewarded Soups",
                 WHERE,
@@ -145,6 +146,7 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
                 gap,
                 better,
                 0,
+                whose=OURS,
             ),
         ]
     return rows
@@ -154,9 +156,8 @@ def steering_claims(collected: Collected, tables: Tables) -> list[Row]:
     """P-GAPO's solutions are tailored to the user's preference."""
     rows = []
     for objective in collected.objectives:
-        order = rank_correlation(tables.points, "pgapo", objective, collected.space)
-        what = f"Spearman correlation of P-GAPO's values ({collected.space}) and weights"
-        rows.append(judge(f"{objective} rises with its preference weight", ABSTRACT, what, order, ">", 0.9))
+        words = f"{objective} rises with its preference weight"
+        rows.append(rising_row(tables.points, "pgapo", objective, collected.space, words, ABSTRACT))
     return rows
 
 

@@ -25,17 +25,18 @@ from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.figures.final_gains import column, distance, gains
 from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_over_steps
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
+WHERE = "the last layer's gradients"
 BASE = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO}
 OWN, WHOLE = "last_layer", "all"
 PROBES = {
@@ -71,7 +72,7 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     seen, ends = compared(collected), ends_of(collected)
-    claims = claims_frame(judge_claims(seen, ends))
+    claims = Judged(claims_frame(judge_claims(seen, ends)))
     artefact.write(collected, tables, claims, {"probe.csv": seen, "ends.csv": ends})
 
     pictures = [artefact.folder / f"figure_probe.{suffix}" for suffix in ("png", "pdf")]
@@ -154,29 +155,27 @@ def ends_of(collected: Collected) -> pd.DataFrame:
 
 def judge_claims(seen: pd.DataFrame, ends: pd.DataFrame) -> list[Row]:
     """How far another probe gives what the last layer gives, for each method."""
-    rows = []
+    asked: list[tuple[str, str, PerSeed, str, float]] = []
     for method, style in styles_of(BASE).items():
         for probe in (WHOLE, "activations"):
             pair = f"{style.label}: the last layer and {PROBES[probe].label}"
             cosines = difference(seen, method, probe, ["cosine"]).groupby("seed").mean()
             statistic = "mean |difference| of the gradients' cosine"
-            rows.append(
-                judge(f"{pair} see the same conflict", "ours", statistic, of(cosines), "<=", SAME_ANGLE)
-            )
+            asked.append((f"{pair} see the same conflict", statistic, of(cosines), "<=", SAME_ANGLE))
             names = [name for name in seen.columns if name.startswith("weight_")]
             weights = difference(seen, method, probe, names).groupby("seed").max()
             statistic = "largest |difference| of a weight"
-            rows.append(judge(f"{pair} agree in their weights", "ours", statistic, of(weights), "<=", AGREE))
+            asked.append((f"{pair} agree in their weights", statistic, of(weights), "<=", AGREE))
             for name in [name for name in ends.columns if name.startswith("gain_")]:
                 gap = paired(end_of(ends, method, probe, name), end_of(ends, method, OWN, name))
                 words = f"{pair} end level in {name.removeprefix('gain_')}"
-                rows.append(judge(words, "ours", "difference of the gain over SFT", gap, "within", LEVEL))
+                asked.append((words, "difference of the gain over SFT", gap, "within", LEVEL))
         for probe in (OWN, "activations"):
             mine = seen[(seen["method"] == method) & (seen["probe"] == probe)]
             words = f"{style.label}: weights from the {PROBES[probe].label} point where all parameters' do"
             least = of(mine.groupby("seed")["direction"].min())
-            rows.append(judge(words, "ours", "smallest cosine of the updates", least, ">", ALIGNED))
-    return rows
+            asked.append((words, "smallest cosine of the updates", least, ">", ALIGNED))
+    return [judge(claim, WHERE, *statistic, whose=OURS) for claim, *statistic in asked]
 
 
 def end_of(ends: pd.DataFrame, method: str, probe: str, name: str) -> PerSeed:

@@ -40,18 +40,17 @@ from lightning_moa.methods.products import (
     SAFE_RLHF_PPO,
     Product,
 )
-from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import by_seed, final_rows
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Exact
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import Artefact, Judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 from lightning_moa.world import World
@@ -64,7 +63,7 @@ METHODS = {
     "safe_rlhf": SAFE_RLHF_PPO,
 }
 STEADY = "gapo_p1"
-OURS = "ours"
+WHERE = "rescaled gradients"
 GREY = "#777777"
 
 
@@ -109,8 +108,8 @@ def main(config: FigureScaleConfig, console: Console) -> None:
     check_options(config)
     artefact = Artefact.begin("gapo", name_of(config), config)
     parts = [conduct_part(config, names, console) for names in sets_of(config)]
-    claims = claims_frame([row for part in parts for row in judge_claims(part)])
-    CLAIMS.write(claims, artefact.folder / CLAIMS.file)
+    claims = Judged(claims_frame([row for part in parts for row in judge_claims(part, config.multiplies)]))
+    claims.write(artefact.folder)
 
     pictures = [artefact.folder / f"figure_scale.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts, config.multiplies), *pictures)
@@ -232,34 +231,39 @@ def movements(part: Part) -> dict[str, PerSeed]:
     return {name: dict(zip(rows["seed"], rows["movement"], strict=True)) for name, rows in each.items()}
 
 
-def judge_claims(part: Part) -> list[Row]:
-    """GAPO with p = 1 moves least; linear scalarisation drifts to the multiplied objective, MGDA from it."""
+def judge_claims(part: Part, multiplies: str) -> list[Row]:
+    """GAPO with p = 1 moves least; linear scalarisation drifts to the multiplied objective, MGDA from it. Where score
+    and KL term are multiplied alike p = 1 does not move at all, by its weights' very form, and is not judged."""
+    return [*(steady_claims(part) if multiplies == "reward" else []), *drift_claims(part)]
+
+
+def steady_claims(part: Part) -> list[Row]:
+    """GAPO with p = 1 moves less than any other method, and than each of them."""
     moved = movements(part)
     mine, others = moved[STEADY], {name: each for name, each in moved.items() if name != STEADY}
-    least = {seed: min(each[seed] for each in others.values()) for seed in mine}
-    claim = f"{len(part.objectives)} objectives: GAPO p = 1 moves"
-    what = f"its movement ({part.space}) -"
-    count = sum(mine[seed] < least[seed] for seed in mine)
     # Safe RLHF weighs by thresholds: it lets go of an objective that is above its own, whatever its scale.
-    weighing = {
-        seed: min(each[seed] for name, each in others.items() if name != "safe_rlhf") for seed in mine
+    weighing = [each for name, each in others.items() if name != "safe_rlhf"]
+    looks = styles_of(others)
+    rivals = {
+        "least": ("the least of all others'", least(list(others.values()))),
+        "least of those without thresholds": ("the least of all others' but Safe RLHF's", least(weighing)),
+        **{f"less than {style.label}": (f"{style.label}'s", others[name]) for name, style in looks.items()},
     }
-    fewer = sum(mine[seed] < weighing[seed] for seed in mine)
-    few = "seeds in which it does, Safe RLHF left out"
-    rows = [
-        judge(f"{claim} least", OURS, f"{what} the least of all others'", paired(mine, least), "<", 0),
-        judge_count(f"{claim} least in every seed", OURS, "seeds in which it does", count, ">=", len(mine)),
-        judge_count(f"{claim} least of those without thresholds", OURS, few, fewer, ">=", len(mine)),
+    head, what = f"{len(part.objectives)} objectives: GAPO p = 1 moves", f"its movement ({part.space}) -"
+    return [
+        judge(f"{head} {words}", WHERE, f"{what} {whom}", paired(mine, theirs), "<", 0, whose=OURS)
+        for words, (whom, theirs) in rivals.items()
     ]
-    for name, style in styles_of(others).items():
-        gap = paired(mine, others[name])
-        rows.append(judge(f"{claim} less than {style.label}", OURS, f"{what} {style.label}'s", gap, "<", 0))
-    return [*rows, *drift_claims(part)]
+
+
+def least(methods: list[PerSeed]) -> PerSeed:
+    """The least of several methods' values in each seed."""
+    return {seed: min(each[seed] for each in methods) for seed in methods[0]}
 
 
 def drift_claims(part: Part) -> list[Row]:
     """Where the two methods that look at the gradients' lengths go as one reward grows."""
-    rows, ends = [], f"factor {part.factors[-1]:g} - factor {part.factors[0]:g}"
+    asked, ends = [], f"factor {part.factors[-1]:g} - factor {part.factors[0]:g}"
     for method, title, own, other in (
         ("linear", "linear scalarisation", ("gains", ">"), ("loses", "<")),
         ("mgda", "MGDA", ("loses", "<"), ("gains", ">")),
@@ -271,8 +275,8 @@ def drift_claims(part: Part) -> list[Row]:
             claim = f"{title} {verb} in {whose} as the reward of {part.scaled} grows"
             what = f"mean gain in {', '.join(names)} ({part.space}), {ends}"
             change = change_of(part, method, names)
-            rows.append(judge(f"{len(part.objectives)} objectives: {claim}", OURS, what, change, relation, 0))
-    return rows
+            asked.append((f"{len(part.objectives)} objectives: {claim}", what, change, relation, 0.0))
+    return [judge(claim, WHERE, *statistic, whose=OURS) for claim, *statistic in asked]
 
 
 def change_of(part: Part, method: str, objectives: list[str]) -> PerSeed:

@@ -42,13 +42,12 @@ from lightning_moa.reporting.orders import order_claims
 from lightning_moa.reporting.over_seeds import cell, over_seeds
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import Artefact, Judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -89,13 +88,13 @@ def main(config: TableHarmlessRatioConfig, console: Console) -> None:
     paper = paper_shares(config, objective)
     table = table_of(shares, config.thresholds[0], paper)
     first = next(iter(sets))
-    claims = claims_frame(judge_claims(shares, first, config.thresholds[0], paper))
+    claims = Judged(claims_frame(judge_claims(shares, first, config.thresholds[0], paper)))
 
     folder = Artefact.begin("gapo", "table_harmless_ratio", config).folder
     for name, frame in {"table": table, "shares": shares}.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / "table.md", page(table, objective, config.thresholds[0]))
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"table_harmless_ratio.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(shares, config.thresholds[0], paper, objective), *pictures)
     for name in sets:

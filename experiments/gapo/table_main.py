@@ -41,6 +41,8 @@ from lightning_moa.methods.products import (
     Product,
     ppo_on_one,
 )
+from lightning_moa.reporting.claims import OURS as OWN
+from lightning_moa.reporting.claims import PAPER as THEIRS
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import final_rows
@@ -50,13 +52,12 @@ from lightning_moa.reporting.over_seeds import cell, over_seeds
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plane import draw_ends
 from lightning_moa.reporting.plots import canvas, divide, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import Artefact, Judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -71,7 +72,7 @@ OURS, EXTRA = "gapo_p1", "linear"
 PAPER = Path(__file__).with_name("paper_table.csv")
 ROLES = ("helpful", "harmless")
 """The paper's objectives, in the order of ours."""
-TABLE, TEXT, GPT4O, ADDED = "main table", "main table, text", "text, GPT-4o as judge", "not in the paper"
+TABLE, TEXT, GPT4O = "main table", "main table, text", "text, GPT-4o as judge"
 
 
 @dataclass
@@ -91,6 +92,8 @@ class Part:
     """`method`, `seed`, `<space>_<objective>`, `average`, `kl`."""
     rates: pd.DataFrame
     """See `win_rates`."""
+    by_rewards: bool
+    """Whether it is rewards that judged, not somebody who reads."""
 
     @property
     def columns(self) -> list[str]:
@@ -119,7 +122,8 @@ def main(config: TableMainConfig, console: Console) -> None:
         conduct_part(config, name, prompts, judges, console) for name, prompts in prompt_sets(config).items()
     ]
     paper = pd.read_csv(PAPER)
-    claims = claims_frame([row for part in parts for row in judge_claims(part, part is parts[0], paper)])
+    rows = [row for part in parts for row in judge_claims(part, part is parts[0], paper)]
+    claims = Judged(claims_frame(rows))
 
     folder = Artefact.begin("gapo", "table_main", config).folder
     frames = {"table": table_of(parts), "win_rates": rates_of(parts), "paper_table": paper}
@@ -127,7 +131,7 @@ def main(config: TableMainConfig, console: Console) -> None:
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / "table.md", page(parts, frames["table"], frames["win_rates"]))
     write_atomically(folder / "paper_table.md", paper_page(paper))
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"table_main.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts), *pictures)
     for part in parts:
@@ -156,7 +160,8 @@ def conduct_part(
     ends = final_rows(tables.points).set_index("method").loc[[REFERENCE, *methods]].reset_index()
     scores = ends[["method", "seed", *columns]].assign(average=ends[columns].mean(axis=1), kl=ends["kl"])
     others = [each for each in (REFERENCE, *methods) if each != OURS]
-    return Part(name, collected, scores, win_rates(collected, OURS, others, judges, config.judge.prompts))
+    rates = win_rates(collected, OURS, others, judges, config.judge.prompts)
+    return Part(name, collected, scores, rates, judges is None)
 
 
 def table_of(parts: list[Part]) -> pd.DataFrame:
@@ -226,27 +231,29 @@ def average_claims(part: Part) -> list[Row]:
     """GAPO with p = 1 has the best average of the methods that train for all objectives."""
     rivals = [name for name in METHODS if name != OURS]
     best = part.best([name for name in rivals if name != EXTRA], "average")
-    asked = [("the best of the paper's methods for all objectives", TEXT, best)]
+    asked = [("the best of the paper's methods for all objectives", THEIRS, best)]
     for name in rivals:
-        where = ADDED if name == EXTRA else TEXT
-        asked.append((part.styles[name].label, where, part.of(name, "average")))
+        whose = OWN if name == EXTRA else THEIRS
+        asked.append((part.styles[name].label, whose, part.of(name, "average")))
     head, what = f"{part.name}, average: {part.styles[OURS].label} above", f"its {part.collected.space} -"
     mine, rows = part.of(OURS, "average"), []
-    for other, where, values in asked:
+    for other, whose, values in asked:
         gap = paired(mine, values)
-        rows.append(judge(f"{head} {other}", where, f"{what} that of {other}", gap, ">", 0))
+        rows.append(judge(f"{head} {other}", TEXT, f"{what} that of {other}", gap, ">", 0, whose=whose))
     return rows
 
 
 def win_claims(part: Part) -> list[Row]:
-    """GPT-4o prefers p = 1 to SFT and to p = 2."""
+    """GPT-4o prefers p = 1 to SFT and to p = 2; where recorded rewards judge, the question is ours."""
     rows = []
     for other in (REFERENCE, "gapo_p2"):
         for objective in part.collected.objectives:
             mine = part.rates.query("other == @other and objective == @objective")
             rate = {int(seed): float(each) for seed, each in zip(mine["seed"], mine["rate"], strict=True)}
             words = f"{part.styles[OURS].label} preferred to {part.styles[other].label}"
-            rows.append(judge(f"{part.name}, {objective}: {words}", GPT4O, "win rate", rate, ">", 0.5))
+            whose, what = (OWN, "win rate by its reward") if part.by_rewards else (THEIRS, "win rate")
+            claim = f"{part.name}, {objective}: {words}"
+            rows.append(judge(claim, GPT4O, what, rate, ">", 0.5, whose=whose))
     return rows
 
 

@@ -16,12 +16,16 @@ from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import (
     NONE_DOMINATES,
+    Panel,
+    complexity_rows,
     conduct_panels,
     draw_fronts,
     judge_panel,
     publish,
 )
 from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.reporting.claims import Row
+from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful")
@@ -39,9 +43,16 @@ def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure3", OBJECTIVES, console)
     for panel in panels:
         panel.write()
-    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]))
     picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless and helpful")
     publish(panels, claims, picture, console)
+
+
+def judge_claims(panels: list[Panel]) -> list[Row]:
+    """What the paper says of the panels, and ours."""
+    rows = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    # The online panel's policies are those of (a), trained on.
+    return [*rows, *(row for panel in panels[:2] for row in complexity_rows(panel))]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

@@ -8,8 +8,10 @@ for better summaries: `hallucination` is high where little is invented.
 
 from rich.console import Console
 
-from lightning_moa.figures.cluster_figures import conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.figures.cluster_figures import Panel, conduct_panels, draw_fronts, judge_panel, publish
 from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.reporting.claims import Row
+from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("faithful", "hallucination")
@@ -24,9 +26,14 @@ def main(config: PanelsConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
     for panel in panels:
         panel.write()
-    claims = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]))
     picture = draw_fronts(panels, "HaM: fronts over clusters of sources, faithful and free of hallucination")
     publish(panels, claims, picture, console)
+
+
+def judge_claims(panels: list[Panel]) -> list[Row]:
+    """What the paper says of the panels, and ours."""
+    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
 
 
 STUDY = panel_study(__file__, "summary", OBJECTIVES)

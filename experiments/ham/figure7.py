@@ -6,10 +6,10 @@ From the very studies of figure6.py, whose runs are reused. Writes the CSVs of e
 results/ham/figure7/<scale>/ (front_means.csv: the means, and the units that they are compared in), and the claims and
 the picture above.
 
-The paper compares by eye. Here the statistic is the mean over objectives of HaM's mean minus the other's, each
-objective in standard deviations of the reference policy's responses, so that no objective counts for more because its
-reward model's numbers are larger. "Slightly better or comparable" is judged as not worse by more than MARGIN: noise
-cannot show it, since the whole interval has to lie above.
+The paper compares by eye. Here each axis of the chart is judged by itself: HaM's mean minus the other's, in standard
+deviations of the reference policy's responses. A mean over axes would let a gain on one hide losses on the others.
+"Slightly better or comparable" is judged as not worse by more than MARGIN: noise cannot show it, since the whole
+interval has to lie above.
 """
 
 import pandas as pd
@@ -19,13 +19,14 @@ from rich.console import Console
 from lightning_moa.errors import UserError
 from lightning_moa.figures.cluster_figures import Panel, conduct_panels, per_seed, publish
 from lightning_moa.figures.panels import PanelsConfig, panel_study
-from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.cluster_fronts import front_means
 from lightning_moa.reporting.front_panels import draw_radar, legend_entries
 from lightning_moa.reporting.plots import canvas
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.planning import REFERENCE
+from lightning_moa.study.results import Judged
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
@@ -41,7 +42,7 @@ def main(config: PanelsConfig, console: Console) -> None:
     for panel, each in zip(panels, means, strict=True):
         panel.write({"front_means.csv": each})
     claims = [row for panel, each in zip(panels, means, strict=True) for row in judge_claims(panel, each)]
-    publish(panels, claims, draw(panels, means), console)
+    publish(panels, Judged(claims_frame(claims)), draw(panels, means), console)
 
 
 def in_units(panel: Panel) -> pd.DataFrame:
@@ -55,32 +56,30 @@ def in_units(panel: Panel) -> pd.DataFrame:
 
 
 def judge_claims(panel: Panel, means: pd.DataFrame) -> list[Row]:
-    """HaM is above RiC, and above SCA or level with it."""
-    what = (
-        "mean over objectives of the front's mean, in standard deviations of the reference policy's responses"
+    """On every axis HaM is above RiC, and above SCA or level with it."""
+    what, where, rows = (
+        "front's mean in standard deviations of the reference policy's responses",
+        panel.where,
+        [],
     )
-    head, where = panel.words, panel.where
-    above, level = (gap(panel, means, other) for other in ("ric", "sca"))
-    return [
-        judge(f"{head}: HaM's mean reward is above RiC's", where, f"{what}, HaM's - RiC's", above, ">", 0),
-        judge(
-            f"{head}: HaM's mean reward is comparable to SCA's or better",
-            where,
-            f"{what}, HaM's - SCA's",
-            level,
-            ">=",
-            -MARGIN,
-        ),
-        judge(f"{head}: HaM's mean reward is above SCA's", "ours", f"{what}, HaM's - SCA's", level, ">", 0),
-    ]
+    for objective in panel.objectives:
+        head = f"{panel.words}, {objective}: HaM's mean reward is"
+        above, level = (gap(panel, means, other, objective) for other in ("ric", "sca"))
+        rows += [
+            judge(f"{head} above RiC's", where, f"{what}, HaM's - RiC's", above, ">", 0),
+            judge(
+                f"{head} comparable to SCA's or better", where, f"{what}, HaM's - SCA's", level, ">=", -MARGIN
+            ),
+            judge(f"{head} above SCA's", where, f"{what}, HaM's - SCA's", level, ">", 0, whose=OURS),
+        ]
+    return rows
 
 
-def gap(panel: Panel, means: pd.DataFrame, other: str) -> PerSeed:
-    """HaM's means minus another method's, in the objectives' units, averaged over objectives."""
-    columns = [f"{panel.space}_{name}" for name in panel.objectives]
+def gap(panel: Panel, means: pd.DataFrame, other: str, objective: str) -> PerSeed:
+    """HaM's mean minus another method's in an objective, in its unit."""
     ham, theirs = (means[means["method"] == name].set_index("seed") for name in ("ham", other))
-    units = ham[[f"unit_{name}" for name in panel.objectives]].to_numpy()
-    return per_seed(((ham[columns] - theirs[columns]) / units).mean(axis=1))
+    column = f"{panel.space}_{objective}"
+    return per_seed((ham[column] - theirs[column]) / ham[f"unit_{objective}"])
 
 
 def draw(panels: list[Panel], means: list[pd.DataFrame]) -> Figure:

@@ -2,17 +2,22 @@
 
     python experiments/ham/figure8.py [scale=...] [numbers=[...]] [more=[...]] [task=...] [key=value ...]
 
-Panels: (a) each head of a small model, (b) each head of a larger one, (c) all heads of the small one together, for each
-K in `numbers`, and beyond the paper in `more`. A point is the mean reward of one head on one cluster of the held-out
-prompts; heads are named by their place in the first objective, so that they correspond between seeds. The paper does
-not say which task it shows; here it is `task`. With the paper's K, (a) uses Figure 3a's runs and (b) Figure 3b's.
+Panels: (a) each head of a small model, faithful and free of hallucination, in the world of summaries; (b) each head
+of a larger one, harmless and helpful (section 4.5 names these two trade-offs of its two panels, in this order); (c)
+all heads of the small one together, for each K in `numbers`, and beyond the paper in `more`. The paper does not say
+which task (c) shows; here it is `task`. Where data or objectives of one's own are asked for, all panels show those. A
+point is the mean reward of one head on one cluster of the held-out prompts; heads are named by their place in the
+first objective, so that they correspond between seeds. With the paper's K, (a) uses Figure 5a's runs and (b) Figure
+3b's.
 
 Writes the CSVs of each panel to the folder a, b or c of results/ham/figure8/<scale>/ (clusters.csv: the points;
 growth.csv in c: what comes of K, `any_four` being the mean hypervolume of four of its heads, for more heads are also
-more points), and the claims and the picture above. Hypervolumes are above the worst point of their panel.
+more points), and the claims and the picture above. Hypervolumes are above the worst value of all points of their panel
+in each objective, less a tenth of its range.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from statistics import fmean
@@ -25,42 +30,54 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
 
 from lightning_moa import pareto
+from lightning_moa.config import SYNTHETIC
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.cluster_figures import OURS, last_looks
+from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
 from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, legend_entries
+from lightning_moa.reporting.metrics import MARGIN
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import FAR, REFERENCES, Artefact, judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
-TASKS = {"harmless-helpful": ("harmless", "helpful"), "harmless-humorous": ("harmless", "humorous")}
+SUMMARIES = "faithful-hallucination"
+"""The task whose data are another family's: summaries."""
+TASKS = {
+    "harmless-helpful": ("harmless", "helpful"),
+    "harmless-humorous": ("harmless", "humorous"),
+    SUMMARIES: ("faithful", "hallucination"),
+}
+NAMED = {"a": SUMMARIES, "b": "harmless-helpful"}
+"""Panel -> the task that the paper names; (c)'s it does not."""
 PAPER = (1, 2, 4, 5, 8)
 MORE = {"tiny": (16, 32, 64)}
 """Scale -> K beyond the paper's; elsewhere none."""
 METHODS = {f"ham_k{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
 TITLES = {
-    "a": "(a) each head, small model",
+    "a": "(a) each head, small model, summaries",
     "b": "(b) each head, large model",
     "c": "(c) all heads, small model",
 }
+MOST = 0.5
+"""Of heads."""
 FOUR, EIGHT = 4, 8
 """Those that the paper compares."""
 DRAWS = 70
 """Of four heads: as many as eight have."""
+MARGINS = dict(zip(REFERENCES, (MARGIN, 0.0, FAR), strict=True))
+"""How far below the panel's worst values the reference point lies, as a share of their range; "corner": on them."""
 
 
 @dataclass
@@ -68,10 +85,11 @@ class Figure8Config(PanelsConfig):
     """A study, and the numbers of heads."""
 
     numbers: list[int] = option(list(PAPER), "K: numbers of heads of panel c")
-    more: list[int] | None = option(
-        None, "K beyond those, ours; empty: 16, 32 and 64 at scale=tiny, else none"
+    more: list[int] | None = option(None, "K beyond those, ours; empty: 16, 32, 64 at scale=tiny, else none")
+    task: str = option("harmless-helpful", "objectives of panel c", choices=tuple(TASKS))
+    summaries: list[str] = option(
+        [], "key=value words for the data of summaries alone, such as [data.pairs=400]; all else is as above"
     )
-    task: str = option("harmless-helpful", "which objectives", choices=tuple(TASKS))
 
 
 @dataclass(frozen=True)
@@ -86,6 +104,8 @@ class Panel:
     """HaM's, with their `cluster`."""
     points: pd.DataFrame
     """Of `cluster_points`; as `method` one head each (a, b), or one K each (c)."""
+    margin: float = MARGIN
+    """One of MARGINS."""
 
     @property
     def axes(self) -> tuple[tuple[str, ...], str]:
@@ -98,8 +118,9 @@ class Panel:
         return [f"{space}_{name}" for name in objectives]
 
     def volume(self, points: pd.DataFrame) -> float:
-        """Hypervolume above the worst of all points of the panel."""
-        return pareto.hypervolume(points[self.columns], self.points[self.columns].min())
+        """Hypervolume above one point for all of the panel."""
+        corner = pareto.default_reference(self.points[self.columns], self.margin)
+        return pareto.hypervolume(points[self.columns], corner)
 
 
 def main(config: Figure8Config, console: Console) -> None:
@@ -111,10 +132,11 @@ def main(config: Figure8Config, console: Console) -> None:
         more = {"growth.csv": growth} if panel.letter == "c" else {}
         tables = panel.artefact.tables(panel.collected)
         panel.artefact.write(panel.collected, tables, None, {"clusters.csv": panel.points, **more})
-    rows = [row for panel in panels[:2] for row in judge_heads(panel)] + judge_growth(panels[2], growth)
-    claims = claims_frame(rows)
+    claims = judged(
+        lambda name: judge_claims([replace(each, margin=MARGINS[name]) for each in panels], numbers)
+    )
     folder = panels[0].artefact.folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"figure8.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(panels, growth), *pictures)
     console.print(summary(growth, panels[2].collected))
@@ -142,12 +164,27 @@ def studies(config: Figure8Config) -> list[tuple[str, PanelsConfig, Mapping[str,
 def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[str, Product]]:
     """A panel's: HaM with each of its numbers of heads."""
     numbers = numbers_of(config) if letter == "c" else [config.heads.number]
-    own = settings_of(config, TASKS[config.task], large=letter == "b")
+    task = NAMED.get(letter, config.task)
+    own = settings_of(on_summaries(config) if task == SUMMARIES else config, TASKS[task], large=letter == "b")
     if len(own.objectives or ()) != 2:
         raise UserError(f"objectives={own.objectives}: the figure shows two")
     methods = {f"ham_k{k}": ham(k) for k in numbers}
     own.methods = {name: each for name, each in config.methods.items() if name in methods}
     return own, methods
+
+
+def on_summaries(config: Figure8Config) -> Figure8Config:
+    """The same study of summaries: their data, rewards and length of responses, as Figure 5 has them.
+
+    Data or objectives of one's own stay.
+    """
+    if config.objectives or config.data.name != STUDY.read([f"scale={config.scale}"])[0].data.name:
+        return config
+    theirs, _ = replace(STUDY, family="summary").read([f"scale={config.scale}", *config.summaries])
+    own = deepcopy(config)
+    own.data, own.likelihood.rewards = theirs.data, theirs.likelihood.rewards
+    own.evaluation.max_new_tokens = theirs.evaluation.max_new_tokens
+    return own
 
 
 def label_of(k: int) -> str:
@@ -157,7 +194,9 @@ def label_of(k: int) -> str:
 def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel:
     """Train and measure a panel's study; a `method` of the points is a K."""
     own, methods = study_of(config, letter)
-    artefact = Artefact.begin("ham", "figure8", own, part=letter)
+    # Where the figure itself takes other data, their name is not that of a user's choice.
+    home = SYNTHETIC if own.data.name == config.data.name else own.data.name
+    artefact = Artefact.begin("ham", "figure8", own, letter, home=home)
     collected = conduct(own, methods, console)
     names = {name: label_of(int(name.removeprefix("ham_k"))) for name in methods}
     clusters = clusters_of(collected, config.clusters)
@@ -185,14 +224,16 @@ def head_panel(panel: Panel) -> Panel:
 def growth_of(panel: Panel, numbers: Sequence[int]) -> pd.DataFrame:
     """A row for each K and seed: `k`, `seed`, `hypervolume` and `front`, the number of points on the front, `any_four`
     (see above; empty for fewer heads), `alive`, the share of heads in which the hypervolume has a gradient at the
-    end (empty where nobody looked), and `trained_parameters`."""
+    end, `margin`, that of most heads (see `margins_of_heads`; both empty where nobody looked), and
+    `trained_parameters`."""
     costs = panel.collected.costs.set_index(["method", "seed"])["trained_parameters"]
     rows = []
     for k in numbers:
-        alive = alive_shares(panel.collected, k)
+        alive, margins = looks_at(panel.collected, k)
         for seed, points in panel.points[panel.points["method"] == label_of(k)].groupby("seed"):
             row = {"k": k, "seed": seed, "hypervolume": panel.volume(points), "front": points["front"].sum()}
             shares = {"any_four": any_four(panel, points), "alive": alive.get(int(str(seed)), np.nan)}
+            shares["margin"] = margins.get(int(str(seed)), np.nan)
             rows.append({**row, **shares, "trained_parameters": costs[f"ham_k{k}", seed]})
     return pd.DataFrame(rows)
 
@@ -209,15 +250,15 @@ def any_four(panel: Panel, points: pd.DataFrame) -> float:
     return fmean(panel.volume(pd.concat([heads[i] for i in each])) for each in choices)
 
 
-def alive_shares(collected: Collected, k: int) -> PerSeed:
-    """seed -> share of K heads that are alive at the end; a single head is."""
-    mine = {
-        ("ham", seed): path for (method, seed), path in collected.policies.items() if method == f"ham_k{k}"
-    }
+def looks_at(collected: Collected, k: int) -> tuple[PerSeed, PerSeed]:
+    """seed -> share of K heads that are alive at the end, and the margin of most of them. A single head is alive, and
+    has no other to be dominated by."""
     if k == 1:
-        return {seed: 1.0 for _, seed in mine}
-    looks = last_looks(replace(collected, policies=mine))
-    return {} if looks.empty else per_seed(looks.groupby("seed")["alive"].mean())
+        return {seed: 1.0 for method, seed in collected.policies if method == "ham_k1"}, {}
+    looks = last_looks(collected, f"ham_k{k}")
+    if looks.empty:
+        return {}, {}
+    return per_seed(looks.groupby("seed")["alive"].mean()), margins_of_heads(looks, MOST)
 
 
 def per_seed(values: pd.Series) -> PerSeed:
@@ -225,50 +266,42 @@ def per_seed(values: pd.Series) -> PerSeed:
     return {int(str(seed)): float(value) for seed, value in values.items()}
 
 
+def judge_claims(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Row]:
+    """What the paper says of single heads and of K, and ours."""
+    heads = [row for panel in panels[:2] for row in judge_heads(panel)]
+    return [*heads, *judge_growth(panels[2], growth_of(panels[2], numbers))]
+
+
 def judge_heads(panel: Panel) -> list[Row]:
-    """What the paper says of single heads, and by how much they are better together."""
-    whole = cluster_points(panel.points.assign(method="all"), *panel.axes)
-    words = panel.title[4:]
-    # Heads that answer alike share their points, which then count for one of them.
-    front = whole[whole["front"]].drop_duplicates(["seed", *panel.columns])
-    used = per_seed(front.groupby("seed")["policy"].nunique())
-    together = {int(str(seed)): panel.volume(rows) for seed, rows in whole.groupby("seed")}
-    single = panel.points.groupby(["seed", "method"])[panel.columns].apply(panel.volume)
-    gap = paired(together, per_seed(single.groupby("seed").max()), relative=True)
-    what = "hypervolume of all heads over that of the best one, less 1"
-    place = f"Figure 8{panel.letter}"
-    return [
-        judge(
-            f"{words}: heads cover different trade-offs",
-            place,
-            "heads with a point of their own on the joint front",
-            used,
-            ">",
-            1,
-        ),
-        judge(f"{words}: heads span more together than the best one", OURS, what, gap, ">", 0),
-    ]
+    """Heads cover different trade-offs: what one has more of one objective it has less of the other."""
+    objectives, _ = panel.axes
+    means = panel.points.groupby(["seed", "method"])[panel.columns].mean()
+    one, other = (means[column].unstack("seed") for column in panel.columns)
+    what = f"correlation over heads of mean {objectives[0]} and mean {objectives[1]}"
+    claim = f"{panel.title[4:]}: heads cover different trade-offs"
+    return [judge(claim, f"Figure 8{panel.letter}", what, per_seed(one.corrwith(other)), "<", 0)]
 
 
 def judge_growth(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     """What the paper says of K, and ours beside it."""
     volumes = growth.pivot(index="seed", columns="k", values="hypervolume")
-    order = per_seed(volumes.apply(rank_correlation, axis=1))
-    what = f"Spearman correlation of hypervolume and K = {', '.join(map(str, volumes.columns))}"
-    rows = [judge("more heads give better fronts", "section 4.5", what, order, ">", 0)]
+    rise = per_seed(volumes.apply(slope, axis=1))
+    what = f"slope of hypervolume over log2 K, K = {', '.join(map(str, volumes.columns))}"
+    rows = [judge("more heads give better fronts", "section 4.5", what, rise, ">", 0)]
     if {FOUR, EIGHT} <= set(volumes.columns):
         rows += judge_eight(panel, growth)
     most = growth[growth["k"] == volumes.columns.max()]
-    alive = dict(zip(most["seed"], most["alive"], strict=True))
-    if most["alive"].notna().all():
-        claim = f"{label_of(int(most['k'].iloc[0]))}: most heads are alive at the end"
-        rows.append(judge(claim, OURS, "share of alive heads", alive, ">", 0.5))
+    margin = dict(zip(most["seed"], most["margin"], strict=True))
+    if most["margin"].notna().all():
+        claim = f"{label_of(int(most['k'].iloc[0]))}: most heads are not dominated by another at the end"
+        what = "median over heads of the margin by which likelihoods are not dominated, in nats"
+        rows.append(judge(claim, "section 4.5", what, margin, ">", 0, whose=OURS))
     return rows
 
 
-def rank_correlation(volumes: pd.Series) -> float:
-    """Spearman's, of hypervolumes and the K that are their index; 0 where all are equal."""
-    return 0.0 if np.ptp(volumes) == 0 else float(spearmanr(volumes.index, volumes).statistic)
+def slope(volumes: pd.Series) -> float:
+    """Of hypervolumes over the binary logarithm of the K that are their index, by least squares."""
+    return float(np.polyfit(np.log2(volumes.index.to_numpy(np.float64)), volumes, 1)[0])
 
 
 def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
@@ -284,14 +317,23 @@ def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     what = "additive epsilon of K = 8's front over K = 4's"
     return [
         judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0),
-        judge("K = 8 spans more than K = 4", OURS, "hypervolume of K = 8's front - K = 4's", gap, ">", 0),
+        judge(
+            "K = 8 spans more than K = 4",
+            "Figure 8c",
+            "hypervolume of K = 8's front - K = 4's",
+            gap,
+            ">",
+            0,
+            whose=OURS,
+        ),
         judge(
             "four of K = 8's heads span more than K = 4's, on average",
-            OURS,
+            "Figure 8c",
             "mean hypervolume of four of K = 8's heads - that of K = 4's",
             equal,
             ">",
             0,
+            whose=OURS,
         ),
     ]
 
@@ -302,9 +344,9 @@ def draw(panels: Sequence[Panel], growth: pd.DataFrame) -> Figure:
         axes = figure.subplots(2, 3)
         for ax, panel in zip(axes[0], panels, strict=True):
             draw_plane(ax, panel)
-        objective = panels[0].collected.objectives[0]
+        first, second = (panel.collected.objectives[0] for panel in panels[:2])
         legend = legend_entries(looks_of(panels[0]), "plane", seeds=growth["seed"].nunique())
-        title = f"(a), (b): heads from the least to the most {objective}"
+        title = f"heads from the least to the most {first} (a), {second} (b)"
         axes[1][0].legend(handles=legend, loc="upper left", ncols=1, fontsize=8.5, title=title)
         axes[1][0].set_axis_off()
         draw_growth(axes[1][1], growth)

@@ -17,13 +17,14 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.statistics import PerSeed, rank_correlation
+from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -37,7 +38,7 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     responses = shown_responses(collected)
-    claims = claims_frame(judge_claims(collected, tables, responses))
+    claims = Judged(claims_frame(judge_claims(collected, tables, responses)))
     artefact.write(collected, tables, claims, {"responses.csv": responses})
 
     pictures = [artefact.folder / f"figure3.{suffix}" for suffix in ("png", "pdf")]
@@ -85,9 +86,8 @@ def judge_claims(collected: Collected, tables: Tables, responses: pd.DataFrame) 
                 0,
             )
         )
-        order = rank_correlation(tables.points, "panacea", objective, collected.space)
-        what = f"Spearman correlation of mean {column} and weight"
-        rows.append(judge(f"{objective} follows its preference weight", "5.1", what, order, ">", 0.9))
+        words = f"{objective} follows its preference weight"
+        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "5.1"))
     return rows
 
 

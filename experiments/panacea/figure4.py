@@ -2,12 +2,15 @@
 
     python experiments/panacea/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
-Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO; samples
-responses of each on the grid of preferences; judges the paper's claims; writes CSVs and the picture to
-results/panacea/figure4/. In the synthetic world the best policy of every preference is known, so the picture also
-shows how far below it each method stays, what it spends in KL, and which kinds of response it gives to risky prompts.
+Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO, all for
+equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and
+as all of DPS's policies together (`equal_totals`). Samples responses of each on the grid of preferences; judges the
+paper's claims; writes CSVs and the picture to results/panacea/figure4/. In the synthetic world the best policy of
+every preference is known, so the picture also shows how far below it each method stays, what it spends in KL, and
+which kinds of response it gives to risky prompts.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,13 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.figures.modes import risky_modes, world_of
-from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
+from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
+from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import (
@@ -29,32 +33,35 @@ from lightning_moa.reporting.statistics import (
     hull_depth,
     last_minus_first,
     mean_regret,
-    metric,
     metric_difference,
     paired,
-    rank_correlation,
     scalarised_difference,
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
 METHODS = {"panacea": PANACEA_PPO, "rewarded_soups": REWARDED_SOUPS_PPO, "dps": DPS_PPO}
 INTERIOR = 0.6
 """A preference is an interior one where every weight is at least this much of an equal share: 0.3 of two."""
-LEVEL = 0.05
-"""A hypervolume that is less than this share below another is level with it."""
+BASELINES = {"rewarded_soups": "Rewarded Soups", "dps": "DPS"}
 MODES = {"safe": "Safe completions", "comply": "Compliance", "refuse": "Refusals", "joke": "Jokes"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    return [("", *with_totals(config, METHODS, "ppo", "panacea", ("rewarded_soups", "dps")))]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure4", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    claims = claims_frame(judge_claims(collected, tables))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name)))
     known = isinstance(config.data, SyntheticConfig)
     modes = risky_modes(collected, world_of(config)) if known else None
     artefact.write(collected, tables, claims, {} if modes is None else {"modes.csv": modes})
@@ -65,42 +72,37 @@ def main(config: StudyConfig, console: Console) -> None:
 
 
 def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """The paper's claims about this figure, asked of the tables."""
-    regret = (
-        regret_claims(collected, tables) if collected.exact is not None else reward_claims(collected, tables)
-    )
+    """The paper's claims about this figure, asked of the tables; and ours."""
+    own = regret_claims if collected.exact is not None else reward_claims
     return [
         *front_claims(collected, tables),
-        *regret,
         *growth_claims(collected, tables),
-        *cost_claims(collected),
+        *own(collected, tables),
+        *total_rows(tables.metrics, "panacea", "Panacea", BASELINES, collected.space, "Fig. 4"),
     ]
 
 
 def front_claims(collected: Collected, tables: Tables) -> list[Row]:
     """Panacea's front against the others', and its shape."""
     space, points = collected.space, tables.points
-    soups = metric_difference(tables.metrics, "hypervolume", "panacea", "rewarded_soups", space)
-    dps = metric_difference(tables.metrics, "hypervolume", "panacea", "dps", space)
-    margin = LEVEL * float(np.mean(list(metric(tables.metrics, "hypervolume", "dps", space).values())))
-    what = f"hypervolume difference ({space})"
-    rows = [
-        judge("Panacea beats Rewarded Soups", "Fig. 4", what, soups, ">", 0),
-        judge(f"beats DPS, or is level within {LEVEL:.0%}", "Fig. 4", what, dps, ">=", -margin),
-    ]
+    sag = {name: hull_depth(points, name, space) for name in ("panacea", *BASELINES)}
+    rows = []
+    for other, title in BASELINES.items():
+        volume = metric_difference(tables.metrics, "hypervolume", "panacea", other, space)
+        depth = paired(sag["panacea"], sag[other])
+        what = f"depth below the front's own hull / its range ({space}), difference"
+        rows += [
+            judge(f"Panacea beats {title}", "Fig. 4", f"hypervolume difference ({space})", volume, ">", 0),
+            judge(f"its front is closer to convex than that of {title}", "5.1", what, depth, "<", 0),
+        ]
     for objective in collected.objectives:
-        order = rank_correlation(points, "panacea", objective, space)
-        what = f"Spearman correlation of {space} reward and weight"
-        rows.append(judge(f"{objective} rises with its preference weight", "5.1", what, order, ">", 0.9))
-    sag = hull_depth(points, "panacea", space)
-    rows.append(
-        judge("the front is convex", "Fig. 4", f"depth below the hull / range ({space})", sag, "<", 0.1)
-    )
+        words = f"{objective} rises with its preference weight"
+        rows.append(rising_row(points, "panacea", objective, space, words, "5.1"))
     return rows
 
 
 def regret_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """How far below each preference's best policy the methods stay."""
+    """Ours: how far below each preference's best policy the methods stay."""
 
     def against(other: str, lowest: float = 0.0) -> PerSeed:
         mine, theirs = (
@@ -109,23 +111,22 @@ def regret_claims(collected: Collected, tables: Tables) -> list[Row]:
         return paired(mine, theirs, relative=True)
 
     what = "relative difference of mean regret"
-    rows = [judge("less regret than Rewarded Soups", "Fig. 4", what, against("rewarded_soups"), "<", 0)]
+    asked = [("less regret than Rewarded Soups", what, against("rewarded_soups"), "<", 0.0)]
     for inside in interior_of(tables):
-        halved = against("rewarded_soups", inside)
-        within = f"{what}, weights >= {inside:g}"
-        rows.append(judge("less than half of its regret inside", "Fig. 4", within, halved, "<", -0.5))
-    return [
-        *rows,
-        judge("at most 1.25 times the regret of DPS", "Fig. 4", what, against("dps"), "<=", 0.25),
-        judge(
+        halved, within = against("rewarded_soups", inside), f"{what}, weights >= {inside:g}"
+        asked.append(("less than half of its regret inside", within, halved, "<", -0.5))
+    closed = regret_closed(collected, tables, "dps")
+    asked += [
+        ("less regret than DPS", what, against("dps"), "<", 0.0),
+        (
             "PPO for one preference (DPS) closes 80% of the SFT model's regret",
-            "2",
             "1 - mean regret of DPS / of SFT",
-            regret_closed(collected, tables, "dps"),
+            closed,
             ">=",
             0.8,
         ),
     ]
+    return [judge(claim, "Fig. 4", *statistic, whose=OURS) for claim, *statistic in asked]
 
 
 def regret_closed(collected: Collected, tables: Tables, method: str) -> PerSeed:
@@ -143,13 +144,14 @@ def regret_closed(collected: Collected, tables: Tables, method: str) -> PerSeed:
 
 
 def reward_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """Where the best policies aren't known: the rewards, weighed by the preference that was asked for."""
+    """Ours, where the best policies aren't known: the rewards, weighed by the preference that was asked for."""
     rows = []
     for lowest in (0.0, *interior_of(tables)):
         gain = scalarised_difference(tables.points, "panacea", "rewarded_soups", collected.space, lowest)
         what = f"difference of lambda . {collected.space}, weights >= {lowest:g}"
         where = "inside" if lowest else "everywhere"
-        rows.append(judge(f"more weighted reward than Rewarded Soups {where}", "Fig. 4", what, gain, ">", 0))
+        claim = f"more weighted reward than Rewarded Soups {where}"
+        rows.append(judge(claim, "Fig. 4", what, gain, ">", 0, whose=OURS))
     return rows
 
 
@@ -161,15 +163,21 @@ def interior_of(tables: Tables) -> list[float]:
 
 
 def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """Figure 4, right: the front at its first snapshot and at the end."""
+    """Figure 4, right: the front at its first snapshot and at the end, and what is learned first."""
     growth = growth_of(collected, tables)
     volume, share = (last_minus_first(growth, name) for name in ("hypervolume", "non_dominated_share"))
-    return [
+    rows = [
         judge(
             "the front expands during training", "Fig. 4", "hypervolume, last - first step", volume, ">", 0
         ),
-        judge("dominated points vanish", "Fig. 4", "non-dominated share, last - first step", share, ">=", 0),
+        judge("dominated points vanish", "Fig. 4", "non-dominated share, last - first step", share, ">", 0),
     ]
+    if len(collected.objectives) == 2 and growth["step"].nunique() > 1:
+        late, early = collected.objectives
+        ahead = paired(*(learned_early(collected, tables, name) for name in (early, late)))
+        what = f"share of the gain over SFT at snapshots before the last, {early} - {late}"
+        rows.append(judge(f"{early} is learned before {late}", "5.1", what, ahead, ">", 0))
+    return rows
 
 
 def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
@@ -179,21 +187,16 @@ def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
     return front_by_step(tables.points, "panacea", collected.space, reference)
 
 
-def cost_claims(collected: Collected) -> list[Row]:
-    """One policy against one per objective (Rewarded Soups) and one per grid point (DPS)."""
-    costs = collected.costs.groupby("method").max()
-    rows = []
-    for other, title in (("rewarded_soups", "Rewarded Soups"), ("dps", "DPS")):
-        for column, relation in (
-            ("trained_models", "<"),
-            ("trained_parameters", "<"),
-            ("training_steps", "<="),
-        ):
-            what = column.replace("_", " ")
-            mine, theirs = costs[column][["panacea", other]].astype(float)
-            words = "no more" if relation == "<=" else "fewer"
-            rows.append(judge_count(f"{words} {what} than {title}", "4.3", what, mine, relation, theirs))
-    return rows
+def learned_early(collected: Collected, tables: Tables, objective: str) -> PerSeed:
+    """Of the most that Panacea gains in an objective over SFT, averaged over preferences, at any snapshot: the share
+    that it has, on average, at those before the last. 0 where it never gains."""
+    column, points = f"{collected.space}_{objective}", tables.points
+    start = points[points["method"] == REFERENCE].set_index("seed")[column]
+    mine = points[points["method"] == "panacea"].groupby(["seed", "step"])[column].mean().unstack("step")
+    gains = mine.sub(start, axis=0).sort_index(axis=1)
+    most = gains.max(axis=1)
+    found = (gains.iloc[:, :-1].mean(axis=1) / most).where(most > 0, 0.0)
+    return {int(str(seed)): float(share) for seed, share in found.items()}
 
 
 def draw(collected: Collected, tables: Tables, modes: pd.DataFrame | None) -> Figure:
@@ -258,7 +261,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -3,21 +3,32 @@
     python experiments/panacea/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
-for DPS; measures each on the grid of preferences, in implicit accuracy (the paper's axes) and in rewards of sampled
-responses; judges the paper's claims; writes CSVs and the picture to results/panacea/figure5/.
+for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
+Soups' and as all of DPS's policies together (`equal_totals`). Measures each on the grid of preferences, in implicit
+accuracy (the paper's axes) and in rewards of sampled responses; judges the paper's claims; writes CSVs and the
+picture to results/panacea/figure5/.
 """
+
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.config import StudyConfig
-from lightning_moa.methods.products import DPS_DPO, PANACEA_LS_DPO, PANACEA_TCHE_DPO, REWARDED_SOUPS_DPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
+from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
+from lightning_moa.methods.products import (
+    DPS_DPO,
+    PANACEA_LS_DPO,
+    PANACEA_TCHE_DPO,
+    REWARDED_SOUPS_DPO,
+    Product,
+)
+from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
+from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.plots import front_figure, save_figure
-from lightning_moa.reporting.statistics import hull_depth, metric_difference, rank_correlation
+from lightning_moa.reporting.statistics import hull_depth, metric_difference, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -28,13 +39,24 @@ METHODS = {
     "dps": DPS_DPO,
 }
 PANACEA = {"panacea_ls": "Panacea-LS", "panacea_tche": "Panacea-Tche"}
+BASELINES = {"rewarded_soups": "Rewarded Soups", "dps": "DPS"}
+SPACES = {"accuracy": "implicit accuracy", "reward": "trained reward", "gold": "gold reward"}
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
+    """The one study: label, configuration, methods."""
+    methods: Mapping[str, Product] = METHODS
+    for one in PANACEA:
+        config, methods = with_totals(config, methods, "dpo", one, ("rewarded_soups", "dps"))
+    return [("", config, methods)]
+
+
+def main(config: TotalsConfig, console: Console) -> None:
+    ((_, config, methods),) = studies(config)
     artefact = Artefact.begin("panacea", "figure5", config)
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    claims = claims_frame(judge_claims(collected, tables))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name)))
     artefact.write(collected, tables, claims)
 
     pictures = [artefact.folder / f"figure5.{suffix}" for suffix in ("png", "pdf")]
@@ -43,79 +65,47 @@ def main(config: StudyConfig, console: Console) -> None:
 
 
 def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """The paper's claims about this figure, asked of the tables."""
+    """The paper's claims about this figure, in implicit accuracy; and ours, in rewards and regret, against DPS, which
+    the figure doesn't show, and at equal totals of updates."""
     rows = []
-    spaces = {"accuracy": "implicit accuracy", "reward": "trained reward"}
+    for method, title in PANACEA.items():
+        rows += [
+            volume_row(tables, method, title, "rewarded_soups", "accuracy", PAPER),
+            volume_row(tables, method, title, "dps", "accuracy", OURS),
+            *total_rows(tables.metrics, method, title, BASELINES, "accuracy", "Fig. 5"),
+            *own_rows(collected, tables, method, title),
+            shape_row(tables, method, title),
+        ]
+    return rows
+
+
+def volume_row(tables: Tables, method: str, title: str, other: str, space: str, whose: str) -> Row:
+    """More hypervolume than another method."""
+    better = metric_difference(tables.metrics, "hypervolume", method, other, space)
+    claim = f"{title} beats {BASELINES[other]} in {SPACES[space]}"
+    return judge(claim, "Fig. 5", f"hypervolume difference ({space})", better, ">", 0, whose=whose)
+
+
+def shape_row(tables: Tables, method: str, title: str) -> Row:
+    """Section 5: a convex front that matches the theory more closely than those of baselines."""
+    mine, theirs = (hull_depth(tables.accuracies, name, "accuracy") for name in (method, "rewarded_soups"))
+    what = "depth below the front's own hull / its range (accuracy), difference"
+    claim = f"{title}'s front is closer to convex than Rewarded Soups'"
+    return judge(claim, "section 5", what, paired(mine, theirs), "<", 0)
+
+
+def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> list[Row]:
+    """Ours: rewards of sampled responses, which the figure doesn't show, regret, and steering."""
+    rows = [volume_row(tables, method, title, "rewarded_soups", "reward", OURS)]
     if collected.exact is not None:
-        spaces["gold"] = "gold reward"
-    for method, title in PANACEA.items():
-        for space, words in spaces.items():
-            better = metric_difference(tables.metrics, "hypervolume", method, "rewarded_soups", space)
-            rows.append(
-                judge(
-                    f"{title} beats Rewarded Soups in {words}",
-                    "Fig. 5",
-                    f"hypervolume difference ({space})",
-                    better,
-                    ">",
-                    0,
-                )
-            )
-        if collected.exact is not None:
-            gap = metric_difference(tables.metrics, "mean_regret", method, "rewarded_soups", "gold")
-            rows.append(
-                judge(
-                    f"{title} has less regret than Rewarded Soups",
-                    "Fig. 5",
-                    "mean regret difference",
-                    gap,
-                    "<",
-                    0,
-                )
-            )
-    for method, title in PANACEA.items():
-        for objective in collected.objectives:
-            order = rank_correlation(tables.accuracies, method, objective, "accuracy")
-            rows.append(
-                judge(
-                    f"{title}: accuracy of {objective} rises with its preference weight",
-                    "5.1",
-                    "Spearman correlation of accuracy and weight",
-                    order,
-                    ">",
-                    0.8,
-                )
-            )
-        sag = hull_depth(tables.accuracies, method, "accuracy")
-        rows.append(
-            judge(
-                f"{title}: the front is convex",
-                "Fig. 5",
-                "depth below the hull / range (accuracy)",
-                sag,
-                "<",
-                0.1,
-            )
-        )
-    return rows + cost_claims(collected)
-
-
-def cost_claims(collected: Collected) -> list[Row]:
-    """One trained policy against m (Rewarded Soups) and one per grid point (DPS)."""
-    costs = collected.costs.groupby("method")[["trained_models", "trained_parameters"]].max()
-    return [
-        judge_count(
-            f"{title} trains fewer {column.removeprefix('trained_')} than {name}",
-            "4.3",
-            column.replace("_", " "),
-            float(costs.loc[method, column]),
-            "<",
-            float(costs.loc[other, column]),
-        )
-        for method, title in PANACEA.items()
-        for other, name in (("rewarded_soups", "Rewarded Soups"), ("dps", "DPS"))
-        for column in costs.columns
-    ]
+        rows.append(volume_row(tables, method, title, "rewarded_soups", "gold", OURS))
+        gap = metric_difference(tables.metrics, "mean_regret", method, "rewarded_soups", "gold")
+        claim = f"{title} has less regret than Rewarded Soups"
+        rows.append(judge(claim, "Fig. 5", "mean regret difference", gap, "<", 0, whose=OURS))
+    for objective in collected.objectives:
+        claim = f"{title}: accuracy of {objective} rises with its preference weight"
+        rows.append(rising_row(tables.accuracies, method, objective, "accuracy", claim, "Fig. 5", OURS))
+    return rows
 
 
 def draw(collected: Collected, tables: Tables) -> Figure:
@@ -135,7 +125,7 @@ def draw(collected: Collected, tables: Tables) -> Figure:
     )
 
 
-STUDY = Study(__file__, "dpo", METHODS)
+STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

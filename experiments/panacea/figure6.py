@@ -21,10 +21,11 @@ from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table, one_line
-from lightning_moa.reporting.statistics import PerSeed, rank_correlation
+from lightning_moa.reporting.orders import rising_row
+from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -50,7 +51,7 @@ def main(config: Figure6Config, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     answers = answers_to_prompt(collected, config)
-    claims = claims_frame(judge_claims(collected, tables))
+    claims = Judged(claims_frame(judge_claims(collected, tables)))
     artefact.write(collected, tables, claims, {"figure6.csv": printable(answers)})
 
     table = artefact.folder / "figure6.md"
@@ -117,9 +118,8 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
         what = f"mean {collected.space}_{objective}, weight 1 - least weight"
         gain = end_to_end(tables, objective, collected.space)
         rows.append(judge(f"{objective} is higher at its own end", "Fig. 6", what, gain, ">", 0))
-        order = rank_correlation(tables.points, "panacea", objective, collected.space)
-        what = f"Spearman correlation of mean {collected.space}_{objective} and weight"
-        rows.append(judge(f"{objective} shifts with the preference", "App. E", what, order, ">", 0.8))
+        words = f"{objective} shifts with the preference"
+        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "App. E"))
     return rows
 
 

@@ -7,8 +7,8 @@ responses on a grid of preferences; writes CSVs and the fronts' picture to the f
 results/panacea/figure_dimensions/<scale>/. The claims for all m, and a picture of the measures as m grows, lie above.
 Where the best policy of every preference is known, its measures stand beside the others'.
 
-The settings of `config/rlhf` are for two objectives. Here `methods.panacea.steps` is multiplied by m / 2, so that one
-policy for all preferences gets the updates of all m of Rewarded Soups', and the grid is no finer than STEP.
+Panacea's policy has as many updates as each of Rewarded Soups'; a second one has as many as all m of them together
+(`equal_totals`). The grid is no finer than STEP.
 Data with fewer than three labels need more: `data.labels.concise=shorter` adds an objective to any set of pairs.
 """
 
@@ -22,18 +22,18 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa import pareto
-from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
+from lightning_moa.config import SYNTHETIC, MethodConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.totals import TotalsConfig, total_name, with_totals
 from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -68,16 +68,20 @@ class Part:
     collected: Collected
     tables: Tables
 
+    def at(self, reference: str) -> "Part":
+        """The same, with hypervolumes above another reference point; see `Tables.at`."""
+        return replace(self, tables=self.tables.at(reference))
+
     @property
     def m(self) -> int:
         return len(self.collected.objectives)
 
 
-def main(config: StudyConfig, console: Console) -> None:
-    parts = [conduct_part(own, console) for _, own, _ in studies(config)]
-    claims = claims_frame([row for part in parts for row in judge_claims(part)])
+def main(config: TotalsConfig, console: Console) -> None:
+    parts = [conduct_part(own, methods, console) for _, own, methods in studies(config)]
+    claims = judged(lambda name: [row for part in parts for row in judge_claims(part.at(name))])
     folder = Artefact.begin("panacea", "figure_dimensions", config).folder
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
 
     pictures = [folder / f"figure_dimensions.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts), *pictures)
@@ -86,13 +90,19 @@ def main(config: StudyConfig, console: Console) -> None:
     print_claims(console, claims, pictures)
 
 
-def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
+def studies(config: TotalsConfig) -> list[tuple[str, TotalsConfig, Mapping[str, Product]]]:
     """One for each number of objectives: label, configuration, methods."""
     names = names_of(config)
-    return [(f"m = {m}", settings_for(config, names[:m]), METHODS) for m in range(FEWEST, len(names) + 1)]
+    return [
+        (
+            f"m = {m}",
+            *with_totals(settings_for(config, names[:m]), METHODS, "ppo", "panacea", ("rewarded_soups",)),
+        )
+        for m in range(FEWEST, len(names) + 1)
+    ]
 
 
-def names_of(config: StudyConfig) -> list[str]:
+def names_of(config: TotalsConfig) -> list[str]:
     """The objectives in the order in which they are added."""
     if config.objectives is None and config.data.name == SYNTHETIC:
         return WORLD_OBJECTIVES
@@ -104,11 +114,11 @@ def names_of(config: StudyConfig) -> list[str]:
     return names
 
 
-def conduct_part(config: StudyConfig, console: Console) -> Part:
+def conduct_part(config: TotalsConfig, methods: Mapping[str, Product], console: Console) -> Part:
     """Train and measure a study of `studies`, and write its files."""
     m = len(objectives_of(config))
     artefact = Artefact.begin("panacea", "figure_dimensions", config, part=f"m{m}")
-    collected = conduct(config, METHODS, console)
+    collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     artefact.write(collected, tables, None)
     fronts = {} if collected.exact is None else {"gold": exact_values(collected)}
@@ -119,27 +129,31 @@ def conduct_part(config: StudyConfig, console: Console) -> Part:
     return Part(artefact, collected, tables)
 
 
-def settings_for(config: StudyConfig, names: list[str]) -> StudyConfig:
-    """The study of these objectives: the family's settings, brought from two objectives to their number."""
+def settings_for(config: TotalsConfig, names: list[str]) -> TotalsConfig:
+    """The study of these objectives: the family's settings on a coarser grid."""
     m, own = len(names), deepcopy(config)
     own.objectives = list(names)
     own.evaluation.grid_step = max(config.evaluation.grid_step, STEP.get(m, COARSE_STEP))
-    panacea = config.methods.get("panacea", MethodConfig())
-    steps = None if panacea.steps is None else round(panacea.steps * m / 2)
-    own.methods["panacea"] = replace(panacea, steps=steps, snapshots=[])
+    own.methods["panacea"] = replace(config.methods.get("panacea", MethodConfig()), snapshots=[])
     return own
 
 
 def judge_claims(part: Part) -> list[Row]:
-    """Panacea against Rewarded Soups in every measure that there is."""
+    """Panacea against Rewarded Soups in every measure that there is, at as many updates a policy; and, ours, with as
+    many as all of theirs together."""
     space, rows = part.collected.space, []
-    for measure, (words, relation) in MEASURES.items():
-        if measure == "mean_regret" and part.collected.exact is None:
-            continue
-        gap = metric_difference(part.tables.metrics, measure, "panacea", "rewarded_soups", space)
-        what = f"difference of {measure.replace('_', ' ')} ({space})"
-        claim = f"{part.m} objectives: {words} than Rewarded Soups"
-        rows.append(judge(claim, "later version, Table 1", what, gap, relation, 0))
+    protocols = {"panacea": ("", PAPER), total_name("panacea", "rewarded_soups"): (", at equal totals", OURS)}
+    known = set(part.tables.metrics["method"])
+    for method, (when, whose) in protocols.items():
+        for measure, (words, relation) in MEASURES.items():
+            if method not in known or (measure == "mean_regret" and part.collected.exact is None):
+                continue
+            gap = metric_difference(part.tables.metrics, measure, method, "rewarded_soups", space)
+            what = f"difference of {measure.replace('_', ' ')} ({space})"
+            claim = f"{part.m} objectives: {words} than Rewarded Soups{when}"
+            # Regret is no measure of the paper's.
+            mine = OURS if measure == "mean_regret" else whose
+            rows.append(judge(claim, "later version, Table 1", what, gap, relation, 0, whose=mine))
     return rows
 
 
@@ -202,7 +216,8 @@ def values_of(
 ) -> dict[str, dict[int, PerSeed]]:
     """method -> m -> seed -> the measure, divided by that of `whole` where it is given."""
     found: dict[str, dict[int, PerSeed]] = {}
-    for method in METHODS:
+    drawn = [*METHODS, total_name("panacea", "rewarded_soups")]
+    for method in drawn if total_in(parts) else METHODS:
         for part in parts:
             unit = 1.0 if whole is None else whole[part.m][measure]
             each = metric(part.tables.metrics, measure, method, part.collected.space)
@@ -210,7 +225,12 @@ def values_of(
     return found
 
 
-STUDY = Study(__file__, "rlhf", METHODS, parts=studies)
+def total_in(parts: list[Part]) -> bool:
+    """Whether Panacea was trained for as long as all of Rewarded Soups' policies, too."""
+    return all(total_name("panacea", "rewarded_soups") in set(part.tables.points["method"]) for part in parts)
+
+
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_moa.aggregation.linear import Linear as Linear
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
+    from lightning_moa.aggregation.volume import fronts_of as fronts_of
     from lightning_moa.aggregation.volume import hypervolume as hypervolume
     from lightning_moa.aggregation.volume import inclusion_exclusion as inclusion_exclusion
     from lightning_moa.aggregation.volume import random_scalarisation as random_scalarisation
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "Linear": "linear",
         "Multipliers": "lagrangian",
         "Tchebycheff": "tchebycheff",
+        "fronts_of": "volume",
         "hypervolume": "volume",
         "inclusion_exclusion": "volume",
         "random_scalarisation": "volume",

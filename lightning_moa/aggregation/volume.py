@@ -2,7 +2,8 @@
 
 A matrix (K, J) holds the values of J objectives, maximised, for each of K policies. Three ways lead from it to the
 volume that the policies dominate together: the exact one, the paper's sum over all subsets, and an unbiased estimate
-from random directions.
+from random directions. `fronts_of` says which policies no other one dominates, which are next, and so on, so that
+those that are dominated can have a volume of their own to maximise.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ MOST_POLICIES = 20
 """Above it the subsets of inclusion-exclusion, 2^K - 1, no longer fit into memory."""
 
 METHODS = ("exact", "inclusion_exclusion", "random")
+FRONTS = ("first", "all")
 
 Reference = Sequence[float] | Tensor | None
 
@@ -152,15 +154,47 @@ def sample_directions(objectives: int, count: int, generator: torch.Generator) -
     return normal / normal.norm(dim=1, keepdim=True)
 
 
+def fronts_of(values: Tensor, reference_point: Reference = None) -> list[list[int]]:
+    """Non-dominated sorting: the policies that no other one dominates, those that only these dominate, and so on.
+
+    A front is what the hypervolume of all that is left rests on. So of equal policies each has a front of its own,
+    and policies that aren't above the reference in every objective are in none.
+
+    Args:
+        values, reference_point: as for `hypervolume`.
+
+    Returns:
+        Rows of `values`, each in one front at most; K fronts at most, none of them empty.
+
+    Raises:
+        UserError: as for `hypervolume`.
+    """
+    points, reference = _arrays(values, reference_point)
+    left, fronts = np.arange(len(points)), []
+    while len(left):
+        _, gradient = hypervolume_gradient(points[left], reference)
+        alive = (gradient > 0).any(axis=1)
+        if not alive.any():
+            break
+        fronts.append(left[alive].tolist())
+        left = left[~alive]
+    return fronts
+
+
 class Hypervolume:
     """HaM's aggregation: maximise the volume that K policies dominate together.
 
     The losses (K, J) are the negatives of the objectives' values, so the scalar to minimise is
     -HV(-losses, reference_point). It needs no preference: the policies spread over the front by themselves.
 
-    A policy that another one dominates has no gradient and would be lost, so the first `warm_up` steps minimise
-    mean_k sum_j w_kj L_kj instead, policy k having preference k of an even grid (`even_preferences`), which draws
-    the policies apart.
+    A policy that another one dominates has no gradient in it and would be lost. Two ways keep them, neither of them
+    HaM's:
+
+    * `fronts="all"` maximises the sum of the hypervolumes of each front of `fronts_of`, as Wang et al. (2017) and
+      Deist et al. (2021) do. The first front's gradient is the paper's, and where no policy is dominated all is. A
+      policy that is dominated makes its way back as if those above it weren't there.
+    * The first `warm_up` steps minimise mean_k sum_j w_kj L_kj instead, policy k having preference k of an even grid
+      (`even_preferences`), which draws the policies apart: that is linear scalarisation, not HaM.
 
     An aggregator isn't told the step, so this one counts: `step`, its only state, is the number of calls so far. A
     run that is taken up again sets it through `load_state_dict`. Call it for training steps only.
@@ -172,6 +206,7 @@ class Hypervolume:
         directions: N, how many for "random".
         seed: for "random".
         warm_up: steps, 0 for none.
+        fronts: "first", the volume of all policies, which rests on the first front alone; or "all", see above.
     """
 
     sections: ClassVar[Sections] = {"heads": HeadsConfig}
@@ -186,6 +221,7 @@ class Hypervolume:
             seed=1000 * run.seed + run.stage if heads.volume == "random" else 0,
             # It counts batches. What is gone on with has drawn apart already.
             warm_up=0 if run.stage else heads.warm_up * run.accumulate,
+            fronts=heads.fronts,
             **run.options,
         )
 
@@ -196,9 +232,11 @@ class Hypervolume:
         directions: int = 1024,
         seed: int = 0,
         warm_up: int = 0,
+        fronts: str = "first",
     ) -> None:
-        if method not in METHODS:
-            raise UserError(f"method={method}: allowed are {', '.join(METHODS)}")
+        for name, choice, allowed in (("method", method, METHODS), ("fronts", fronts, FRONTS)):
+            if choice not in allowed:
+                raise UserError(f"{name}={choice}: allowed are {', '.join(allowed)}")
         for name, value, least in (("directions", directions, 1), ("seed", seed, 0), ("warm_up", warm_up, 0)):
             if value < least:
                 raise UserError(f"{name}={value}: must be at least {least}")
@@ -207,10 +245,12 @@ class Hypervolume:
         self.directions = directions
         self.seed = seed
         self.warm_up = warm_up
+        self.fronts = fronts
         self.step = 0
 
     def __call__(self, losses: Tensor, preference: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
-        """-HV(-losses, reference_point) of losses (K, J), or the warm-up's mean; `preference` isn't looked at."""
+        """-HV(-losses, reference_point) of losses (K, J), the sum of its fronts', or the warm-up's mean; `preference`
+        isn't looked at."""
         if losses.ndim != 2:
             raise UserError(f"losses of shape {tuple(losses.shape)}: allowed is (K, J), one row per policy")
         step = self.step
@@ -218,11 +258,18 @@ class Hypervolume:
         if step < self.warm_up:
             return Linear()(losses, torch.from_numpy(even_preferences(*losses.shape)).to(losses))
         values = -losses
+        if self.fronts == "first":
+            return -self._volume(values, step)
+        volumes = [self._volume(values[front], step) for front in fronts_of(values, self.reference_point)]
+        # Where there is no front, all values are at or below the reference.
+        return -torch.stack(volumes).sum() if volumes else -self._volume(values, step)
+
+    def _volume(self, values: Tensor, step: int) -> Tensor:
         if self.method == "exact":
-            return -hypervolume(values, self.reference_point)
+            return hypervolume(values, self.reference_point)
         if self.method == "inclusion_exclusion":
-            return -inclusion_exclusion(values, self.reference_point)
-        return -random_scalarisation(values, self._directions(step, losses.shape[1]), self.reference_point)
+            return inclusion_exclusion(values, self.reference_point)
+        return random_scalarisation(values, self._directions(step, values.shape[1]), self.reference_point)
 
     def _directions(self, step: int, objectives: int) -> Tensor:
         stream = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.fields import option
@@ -93,13 +93,19 @@ class EvaluationConfig:
     temperature: float = option(1.0, "sampling temperature; 0 is greedy", at_least=0)
     top_p: float = option(1.0, "nucleus of the sampling", above=0, at_most=1)
     batch_size: int = option(1024, "rows of one forward pass", at_least=1)
-    sample_seed: int = option(0, "seed of the sampling noise, the same for every policy", at_least=0)
+    sample_seed: int | None = option(
+        None, "seed of the sampling noise, the same for every policy; empty: the training seed", at_least=0
+    )
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")
     prompt_sets: dict[str, dict[str, Any]] | None = option(
         None,
         "name: data.KEYs (and `name`, for another data set) of a set of prompts, for scripts that measure on several; "
         "{} is the study's own, and so is nothing",
     )
+
+    def for_seed(self, seed: int) -> Self:
+        """With sampling noise of the training seed's own, unless `sample_seed` says which."""
+        return replace(self, sample_seed=seed) if self.sample_seed is None else self
 
 
 @dataclass

@@ -25,6 +25,7 @@ from lightning_moa.data.configs import DataConfig, check_config
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
 from lightning_moa.data.given_rows import rows_of
 from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.order import spread
 from lightning_moa.data.rows import pair_tables
 from lightning_moa.data.stepping import StepData
 from lightning_moa.data.tables import DropReport, GoldReward, PairTable
@@ -88,8 +89,9 @@ class PreferenceData(StepData):
         return None
 
     def prompt_list(self, split: str) -> list[str]:
-        """The distinct prompts of a split, in order of first appearance."""
-        return list(dict.fromkeys(self.table(split).prompts))
+        """The distinct prompts of a split; those to evaluate on so that any first of them stand for all."""
+        table = self.table(split)
+        return distinct_prompts(table.prompts, table.subsets, split, self.config.split_seed)
 
     def fit_texts(self) -> list[str]:
         """Texts of the training split, to fit a tokenizer on: each prompt in its template, every response."""
@@ -221,8 +223,7 @@ class PreferenceData(StepData):
             if known is not None:
                 _check_shape("rewards", known, (len(self.sft_rows(split)[0]), len(self.objectives)))
             return lambda rows: sequence_batch(encoded, rows, pad, known), len(encoded)
-        prompts = self.prompt_list(split)
-        return lambda rows: prompt_batch(encoded, rows, pad, prompts), len(encoded)
+        return lambda rows: prompt_batch(encoded, rows, pad), len(encoded)
 
 
 class RowData(PreferenceData):
@@ -274,6 +275,19 @@ class RowData(PreferenceData):
         if held_out is not None:
             rows["eval"] = rows_of(held_out, f"{name}.eval_rows()")
         return pair_tables(rows, choose_labels(self.config.labels, self.objectives), self.config, self.report)
+
+
+def distinct_prompts(prompts: Sequence[str], subsets: Sequence[str], split: str, seed: int) -> list[str]:
+    """Each prompt once: those to train on in order of first appearance, those to evaluate on in that of `order.spread`.
+
+    subsets: of each of the prompts; empty where there are none.
+    """
+    distinct = list(dict.fromkeys(prompts))
+    if split != "eval":
+        return distinct
+    first = dict(zip(reversed(prompts), reversed(subsets or [""] * len(prompts)), strict=True))
+    order = spread([(prompt,) for prompt in distinct], [first[prompt] for prompt in distinct], seed)
+    return [distinct[place] for place in order]
 
 
 def _pad_of(tokenizer: PreTrainedTokenizerFast) -> int:

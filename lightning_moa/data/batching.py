@@ -43,8 +43,8 @@ def pair_batch(
     )
 
 
-def prompt_batch(encoded: Encoded, rows: np.ndarray, pad: int, prompts: Sequence[str]) -> PromptBatch:
-    """Prompts alone, padded on the left. `prompts` are the n texts that were encoded."""
+def prompt_batch(encoded: Encoded, rows: np.ndarray, pad: int) -> PromptBatch:
+    """Prompts alone, padded on the left."""
     tokens = [encoded.prompts[row] for row in rows]
     width = max(map(len, tokens))
     ids = np.full((len(rows), width), pad, dtype=np.int64)
@@ -52,12 +52,12 @@ def prompt_batch(encoded: Encoded, rows: np.ndarray, pad: int, prompts: Sequence
     for i, row in enumerate(tokens):
         ids[i, width - len(row) :] = row
         mask[i, width - len(row) :] = True
-    index = encoded.index[rows]
     return PromptBatch(
         input_ids=torch.from_numpy(ids),
         attention_mask=torch.from_numpy(mask),
-        prompts=[prompts[i] for i in index],
-        index=torch.from_numpy(index),
+        prompts=[encoded.shown[row] for row in rows],
+        index=torch.from_numpy(encoded.index[rows]),
+        room=torch.from_numpy(encoded.max_length - mask.sum(1)),
     )
 
 

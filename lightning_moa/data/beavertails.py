@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_moa.data.base import PreferenceData
+from lightning_moa.data.base import PreferenceData, distinct_prompts
 from lightning_moa.data.configs import BeaverTailsConfig
 from lightning_moa.data.files import read_hub, read_local, require_columns, texts
 from lightning_moa.data.labels import choose_labels
@@ -67,8 +67,9 @@ class BeaverTails(PreferenceData):
         return self.answers(split).rewards
 
     def prompt_list(self, split: str) -> list[str]:
-        """The distinct prompts of a split, in order of first appearance."""
-        return list(dict.fromkeys(self.answers(split).prompts))
+        """The distinct prompts of a split; those to evaluate on so that any first of them stand for all."""
+        table = self.answers(split)
+        return distinct_prompts(table.prompts, table.subsets, split, self.config.split_seed)
 
     def _frames(self) -> dict[str, pd.DataFrame]:
         size = self.config.size

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check, option
@@ -35,9 +35,23 @@ class DataConfig:
         above=0,
         at_most=0.9,
     )
-    split_seed: int = option(0, "seed of that split; the same for every training seed", at_least=0)
-    max_length: int = option(512, "longest prompt and response together, in tokens", at_least=2)
+    split_seed: int = option(
+        0,
+        "seed of that split, and of the order in which evaluation rows are taken; the same for every training seed",
+        at_least=0,
+    )
+    max_length: int = option(
+        512,
+        "longest prompt and response together, in tokens; a longer prompt loses its start, not its template",
+        at_least=2,
+    )
     max_response_length: int = option(256, "longest response, in tokens, EOS included", at_least=1)
+    response_room: int | None = option(
+        None,
+        "tokens of max_length that a prompt to sample from leaves to its response at least, which gets what is left; "
+        "empty: max_response_length",
+        at_least=1,
+    )
     long_responses: str = option(
         "drop", "a longer response: drop its pair, or cut it (counted and printed)", choices=("drop", "cut")
     )
@@ -45,6 +59,10 @@ class DataConfig:
 
     def check_rows(self, objectives: Sequence[str]) -> None:
         """Raise a `UserError` for a mistake in local rows, before anything is trained. Here nothing is looked at."""
+
+    def for_seed(self, seed: int) -> Self:
+        """The options for one training seed. Rows that are read are the same for every seed."""
+        return self
 
 
 @dataclass
@@ -126,7 +144,10 @@ class PairsConfig(DataConfig):
 
 @dataclass
 class WorldConfig(DataConfig):
-    """A small world: prompts, pairs and labels are drawn from it, as many as asked; nothing is read."""
+    """A small world: prompts, pairs and labels are drawn from it, as many as asked; nothing is read.
+
+    Each training seed draws rows of its own, so that what differs between seeds holds the noise of the data too.
+    """
 
     own_objectives: ClassVar[tuple[str, ...]] = ()
     """Those of a study that names none."""
@@ -138,7 +159,16 @@ class WorldConfig(DataConfig):
     max_length: int = option(24, "longest prompt and response together, in tokens")
     max_response_length: int = option(16, "longest response, in tokens, EOS included")
     world_seed: int = option(0, "seed of the world's words and rewards", at_least=0)
-    seed: int = option(0, "seed of the rows; the same rows for every training seed", at_least=0)
+    seed: int | None = option(
+        None, "seed of the rows; empty: the training seed, and 0 where there is none", at_least=0
+    )
+    eval_fraction: float = option(
+        0.25,
+        "share of the prompts of each kind and topic that no training sees, rounded, at least one; the world's own "
+        "split is drawn by split_seed",
+        above=0,
+        at_most=0.9,
+    )
     pairs: int = option(10000, "training pairs", at_least=1)
     eval_pairs: int = option(2000, "held-out pairs", at_least=1)
     sft_rows: int = option(40000, "responses of the reference policy, for supervised fine-tuning", at_least=1)
@@ -154,6 +184,10 @@ class WorldConfig(DataConfig):
         "labeller: preference; each labels an equal share of the pairs with one verdict, on the weighted sum of the "
         "rewards, which every objective then gets as its label. Empty: each objective is labelled by itself",
     )
+
+    def for_seed(self, seed: int) -> Self:
+        """With rows of the training seed's own, unless `seed` says which."""
+        return replace(self, seed=seed) if self.seed is None else self
 
 
 @dataclass
@@ -201,4 +235,9 @@ def check_config(config: DataConfig) -> None:
         raise UserError(
             f"data.max_response_length={config.max_response_length}: must be below data.max_length, "
             f"which is {config.max_length}, to leave room for the prompt"
+        )
+    if config.response_room is not None and config.response_room > config.max_response_length:
+        raise UserError(
+            f"data.response_room={config.response_room}: must be at most data.max_response_length, which is "
+            f"{config.max_response_length}"
         )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
-from lightning_moa.data.plain_text import tokenise, tokenise_between
+from lightning_moa.data.joining import tokenise_behind
+from lightning_moa.data.plain_text import control_tokens, tokenise_between
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+Rewrite = Callable[[int, str], str]
+"""(place among the prompts, prompt) to what the model is given in its place, such as the prompt with rewards in it."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,18 @@ class EncodingRules:
     max_length: int = 512
     max_response_length: int = 256
     long_responses: str = "drop"
+    response_room: int | None = None
+    """Tokens that a prompt to sample from leaves to its response at least; None: `max_response_length`."""
 
     @classmethod
     def of(cls, config: DataConfig) -> EncodingRules:
         """The rules that a data set's options state."""
-        return cls(config.template, config.max_length, config.max_response_length, config.long_responses)
+        return cls(**{each.name: getattr(config, each.name) for each in fields(cls)})
+
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt to sample from leaves to its response at least."""
+        return self.max_response_length if self.response_room is None else self.response_room
 
     def prompt_text(self, prompt: str) -> str:
         """The template with the prompt in its place."""
@@ -74,12 +86,16 @@ class Encoded:
     """k encoded rows: a prompt and the same number of responses (none, one or two) each.
 
     index: (k,) int64, position of each row among the texts that were handed in.
-    dropped: texts' rows left out, by reason. changed: prompts and responses that were shortened.
+    shown: k prompts as the model is given them, without the template: what is too long has lost its start.
+    max_length: most tokens of prompt and response together.
+    dropped: texts' rows left out, by reason. changed: prompts and responses that were shortened or tokenised otherwise.
     """
 
     prompts: Ragged
     responses: tuple[Ragged, ...]
     index: np.ndarray
+    shown: list[str]
+    max_length: int
     dropped: Counter[str]
     changed: Counter[str]
 
@@ -92,61 +108,134 @@ def encode(
     prompts: Sequence[str],
     responses: Sequence[Sequence[str]] | None,
     rules: EncodingRules,
+    rewrite: Rewrite | None = None,
 ) -> Encoded:
     """Token ids of n prompts and of the responses to each (None: prompts alone, to sample from).
 
     A prompt is [BOS, where the tokenizer has one and the template does not begin with it] + the template's text, in
-    which control tokens come from the template alone. A response is tokenised apart, and closed by EOS. The names of
-    control tokens inside prompts and responses are plain text.
+    which control tokens come from the template alone. A response has the tokens that follow the prompt's where both are
+    tokenised as one text (`joining.tokenise_behind`), and is closed by EOS. The names of control tokens inside prompts
+    and responses are plain text.
 
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
       with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS.
-    - Where prompt and longest response together exceed `max_length`, the start of the prompt's text is cut
-      (the BOS stays): all responses of a row follow the same prompt. Prompts alone leave room for
-      `max_response_length` new tokens.
+    - Where prompt and longest response together exceed `max_length`, the start of the prompt is cut, within the
+      template: its end, the template and the BOS stay. All responses of a row follow the same prompt. Prompts alone
+      leave `rules.room` tokens to their response.
     - Two responses that are equal once they are cut drop their row: it no longer says anything.
-    - A prompt without a single token drops its row: nothing would predict the first token of the response.
+    - A row drops out whose prompt has not a single token, for nothing would predict the first token of the response,
+      and one whose template and responses leave no room for the prompt.
 
     Raises `UserError` where the tokenizer has no EOS.
     """
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no EOS token, so a response cannot be closed")
-    groups = list(zip(*responses, strict=True)) if responses is not None else []
-    prompt_ids = tokenise_between(tokenizer, *rules.around(), prompts)
-    replies = [tokenise(tokenizer, group) for group in groups]
-
-    dropped: Counter[str] = Counter()
-    changed: Counter[str] = Counter()
-    kept: list[int] = []
-    kept_prompts: list[np.ndarray] = []
-    kept_replies: list[list[np.ndarray]] = [[] for _ in groups]
-    for i in range(len(prompts)):
-        closed = [_close(side[i], tokenizer.eos_token_id, rules) for side in replies]
-        lengths = [len(tokens) for tokens, _ in closed]
-        if any(cut for _, cut in closed) and rules.long_responses == "drop":
-            dropped["response too long"] += 1
+    sides = list(zip(*responses, strict=True)) if responses is not None else []
+    shown, rows = list(prompts), [_Row()] * len(prompts)
+    todo = list(range(len(prompts)))
+    while todo:
+        texts = [shown[i] if rewrite is None else rewrite(i, shown[i]) for i in todo]
+        for i, row in zip(
+            todo, _rows(tokenizer, texts, [[s[i] for i in todo] for s in sides], rules), strict=True
+        ):
+            rows[i] = row
+        todo = [i for i in todo if rows[i].excess(rules) > 0 and shown[i]]
+        cut = without_start(tokenizer, [shown[i] for i in todo], [rows[i].excess(rules) for i in todo])
+        for i, text in zip(todo, cut, strict=True):
+            shown[i] = text
+    kept, dropped, changed = [], Counter[str](), Counter[str]()
+    for i, row in enumerate(rows):
+        was_cut = shown[i] != prompts[i]
+        too_long = row.excess(rules) > 0 or (was_cut and not shown[i])
+        reason = row.reason(rules) or ("no room for the prompt" if too_long else None)
+        if reason is not None:
+            dropped[reason] += 1
             continue
-        if len(closed) == 2 and np.array_equal(closed[0][0], closed[1][0]):
-            dropped["equal replies once cut"] += 1
-            continue
-        room = rules.max_length - max(lengths, default=rules.max_response_length)
-        prompt, cut = _fit_prompt(tokenizer.bos_token_id, prompt_ids[i], room)
-        if not len(prompt):
-            dropped["prompt without tokens"] += 1
-            continue
-        changed["prompt cut at its start"] += cut
-        changed["response cut at its end"] += sum(was_cut for _, was_cut in closed)
         kept.append(i)
-        kept_prompts.append(prompt)
-        for side, (tokens, _) in zip(kept_replies, closed, strict=True):
-            side.append(tokens)
+        changed["prompt cut at its start"] += was_cut
+        changed["response cut at its end"] += row.cut
+        changed["response tokenised apart from its prompt, with which it would merge"] += row.apart
     return Encoded(
-        prompts=Ragged.of(kept_prompts),
-        responses=tuple(Ragged.of(side) for side in kept_replies),
+        prompts=Ragged.of([rows[i].prompt for i in kept]),
+        responses=tuple(Ragged.of([rows[i].replies[side] for i in kept]) for side in range(len(sides))),
         index=np.array(kept, dtype=np.int64),
+        shown=[shown[i] for i in kept],
+        max_length=rules.max_length,
         dropped=dropped,
         changed=+changed,
     )
+
+
+def template_length(tokenizer: PreTrainedTokenizerFast, rules: EncodingRules) -> int:
+    """Tokens of a prompt of one letter in its template, BOS included."""
+    ids = tokenise_between(tokenizer, *rules.around(), ["x"])
+    return len(_with_bos(tokenizer.bos_token_id, ids[0]))
+
+
+def without_start(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], tokens: Sequence[int]
+) -> list[str]:
+    """Each text without about so many tokens at its start, and without one character at least."""
+    if not texts:
+        return []
+    batch = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
+    cut = []
+    for text, count, encoding in zip(texts, tokens, batch.encodings, strict=True):
+        start = encoding.offsets[count][0] if count < len(encoding) else len(text)
+        cut.append(text[max(start, 1) :])
+    return cut
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row's tokens, whatever their number.
+
+    cut: responses that were too long. apart: responses that are not tokenised as one text with the prompt.
+    """
+
+    prompt: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    replies: tuple[np.ndarray, ...] = ()
+    cut: int = 0
+    apart: int = 0
+
+    def reason(self, rules: EncodingRules) -> str | None:
+        """Why it is of no use, however short the prompt; None: it is."""
+        if self.cut and rules.long_responses == "drop":
+            return "response too long"
+        if len(self.replies) == 2 and np.array_equal(*self.replies):
+            return "equal replies once cut"
+        return None if len(self.prompt) else "prompt without tokens"
+
+    def excess(self, rules: EncodingRules) -> int:
+        """Tokens that the prompt has too many; of a row that is of no use, none."""
+        if self.reason(rules) is not None:
+            return 0
+        return len(self.prompt) + max(map(len, self.replies), default=rules.room) - rules.max_length
+
+
+def _rows(
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    sides: Sequence[Sequence[str]],
+    rules: EncodingRules,
+) -> list[_Row]:
+    before, after = rules.around()
+    tokens = tokenise_between(tokenizer, before, after, prompts)
+    plain = not any(name in before or name in after for name in control_tokens(tokenizer))
+    texts = [before + prompt + after for prompt in prompts]
+    found = [tokenise_behind(tokenizer, texts, tokens, side, plain) for side in sides]
+    rows = []
+    for i, own in enumerate(tokens):
+        closed = [_close(ids[i], int(tokenizer.eos_token_id), rules) for ids, _ in found]
+        rows.append(
+            _Row(
+                _with_bos(tokenizer.bos_token_id, own),
+                tuple(reply for reply, _ in closed),
+                sum(cut for _, cut in closed),
+                sum(bool(apart[i]) for _, apart in found),
+            )
+        )
+    return rows
 
 
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:
@@ -156,11 +245,8 @@ def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarr
     return np.append(tokens, np.int32(eos)), False
 
 
-def _fit_prompt(bos: int | None, tokens: np.ndarray, room: int) -> tuple[np.ndarray, bool]:
-    """One BOS, where there is such a token, and the end of a prompt's tokens, at most `room` together; and whether its
-    start was cut."""
-    first = np.array([] if bos is None else [bos], dtype=np.int32)
-    if len(tokens) and tokens[0] == bos:
-        tokens = tokens[1:]
-    excess = max(len(first) + len(tokens) - room, 0)
-    return np.concatenate([first, tokens[excess:]]), excess > 0
+def _with_bos(bos: int | None, tokens: np.ndarray) -> np.ndarray:
+    """A prompt's tokens with one BOS, where there is such a token."""
+    if bos is None or (len(tokens) and tokens[0] == bos):
+        return tokens
+    return np.concatenate([np.array([bos], dtype=np.int32), tokens])

@@ -13,6 +13,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame
     files = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file.relative_to(path)))
     if not files:
         raise UserError(f"the folder data.path {path} holds no file of the formats {_formats()}")
-    sides = {file: _side(file.relative_to(path)) if by_name else None for file in files}
+    sides = {file: side_of(file.relative_to(path)) if by_name else None for file in files}
     unnamed = [file for file, side in sides.items() if side is None]
     if len(unnamed) == len(files):
         sides = dict.fromkeys(files, "train")
@@ -210,7 +211,7 @@ def _from_hub(where: str, loaded: Any) -> pd.DataFrame:
     return _concat([(where, frame)])
 
 
-def _side(relative: Path) -> str | None:
+def side_of(relative: Path) -> str | None:
     """The split that the words of a file's name tell, else those of its folders from the inside out."""
     for part in reversed(relative.parts):
         words = set(re.split(r"[-_.\s]+", part.lower()))
@@ -219,6 +220,13 @@ def _side(relative: Path) -> str | None:
         if words & EVAL_WORDS:
             return "eval"
     return None
+
+
+@lru_cache(maxsize=4096)
+def folder_of(file: str) -> str:
+    """The folder that a file, named within its data set, lies in, but for those that only say train or test."""
+    folders = Path(file).parts[:-1]
+    return "/".join(folder for folder in folders if side_of(Path(folder)) is None)
 
 
 def _unpack(file: Path) -> bytes:

@@ -10,7 +10,8 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import HH_SUBSETS, HHRLHFConfig
 from lightning_moa.data.files import read_hub, read_local, texts
 from lightning_moa.data.labels import choose_labels
-from lightning_moa.data.rows import Rows, pair_tables, stable_hash
+from lightning_moa.data.order import stable_hash
+from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
 from lightning_moa.errors import UserError
 
@@ -47,25 +48,30 @@ class HHRLHF(PreferenceData):
 
     def _frames(self) -> dict[str, pd.DataFrame]:
         _check_subsets(self.config.subsets)
-        if self.config.path is None:
+        subsets, path = self.config.subsets, self.config.path
+        local = None if path is None else _local_parts(Path(path), subsets)
+        if local is None:
             splits = {"train": "train", "eval": "test"}
-            parts = [
-                read_hub(HUB_ID, self.config.revision, splits, data_dir=subset)
-                for subset in self.config.subsets
-            ]
+            parts = [read_hub(HUB_ID, self.config.revision, splits, data_dir=subset) for subset in subsets]
         else:
-            parts = [read_local(path) for path in _local_parts(Path(self.config.path), self.config.subsets)]
+            parts = [read_local(each) for each in local]
         import pandas as pd
 
         if len({tuple(part) for part in parts}) > 1:
             raise UserError(
                 f"of the folders {', '.join(self.config.subsets)} some have a test split and some not"
             )
-        return {split: pd.concat([part[split] for part in parts]) for split in parts[0]}
+        named = subsets if len(parts) == len(subsets) else [""]
+        return {
+            split: pd.concat(
+                [part[split].assign(subset=name) for part, name in zip(parts, named, strict=True)]
+            )
+            for split in parts[0]
+        }
 
 
 def parse(frame: pd.DataFrame) -> Rows:
-    """The rows of a frame with the columns chosen and rejected."""
+    """The rows of a frame with the columns chosen and rejected, and subset where there are several."""
     import pandas as pd
 
     prompts: list[str | None] = []
@@ -86,6 +92,7 @@ def parse(frame: pd.DataFrame) -> Rows:
         reasons=reasons,
         keys=[prompt or "" for prompt in prompts],
         labels=pd.DataFrame({"human": chosen_index}, index=frame.index),
+        subsets=frame["subset"].tolist() if "subset" in frame else [],
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.doubts import doubts
+from lightning_moa.data.files import folder_of
 from lightning_moa.data.labels import SHORTER, LabelChoice, label_matrix, shorter
+from lightning_moa.data.order import spread, stable_hash
 from lightning_moa.data.tables import AnswerTable, DropReport, PairTable
 from lightning_moa.errors import UserError
 
@@ -28,6 +30,7 @@ class Rows:
     checked: its texts were looked at already.
     keys: what a split must not tear apart (the prompt, or the id of a post).
     labels: frame of the n rows' label columns, index (file, row).
+    subsets: the part of the data set that each row is of; by default the folder that its file lies in.
     """
 
     prompts: list[str | None]
@@ -36,9 +39,12 @@ class Rows:
     keys: list[str]
     labels: pd.DataFrame
     checked: bool = False
+    subsets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Drop, for every data set alike, rows that lack a text and pairs that say nothing."""
+        if not self.subsets:
+            self.subsets = [folder_of(str(file)) for file in self.labels.index.get_level_values(0)]
         if self.checked:
             return
         for i, (prompt, responses) in enumerate(zip(self.prompts, self.responses, strict=True)):
@@ -72,16 +78,6 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def stable_hash(*parts: str) -> int:
-    """A 64-bit number that depends on the texts alone: the same on every machine, in every order of rows."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "little"))
-        digest.update(encoded)
-    return int.from_bytes(digest.digest(), "little")
-
-
 def split_by_key(keys: Sequence[str], fraction: float, seed: int) -> np.ndarray:
     """(n,) bool, True for evaluation. About `fraction` of the distinct keys; equal keys are on one side.
 
@@ -111,6 +107,7 @@ def pair_tables(
             responses=[(str(first), str(second)) for first, second in part.responses],
             labels=labels,
             objectives=objectives,
+            subsets=part.subsets,
         )
         report.doubts[split] = doubts(tables[split])
     return tables
@@ -130,6 +127,7 @@ def answer_tables(
             responses=[str(response) for (response,) in part.responses],
             rewards=rewards,
             objectives=objectives,
+            subsets=part.subsets,
         )
         for split, (part, rewards) in _split_and_drop(rows, choices, config, report, paired=False).items()
     }
@@ -155,7 +153,7 @@ def _split_and_drop(
     _drop_shared(rows, parts)
     kept = {}
     for split, (name, positions) in parts.items():
-        good = _count_and_keep(rows[name], positions, split, config.limit, report)
+        good = _count_and_keep(rows[name], positions, split, config, report)
         if not len(good):
             line = next(
                 iter(line for line in report.lines() if line.startswith(f"{split}:")), "no rows at all"
@@ -190,9 +188,10 @@ def _drop_shared(rows: Mapping[str, Rows], parts: Mapping[str, tuple[str, np.nda
 
 
 def _count_and_keep(
-    rows: Rows, positions: np.ndarray, split: str, limit: int | None, report: DropReport
+    rows: Rows, positions: np.ndarray, split: str, config: DataConfig, report: DropReport
 ) -> np.ndarray:
-    """Positions of the good rows, in the rows' order, at most `limit`: those whose texts hash lowest."""
+    """Positions of the good rows: those to train on in the rows' order, those to evaluate on so that the first of them
+    stand for all (`order.spread`). Of more than `limit` the first ones of that order."""
     report.restart(split)
     good = []
     for i in positions:
@@ -201,12 +200,15 @@ def _count_and_keep(
             good.append(int(i))
         else:
             report.drop(split, reason)
-    if limit is not None and len(good) > limit:
-        report.drop(split, f"beyond data.limit={limit}", len(good) - limit)
-        order = sorted(good, key=lambda i: stable_hash(str(rows.prompts[i]), *map(str, rows.responses[i])))
-        good = sorted(order[:limit])
-    report.kept[split] = len(good)
-    return np.array(good, dtype=np.int64)
+    kept = np.array(good, dtype=np.int64)
+    evaluated, limit = split == "eval", config.limit
+    if evaluated or (limit is not None and len(good) > limit):
+        texts = [(str(rows.prompts[i]), *map(str, rows.responses[i])) for i in good]
+        kept = kept[spread(texts, [rows.subsets[i] for i in good], config.split_seed)][:limit]
+    report.drop(split, f"beyond data.limit={limit}", len(good) - len(kept))
+    report.kept[split] = len(kept)
+    report.subsets[split] = Counter(rows.subsets[i] for i in kept)
+    return kept if evaluated else np.sort(kept)
 
 
 def _take(rows: Rows, positions: np.ndarray) -> Rows:
@@ -217,4 +219,5 @@ def _take(rows: Rows, positions: np.ndarray) -> Rows:
         keys=[rows.keys[i] for i in positions],
         labels=rows.labels.iloc[positions],
         checked=True,
+        subsets=[rows.subsets[i] for i in positions],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +71,10 @@ class ScoredRows(StepData):
     ) -> Encoded:
         """The rows as tokens, worked out once per tokenizer."""
         if self._encoded is None or self._encoded[0] is not tokenizer:
-            prompts = self.frame["prompt"].tolist()
-            if self._rewrite is not None:
-                prompts = [self._rewrite(*each) for each in zip(prompts, self.rewards, strict=True)]
+            prompts, change = self.frame["prompt"].tolist(), self._rewrite
             responses = [(text,) for text in self.frame["response"]]
-            made = encode(tokenizer, prompts, responses, self.rules)
+            rewrite = None if change is None else lambda i, prompt: change(prompt, self.rewards[i])
+            made = encode(tokenizer, prompts, responses, self.rules, rewrite)
             if not len(made):
                 raise UserError(
                     f"no scored row fits data.max_response_length={self.rules.max_response_length} and "
@@ -143,21 +143,18 @@ def prompts_in_pairs(
     tokenizer: PreTrainedTokenizerFast,
     rules: EncodingRules,
     prompts: Sequence[str],
-    rewritten: Sequence[str],
+    rewrite: Callable[[int, str], str] | None,
     batch_size: int,
 ) -> Iterator[tuple[PromptBatch, PromptBatch]]:
     """Batches of rewritten prompts, and of the same prompts as they were, to sample and to compare from.
 
-    Both carry the prompts' own text, which reward models want, and the same index: the place among `prompts`.
-    Prompts without a token are left out.
+    Both carry the prompts' own text, which reward models want, as much of it as fits once it is rewritten, and the same
+    index: the place among `prompts`. Prompts without a token are left out.
     """
     pad = int(tokenizer.pad_token_id)
-    sides = [encode(tokenizer, list(texts), None, rules) for texts in (rewritten, prompts)]
-    common = np.intersect1d(sides[0].index, sides[1].index)
-    rows = [np.flatnonzero(np.isin(side.index, common)) for side in sides]
+    asking = encode(tokenizer, prompts, None, rules, rewrite)
+    plain = encode(tokenizer, asking.shown, None, rules)
+    common, plain = plain.index, replace(plain, index=asking.index[plain.index])
     for start in range(0, len(common), batch_size):
-        stop = start + batch_size
-        changed, plain = (
-            prompt_batch(side, own[start:stop], pad, prompts) for side, own in zip(sides, rows, strict=True)
-        )
-        yield changed, plain
+        rows = np.arange(start, min(start + batch_size, len(common)))
+        yield prompt_batch(asking, common[rows], pad), prompt_batch(plain, rows, pad)

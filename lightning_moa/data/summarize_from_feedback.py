@@ -81,6 +81,7 @@ def parse(frame: pd.DataFrame, keep_articles: bool = True) -> Rows:
         reasons=[None if info.get("post") or keep_articles else "CNN/DM article" for info in infos],
         keys=[str(info["id"]) for info in infos],
         labels=frame[["choice"]],
+        subsets=["posts" if info.get("post") else "articles" for info in infos],
     )
 
 

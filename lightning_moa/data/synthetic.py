@@ -5,8 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cached_property
 
-import numpy as np
-
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.data.worlds import WorldData
 from lightning_moa.world import World
@@ -27,11 +25,16 @@ class Synthetic(WorldData):
         """The world that the rows are drawn from."""
         return World.build(self.config.world_seed, self.config.risky_share)
 
-    def distinct_prompts(self) -> list[str]:
-        """The risky prompts are `risky_share` of them (rounded to a simple fraction); each comes equally often
-        among its kind."""
-        kinds = sorted(set(self.world.sample_prompts(20_000, np.random.default_rng(0))))
+    def prompt_groups(self) -> list[tuple[list[str], int]]:
+        """By kind and topic; the risky prompts are `risky_share` of all, rounded to a simple fraction."""
+        lexicon = self.world.grammar.lexicon
         share = Fraction(self.config.risky_share).limit_denominator(MOST_REPEATS)
-        repeats = (share.denominator - share.numerator, share.numerator)
-        risky = self.world.is_risky(kinds)
-        return [prompt for prompt, kind in zip(kinds, risky, strict=True) for _ in range(repeats[int(kind)])]
+        kinds = (
+            (lexicon.benign_verbs, share.denominator - share.numerator),
+            (lexicon.risky_verbs, share.numerator),
+        )
+        return [
+            ([f"{verb} {topic}" for verb in verbs], repeats)
+            for verbs, repeats in kinds
+            for topic in lexicon.topics
+        ]

@@ -21,6 +21,9 @@ class SyntheticSummaries(WorldData):
         """The world that the rows are drawn from."""
         return SummaryWorld.build(self.config.world_seed)
 
-    def distinct_prompts(self) -> list[str]:
-        """Every source, once."""
-        return list(self.world.prompts)
+    def prompt_groups(self) -> list[tuple[list[str], int]]:
+        """By topic: a topic's sources differ in the facts that they tell."""
+        groups: dict[str, list[str]] = {}
+        for prompt in self.world.prompts:
+            groups.setdefault(prompt.split()[0], []).append(prompt)
+        return [(prompts, 1) for prompts in groups.values()]

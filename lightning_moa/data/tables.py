@@ -14,12 +14,16 @@ GoldReward = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class PairTable:
-    """n prompts with two responses each. Labels: (n, m), index of the better response, NaN where unknown."""
+    """n prompts with two responses each. Labels: (n, m), index of the better response, NaN where unknown.
+
+    subsets: the part of the data set that each row is of; empty: there are no parts.
+    """
 
     prompts: list[str]
     responses: list[tuple[str, str]]
     labels: np.ndarray
     objectives: tuple[str, ...]
+    subsets: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -27,12 +31,13 @@ class PairTable:
 
 @dataclass(frozen=True)
 class AnswerTable:
-    """n prompts with one answer each. Rewards: (n, m), higher is better, NaN where unknown."""
+    """n prompts with one answer each. Rewards: (n, m), higher is better, NaN where unknown. subsets: as of pairs."""
 
     prompts: list[str]
     responses: list[str]
     rewards: np.ndarray
     objectives: tuple[str, ...]
+    subsets: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -51,6 +56,8 @@ class DropReport:
     changed: dict[str, Counter[str]] = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
     """What makes one doubt the rows that were kept, see `doubts.doubts`."""
+    subsets: dict[str, Counter[str]] = field(default_factory=dict)
+    """Rows kept of each part of the data set."""
 
     def drop(self, stage: str, reason: str, count: int = 1) -> None:
         """Count rows that were left out."""
@@ -68,6 +75,7 @@ class DropReport:
         self.dropped.pop(stage, None)
         self.changed.pop(stage, None)
         self.doubts.pop(stage, None)
+        self.subsets.pop(stage, None)
 
     def lines(self) -> list[str]:
         """One readable line per stage, such as `train: 575 pairs kept, 12 dropped (equal replies 3, ...)`, then one for
@@ -82,7 +90,10 @@ class DropReport:
         line = f"{stage}: {self.kept[stage]} {unit}kept, {dropped.total()} dropped"
         if dropped:
             line += f" ({_listed(dropped)})"
-        return line + (f"; shortened: {_listed(changed)}" if changed else "")
+        subsets = self.subsets.get(stage, Counter())
+        if len(subsets) > 1:
+            line += f"; of {_listed(subsets)}"
+        return line + (f"; changed: {_listed(changed)}" if changed else "")
 
 
 def _listed(counts: Counter[str]) -> str:

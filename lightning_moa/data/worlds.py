@@ -23,14 +23,14 @@ class WorldData(PreferenceData):
     """Pairs of responses to a world's prompts, with a Bradley-Terry label per objective.
 
     A pair's responses come from the world's reference policy, or, for a share of them, from the exact optima of a
-    few random preferences, so that the pairs cover what a trained policy may do. Training and held-out rows are
-    independent draws; the world has a few dozen prompts, which both share.
+    few random preferences, so that the pairs cover what a trained policy may do. A share of the world's few dozen
+    prompts is held out: no supervised row, pair or rollout of training has one of them.
 
     With `labellers` nobody is asked about single objectives: each pair has one label, of one labeller, and that is
     the label of every objective. A reward model trained on it is a single-objective one, whatever its number of
     outputs, and so is a policy trained on any weighted sum of them (Panacea, Appendix A).
 
-    A subclass builds the world and lists its prompts.
+    A subclass builds the world and lists its prompts in groups of alike ones.
     """
 
     config: WorldConfig
@@ -43,8 +43,27 @@ class WorldData(PreferenceData):
         """The world that the rows are drawn from."""
 
     @abstractmethod
-    def distinct_prompts(self) -> list[str]:
-        """The prompts that `prompt_list` repeats, each as often as its share asks."""
+    def prompt_groups(self) -> list[tuple[list[str], int]]:
+        """Prompts that differ in nothing that the exact optimum knows, such as those of one kind and topic, and how
+        often each comes beside another group's.
+
+        Of each group the same share is held out, so that the exact front holds for the held-out prompts alone."""
+
+    def distinct_prompts(self, split: str) -> list[str]:
+        """The prompts of a split, each as often as its share asks: what pairs are drawn from and `prompt_list`
+        repeats."""
+        rng = np.random.default_rng([self.config.split_seed, 7])
+        chosen = []
+        for prompts, repeats in self.prompt_groups():
+            held = max(1, min(len(prompts) - 1, round(self.config.eval_fraction * len(prompts))))
+            out = set(rng.permutation(len(prompts))[:held].tolist())
+            kept = [prompt for i, prompt in enumerate(prompts) if (i in out) == (split == "eval")]
+            chosen += [prompt for prompt in kept for _ in range(repeats)]
+        return sorted(chosen)
+
+    @property
+    def _seed(self) -> int:
+        return self.config.seed or 0
 
     def choose_objectives(self, objectives: Sequence[str] | None) -> tuple[str, ...]:
         if self.config.labels:
@@ -67,14 +86,14 @@ class WorldData(PreferenceData):
 
     def tables(self) -> dict[str, PairTable]:
         return {
-            "train": self._pairs(self._at_most(self.config.pairs), 1),
-            "eval": self._pairs(self._at_most(self.config.eval_pairs), 2),
+            "train": self._pairs("train", self._at_most(self.config.pairs), 1),
+            "eval": self._pairs("eval", self._at_most(self.config.eval_pairs), 2),
         }
 
     def sft_rows(self, split: str) -> tuple[list[str], list[str]]:
         """Responses of the reference policy."""
-        rng = np.random.default_rng([self.config.seed, 3 if split == "train" else 4])
-        prompts = self.world.sample_prompts(self._at_most(self.config.sft_rows), rng)
+        rng = np.random.default_rng([self._seed, 3 if split == "train" else 4])
+        prompts = self._prompts(split, self._at_most(self.config.sft_rows), rng)
         return prompts, self.world.sample_responses(prompts, rng)
 
     def prompt_list(self, split: str) -> list[str]:
@@ -82,8 +101,8 @@ class WorldData(PreferenceData):
 
         They repeat, since a response is one draw among many.
         """
-        distinct = self.distinct_prompts()
-        rng = np.random.default_rng([self.config.seed, 5 if split == "train" else 6])
+        distinct = self.distinct_prompts(split)
+        rng = np.random.default_rng([self._seed, 5 if split == "train" else 6])
         rounds = -(-self._at_most(self.config.eval_pairs) // len(distinct))
         return [distinct[i] for _ in range(rounds) for i in rng.permutation(len(distinct))]
 
@@ -103,9 +122,13 @@ class WorldData(PreferenceData):
     def _gold(self, name: str) -> GoldReward:
         return lambda prompts, responses: self.world.rewards(prompts, responses, [name])[:, 0]
 
-    def _pairs(self, n: int, stream: int) -> PairTable:
-        rng = np.random.default_rng([self.config.seed, stream])
-        prompts = self.world.sample_prompts(n, rng)
+    def _prompts(self, split: str, n: int, rng: np.random.Generator) -> list[str]:
+        distinct = self.distinct_prompts(split)
+        return [distinct[i] for i in rng.integers(len(distinct), size=n)]
+
+    def _pairs(self, split: str, n: int, stream: int) -> PairTable:
+        rng = np.random.default_rng([self._seed, stream])
+        prompts = self._prompts(split, n, rng)
         first, second = self._responses(prompts, rng), self._responses(prompts, rng)
         labels = self.world.label_pairs(prompts, first, second, self.objectives, rng, self._labellers(n))
         labels = np.broadcast_to(labels, (n, len(self.objectives)))
@@ -117,7 +140,7 @@ class WorldData(PreferenceData):
         return preferences[np.arange(n) % len(preferences)] if len(preferences) else None
 
     def _responses(self, prompts: list[str], rng: np.random.Generator) -> list[str]:
-        tilts = np.random.default_rng([self.config.seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
+        tilts = np.random.default_rng([self._seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
         source = rng.integers(TILTS, size=len(prompts))
         source[rng.random(len(prompts)) >= self.config.tilted_share] = -1
         out = [""] * len(prompts)

@@ -104,6 +104,7 @@ def _sample_batch(
         top_p=decoding.top_p,
         seed=decoding.seed,
         row_keys=batch.index.repeat(n),
+        room=None if batch.room is None else batch.room.repeat(n),
     )
     own = _logps(policy, ids, mask, sampled.tokens, sampled.mask, each)
     with policy.reference():

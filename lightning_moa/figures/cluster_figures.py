@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,23 +16,25 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
-from lightning_moa.figures.panels import PANELS, PanelsConfig, clusters_of, methods_of, settings_of
-from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_count
+from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, clusters_of, methods_of, settings_of
+from lightning_moa.figures.scalarised import scalarised_share
+from lightning_moa.methods.products import ham
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Judged, Tables, print_claims, print_methods
 from lightning_moa.task_files import HEADS
 
 BASELINES = ("ric", "sca")
 NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
 """Fronts that all cross, as `domination_rows` wants it said."""
-OURS = "ours"
+COMPARABLE = 1.25
+"""What is no more than this many times as large is comparable."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,21 @@ class Panel:
         return f"Figure {self.artefact.name.removeprefix('figure')}{self.letter}"
 
     @property
+    def scalarised(self) -> float:
+        """See `scalarised_share`."""
+        return scalarised_share(self.artefact.config, "ham", ham())
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         return self.collected.objectives
 
     @property
     def space(self) -> str:
         return self.collected.space
+
+    def at(self, reference: str) -> Panel:
+        """The same, with hypervolumes above another reference point; see `Tables.at`."""
+        return replace(self, tables=self.tables.at(reference))
 
     def write(self, others: Mapping[str, pd.DataFrame] | None = None) -> None:
         """The part's tables but for its claims; `others` as in `Artefact.write`."""
@@ -109,7 +121,8 @@ def _conduct(
     artefact = Artefact.begin("ham", name, own, part=letter, home=home)
     collected = conduct(own, methods, console)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
-    responses = responses.assign(cluster=responses["prompt"].map(clusters_of(collected, config.clusters)))
+    clusters = clusters_of(collected, config.clusters)
+    responses = responses.assign(cluster=as_asked(responses, collected).map(clusters))
     space_of = (collected.objectives, collected.space)
     points = cluster_points(responses, *space_of)
     return Panel(
@@ -124,12 +137,12 @@ def _conduct(
     )
 
 
-def last_looks(collected: Collected) -> pd.DataFrame:
-    """HaM's heads as `HeadWatch` last saw them: `seed`, then the columns of its file; empty where it didn't look."""
+def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
+    """A method's heads as `HeadWatch` last saw them: `seed`, then its file's columns; empty where it didn't look."""
     found = []
     for (method, seed), folders in collected.policies.items():
         path = folders[0].parent / HEADS
-        if method == "ham" and path.is_file():
+        if method == name and path.is_file():
             looks = pd.read_csv(path)
             last = looks[looks["step"] == looks["step"].max()]
             found.append(last.assign(seed=seed)[["seed", *looks.columns]])
@@ -164,23 +177,54 @@ def level_row(panel: Panel, objective: str) -> Row:
 
 
 def own_rows(panel: Panel) -> list[Row]:
-    """Ours: fronts without clusters, whether all heads are used, and what is trained."""
+    """Ours: fronts without clusters, and whether all heads are used."""
     rows, metrics = [], panel.tables.metrics
+    mixed = f" ({panel.scalarised:.0%} of its learning rate scalarised)"
     for other, style in styles_of(BASELINES).items():
         gap = metric_difference(metrics, "hypervolume", "ham", other, panel.space)
         claim = f"{panel.words}: without clusters HaM spans more than {style.label}"
-        what = f"hypervolume of the policies' means ({panel.space}), HaM's - {style.label}'s"
-        rows.append(judge(claim, OURS, what, gap, ">", 0))
+        what = f"hypervolume of the policies' means ({panel.space}), HaM's{mixed} - {style.label}'s"
+        rows.append(judge(claim, panel.where, what, gap, ">", 0, whose=OURS))
     if len(panel.heads):
-        alive = panel.heads.groupby("seed")["alive"].all()
-        claim = f"{panel.words}: all of HaM's heads are alive at the end"
-        what = "seeds in which the hypervolume has a gradient in every head"
-        rows.append(judge_count(claim, OURS, what, int(alive.sum()), ">=", len(alive)))
+        claim = f"{panel.words}: none of HaM's heads is dominated by another at the end"
+        what = "least margin by which a head's likelihoods are not dominated, in nats"
+        rows.append(judge(claim, panel.where, what, margins_of_heads(panel.heads), ">", 0, whose=OURS))
+    return rows
+
+
+def margins_of_heads(heads: pd.DataFrame, quantile: float = 0.0) -> PerSeed:
+    """By how much a head's likelihoods could fall, in every objective at once, before another head dominated it; below
+    0 where one does, and the hypervolume has no use for it. A quantile over heads: 0 the least, 0.5 that of most.
+
+    Unlike the share of heads that are alive it does not stop at 1, where seeds agree and noise can't be seen.
+
+    Args:
+        heads: of `last_looks`.
+        quantile: in [0, 1].
+
+    Returns:
+        seed -> nats per response, weighted as the likelihoods are.
+    """
+    found = {}
+    for seed, rows in heads.groupby("seed"):
+        values = rows.filter(regex="^loglik_").to_numpy()
+        ahead = (values[:, None] - values[None]).max(axis=2)
+        np.fill_diagonal(ahead, np.inf)
+        found[int(str(seed))] = float(np.quantile(ahead.min(axis=1), quantile))
+    return found
+
+
+def complexity_rows(panel: Panel) -> list[Row]:
+    """Section 4: with five heads HaM is about as complex as RiC and as a single SCA policy."""
     costs = panel.collected.costs.drop_duplicates("method").set_index("method")
-    trained = costs["trained_parameters"]
-    claim = f"{panel.words}: HaM trains fewer parameters than SCA's {costs['trained_models']['sca']} models"
-    what = "trained parameters, HaM's / the sum of SCA's"
-    return [*rows, judge_count(claim, OURS, what, trained["ham"] / trained["sca"], "<", 1)]
+    per_model = costs["trained_parameters"] / costs["trained_models"]
+    rows = []
+    for other, label in (("ric", "RiC"), ("sca", "a single SCA policy")):
+        claim = f"{panel.words}: HaM's space complexity is comparable to that of {label}"
+        what = f"trained parameters, HaM's / those of {label}"
+        ratio = float(per_model["ham"] / per_model[other])
+        rows.append(judge_number(claim, "section 4", what, ratio, "<=", COMPARABLE))
+    return rows
 
 
 def draw_fronts(panels: Sequence[Panel], title: str) -> Figure:
@@ -228,19 +272,22 @@ def _exact_handle(panel: Panel) -> list[Line2D]:
     return [Line2D([], [], color="black", linewidth=1.3, label=label, **look)]
 
 
-def publish(panels: Sequence[Panel], rows: Sequence[Row], picture: Figure, console: Console) -> None:
+def publish(panels: Sequence[Panel], judged: Judged, picture: Figure, console: Console) -> None:
     """Write the claims and the picture above the parts, and print the summary."""
-    claims = claims_frame(rows)
     folder = panels[0].artefact.folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    judged.write(folder)
     files = [folder / f"{panels[0].artefact.name}.{suffix}" for suffix in ("png", "pdf")]
     save_figure(picture, *files)
     for panel in panels:
         print_methods(console, panel.artefact, panel.collected, panel.tables)
         took = seconds_ratio(panel.collected)
         mean = sum(took.values()) / len(took)
-        console.print(f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models", markup=False)
-    print_claims(console, claims, files)
+        console.print(
+            f"{panel.title}: HaM trains in {mean:.2f} of the seconds of SCA's models; "
+            f"{panel.scalarised:.0%} of its learning rate is scalarised",
+            markup=False,
+        )
+    print_claims(console, judged, files)
 
 
 def seconds_ratio(collected: Collected) -> PerSeed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning_moa.config import ModelConfig, StudyConfig
 from lightning_moa.evaluation.clusters import cluster_prompts
@@ -14,6 +14,9 @@ from lightning_moa.methods.products import Product, ham, ric, sca, scalarisation
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.seeds import REFERENCE
 from lightning_moa.study.study import Part, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PANELS = {
     "a": ("small model, offline", {}),
@@ -90,3 +93,13 @@ def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
     reference = collected.responses[collected.responses["method"] == REFERENCE]
     prompts = reference[reference["seed"] == reference["seed"].min()]["prompt"].tolist()
     return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
+
+
+def as_asked(responses: pd.DataFrame, collected: Collected) -> pd.Series:
+    """Of each response the prompt as the reference policy was shown it: one that asks through its prompt has less room,
+    and a long prompt may begin later there."""
+    keys = ["seed", "prompt_index"]
+    reference = collected.responses[collected.responses["method"] == REFERENCE]
+    prompts = reference.drop_duplicates(keys)[[*keys, "prompt"]]
+    found = responses[keys].merge(prompts, on=keys, how="left", validate="many_to_one")
+    return found["prompt"].set_axis(responses.index)

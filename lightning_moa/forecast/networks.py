@@ -88,7 +88,7 @@ def policy_of(spec: Mapping[str, Any], layers: int | None = None, *, shared: boo
 
 
 _OF_BASE = ("model", "tokenizer", "tokens", "hardware", "data", "data_class", "objectives")
-_OF_DATA = ("max_length", "max_response_length")
+_OF_DATA = ("max_length", "max_response_length", "response_room")
 
 
 def base_shape(spec: Mapping[str, Any]) -> Spec:

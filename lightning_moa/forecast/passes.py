@@ -32,7 +32,7 @@ from lightning_moa.forecast.networks import (
     policy_shape,
 )
 from lightning_moa.objectives import BradleyTerry, Likelihood
-from lightning_moa.objectives.costs import full_sequences, tokens
+from lightning_moa.objectives.costs import full_sequences, longest_prompt, tokens
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy, Probe, response_logps
 from lightning_moa.policies.generation import evaluating
@@ -209,7 +209,7 @@ def _in_two(figures: Figures) -> Figures:
 
 def prompt_length(spec: Spec) -> int:
     """Tokens of the longest prompt that is sampled from."""
-    return int(spec["data"]["max_length"] - spec["data"]["max_response_length"])
+    return longest_prompt(spec["data"])
 
 
 def sampling(spec: Spec, policy: Mapping[str, Any], rows: int, prompt: int, top_p: float) -> float:

@@ -150,11 +150,11 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     work = Work(flops.training(counted, batch, longest, None, spec["model"]["gradient_checkpointing"]))
     steps = updates(settings, spec["data"], "pairs", rows)
     made = _whole(spec, network, figures, micro, steps, batch * longest, work)
-    # The base that it starts from stays beside it, in float32 in the machine's own memory.
-    beside = float(memory.FLOAT32 * sum(each.numel() for each in body.parameters()))
-    if spec["hardware"]["accelerator"] == "gpu":
-        return replace(made, host=made.host + beside)
-    return replace(made, phases={name: phase | {"weights": beside} for name, phase in made.phases.items()})
+    if spec["hardware"]["accelerator"] == "cpu":
+        return made
+    # Each process reads it whole into the machine's own memory, before the strategy shares it out.
+    width = 4 if trained_whole(spec["hardware"])["precision"] == "fp32" else 2
+    return replace(made, host=max(made.host, float(width * sum(each.numel() for each in body.parameters()))))
 
 
 def base(task: Task, factor: int, rows: int | None) -> Forecast:

@@ -5,6 +5,7 @@ On the meta device a tensor has a shape and no memory; what comes from data is r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
@@ -87,7 +88,12 @@ class Operations(Protocol):
 def longest(run: Run) -> tuple[int, int]:
     """Tokens of the longest row, and of the longest prompt that is sampled from."""
     config = run.data.config
-    return config.max_length, config.max_length - config.max_response_length
+    return config.max_length, longest_prompt(vars(config))
+
+
+def longest_prompt(data: Mapping[str, Any]) -> int:
+    """Tokens of the longest prompt that is sampled from, by a data set's options."""
+    return int(data["max_length"] - (data["response_room"] or data["max_response_length"]))
 
 
 def tokens(rows: int, time: int, response: int) -> tuple[Tensor, Tensor, Tensor]:

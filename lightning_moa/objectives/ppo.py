@@ -59,8 +59,9 @@ class PPOSettings:
     """Where the preference acts. 'surrogates': on the m clipped losses, by the aggregator. 'advantages': on the m
     advantages, then one clipped loss (linear in the reward; eq. 12). 'linear_reward': on the scores, sum_i lambda_i
     r_i (eq. 12 with one value function). 'tchebycheff_reward': on the scores, -max_i lambda_i (z_i - r_i) (eq. 13)."""
-    max_kl: float = 200.0
-    """Mean KL from the reference, in nats per response, beyond which a run counts as diverged."""
+    max_kl: float | None = None
+    """Mean KL from the reference, in nats per response, beyond which a run counts as diverged; None: any finite one may
+    be."""
 
 
 GivenResponses = Callable[[int, torch.device], SequenceBatch]
@@ -343,13 +344,12 @@ class PPO(PPOCosts):
         # All processes' rows together, so that all of them stop where one would.
         k1, k3 = (joint_mean(each, 1) for each in kl_estimates(logps, ref_logps, mask))
         self._logs = {"kl_k1": k1, "kl_k3": k3, "length": mask.sum(1).float().mean()}
-        self._logs |= {
-            f"score/{name}": mean for name, mean in zip(self.rewards.objectives, raw.mean(0), strict=True)
-        }
-        if not bool(torch.isfinite(k1)) or float(k1) > self.settings.max_kl:
+        self._logs |= {f"score/{name}": raw[:, i].mean() for i, name in enumerate(self.rewards.objectives)}
+        limit = float("inf") if self.settings.max_kl is None else self.settings.max_kl
+        if not bool(torch.isfinite(k1)) or float(k1) > limit:
             raise Diverged(
                 f"step {step}: the KL from the reference is {float(k1):.3g} nats per response (ppo.max_kl is "
-                f"{self.settings.max_kl:g}); try a smaller ppo.lr or a larger ppo.kl_coeff"
+                f"{limit:g}); try a smaller ppo.lr or a larger ppo.kl_coeff"
             )
         if any_of(not bool(torch.isfinite(values).all()), values.device):
             raise Diverged(f"step {step}: the critic's values are not finite; try a smaller ppo.critic_lr")

@@ -39,6 +39,7 @@ def sample_responses(
         row_keys=rows_of_joint_batch(len(batch.input_ids), batch.input_ids.device),
         # Where weights are shared out, a process that is done must go on stepping for those that are not.
         synced_gpus=is_partitioned(policy),
+        room=batch.room,
     )
 
 

@@ -62,7 +62,12 @@ class PPOConfig(ScoredConfig):
     ideal_point: list[float] | None = option(
         None, "z of tchebycheff_reward, one value per objective, after scaling"
     )
-    max_kl: float = option(200.0, "mean KL in nats per response at which a run stops as diverged", above=0)
+    max_kl: float | None = option(
+        None,
+        "mean KL in nats per response beyond which a run stops as diverged; empty: none is too large, and only what "
+        "is not finite stops a run, as in the papers",
+        above=0,
+    )
     critic_lr: float = option(5e-3, "the critic's peak learning rate", above=0)
     critic_weight_decay: float = option(0.0, "the critic's weight decay", at_least=0)
     critic_schedule: str = option(

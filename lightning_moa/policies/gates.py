@@ -29,11 +29,20 @@ class SVDGate(nn.Module):
     """Panacea's diagonal, scaling * (sigma_1 .. sigma_k, s lambda_1 .. s lambda_m) (Section 4.1, after eq.
     5).
 
-    sigma starts at 0. The same s multiplies all of a weight matrix's preference entries; it is learned from
-    `scale_init`, or stays at `fixed_scale`.
+    sigma starts at 0. The same s multiplies all of a weight matrix's preference entries, as the text before eq. 6 has
+    it; with `per_objective` each has an s of its own, as eq. 9 does. It is learned from `scale_init`, or stays at
+    `fixed_scale`.
     """
 
-    def __init__(self, k: int, m: int, scaling: float, scale_init: float, fixed_scale: float | None) -> None:
+    def __init__(
+        self,
+        k: int,
+        m: int,
+        scaling: float,
+        scale_init: float,
+        fixed_scale: float | None,
+        per_objective: bool = False,
+    ) -> None:
         super().__init__()
         self.k, self.m = k, m
         self.scaling = scaling
@@ -42,7 +51,7 @@ class SVDGate(nn.Module):
         if k:
             self.sigma = nn.Parameter(torch.zeros(k))
         if m and fixed_scale is None:
-            self.scale = nn.Parameter(torch.full((1,), scale_init))
+            self.scale = nn.Parameter(torch.full((m if per_objective else 1,), scale_init))
 
     def forward(self, preference: Tensor | None) -> Tensor:
         if not self.m:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ def generate(
     seed: int = 0,
     row_keys: Tensor | None = None,
     synced_gpus: bool = False,
+    room: Tensor | None = None,
 ) -> Responses:
     """Sample a response to each prompt.
 
@@ -62,11 +63,16 @@ def generate(
         row_keys: (batch,) int64, what a row's noise hangs on (such as the prompt's index, so that all
             preferences of a prompt share it); None takes the row's position.
         synced_gpus: keep stepping until all processes are done, as weights partitioned among them need.
+        room: (batch,) int64, longest response to each prompt, where that is less than `max_new_tokens`; None: it isn't.
 
     Raises:
         UserError: a prompt padded on the right, a value out of range, or as for `Policy.forward`.
     """
-    _check(policy.model, input_ids, attention_mask, max_new_tokens, temperature, top_p)
+    limits = torch.full((len(input_ids),), max_new_tokens, device=input_ids.device)
+    if room is not None:
+        limits = torch.minimum(limits, room.to(limits))
+    steps = int(limits.max())
+    _check(policy.model, input_ids, attention_mask, int(limits.min()), steps, temperature, top_p)
     eos, pad = ends_of(policy.model), setting(policy.model, "pad_token_id")
     fill = pad if pad is not None else (eos[0] if eos else 0)
     keys = torch.arange(len(input_ids)) if row_keys is None else row_keys
@@ -78,14 +84,14 @@ def generate(
     pick = _Pick(width, temperature, top_p, seed, keys.to(input_ids.device))
     with torch.no_grad(), evaluating(policy), policy.steered(preference, len(input_ids)), policy.held():
         if policy.decodes_by_model:
-            whole = _decode(
-                policy.model, input_ids, attention_mask, max_new_tokens, eos, fill, pick, synced_gpus
-            )
+            whole = _decode(policy.model, input_ids, attention_mask, limits, eos, fill, pick, synced_gpus)
         else:
-            asked = (input_ids, attention_mask, preference, max_new_tokens)
-            whole = _decode_by_forward(policy, *asked, eos, fill, pick, synced_gpus)
+            # Processes that step together take equally many steps, whatever their own prompts leave.
+            together = max_new_tokens if synced_gpus else None
+            asked = (input_ids, attention_mask, preference, limits)
+            whole = _decode_by_forward(policy, *asked, eos, fill, pick, together)
         tokens = whole[:, width:]
-    return _finish(tokens, max_new_tokens, eos, fill)
+    return _finish(tokens, max_new_tokens, limits, eos, fill)
 
 
 class _Pick:
@@ -112,23 +118,34 @@ class _Pick:
         return scores + noise[self.row]
 
 
+class _Full:
+    """A transformers stopping criterion: responses, `width` columns behind, that have reached their limits (batch,)."""
+
+    def __init__(self, width: int, limits: Tensor) -> None:
+        self.width = width
+        self.limits = limits
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        return input_ids.shape[1] - self.width >= self.limits
+
+
 def _decode(
     model: PreTrainedModel,
     input_ids: Tensor,
     attention_mask: Tensor,
-    max_new_tokens: int,
+    limits: Tensor,
     eos: list[int],
     fill: int,
     pick: _Pick,
     synced_gpus: bool,
 ) -> Tensor:
     """(batch, time + new) token ids by transformers' own loop and key-value cache."""
-    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     config = GenerationConfig(
         do_sample=False,
         use_cache=True,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=int(limits.max()),
         eos_token_id=eos or None,
         pad_token_id=fill,
     )
@@ -139,6 +156,7 @@ def _decode(
             attention_mask=attention_mask.long(),
             generation_config=config,
             logits_processor=LogitsProcessorList([pick]),
+            stopping_criteria=StoppingCriteriaList([_Full(input_ids.shape[1], limits)]),
             synced_gpus=synced_gpus,
         )
     finally:
@@ -151,31 +169,33 @@ def _decode_by_forward(
     input_ids: Tensor,
     attention_mask: Tensor,
     preference: Tensor | None,
-    max_new_tokens: int,
+    limits: Tensor,
     eos: list[int],
     fill: int,
     pick: _Pick,
-    synced_gpus: bool,
+    steps: int | None,
 ) -> Tensor:
-    """The same for a policy whose logits are not its model's: a whole forward pass for each token, without a cache."""
+    """The same for a policy whose logits are not its model's: a whole forward pass for each token, without a cache; so
+    many of them as `steps` says, though all be done."""
     ids, mask = input_ids, attention_mask.bool()
     ends = torch.tensor(eos, dtype=ids.dtype, device=ids.device)
     done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    for _ in range(max_new_tokens):
+    for step in range(1, (steps or int(limits.max())) + 1):
         logits = policy(ids, mask, preference, last=1)[:, -1].to(torch.float32)
         chosen = pick(ids, logits).argmax(-1).masked_fill(done, fill)
         ids = torch.cat([ids, chosen[:, None].to(ids)], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        done |= torch.isin(chosen, ends)
-        if bool(done.all()) and not synced_gpus:
+        done |= torch.isin(chosen, ends) | (step >= limits)
+        if bool(done.all()) and steps is None:
             break
     return ids
 
 
-def _finish(tokens: Tensor, max_new_tokens: int, eos: list[int], fill: int) -> Responses:
-    """Mask everything after the first EOS, and pad to the full width."""
+def _finish(tokens: Tensor, max_new_tokens: int, limits: Tensor, eos: list[int], fill: int) -> Responses:
+    """Mask everything after the first EOS, or beyond a limit, and pad to the full width."""
     is_eos = torch.isin(tokens, torch.tensor(eos, dtype=tokens.dtype, device=tokens.device))
     mask = (is_eos.long().cumsum(-1) - is_eos.long()) == 0
+    mask &= torch.arange(tokens.shape[1], device=tokens.device) < limits[:, None]
     room = (0, max_new_tokens - tokens.shape[1])
     tokens = nn.functional.pad(tokens.masked_fill(~mask, fill), room, value=fill)
     return Responses(tokens, nn.functional.pad(mask, room, value=False))
@@ -197,7 +217,8 @@ def _check(
     model: PreTrainedModel,
     input_ids: Tensor,
     mask: Tensor,
-    max_new_tokens: int,
+    shortest: int,
+    steps: int,
     temperature: float,
     top_p: float,
 ) -> None:
@@ -207,15 +228,15 @@ def _check(
         )
     if not bool(mask[:, -1].bool().all()):
         raise UserError("prompts to sample from must be padded on the left: attention_mask ends in 0")
-    if max_new_tokens < 1:
-        raise UserError(f"max_new_tokens={max_new_tokens}: must be at least 1")
+    if shortest < 1:
+        raise UserError(f"max_new_tokens={shortest}: must be at least 1, for each prompt")
     if not temperature >= 0:
         raise UserError(f"temperature={temperature}: must be at least 0 (0 takes the most likely token)")
     if not 0 < top_p <= 1:
         raise UserError(f"top_p={top_p}: must be above 0 and at most 1")
     positions = getattr(model.config, "max_position_embeddings", None)
-    longest = int(mask.bool().sum(-1).max()) + max_new_tokens
+    longest = int(mask.bool().sum(-1).max()) + steps
     if positions is not None and longest > positions:
         raise UserError(
-            f"a prompt and {max_new_tokens} new tokens take {longest} positions; the model has {positions}"
+            f"a prompt and {steps} new tokens take {longest} positions; the model has {positions}"
         )

@@ -41,7 +41,8 @@ class Heads(LoRA):
         head_rank: None gives each policy a full head, vocabulary x d, as in the paper; a number r an update B_k A_k of
             rank r on the model's own head, so that many heads fit beside a large vocabulary.
         dropout: on the input of all adapters, low-rank heads included, in training.
-        jitter: standard deviation of noise on each head at the start (on B_k where it is low-rank).
+        jitter: standard deviation of noise on each head at the start (on B_k where it is low-rank), which sets heads
+            apart from one another; a single head has none.
         seed: of all first values; None draws them from torch's global generator.
 
     Raises:
@@ -97,11 +98,12 @@ class Heads(LoRA):
             self.choice.head = 0
         self._place = place
         generator = None if seed is None else torch.Generator().manual_seed(seed)
+        noise = jitter if heads > 1 else 0.0
 
         def make() -> nn.Module:
             if head_rank is None:
-                return FullHead(base, jitter, generator)
-            return LowRankHead(base, head_rank, self.steering, dropout, jitter, generator)
+                return FullHead(base, noise, generator)
+            return LowRankHead(base, head_rank, self.steering, dropout, noise, generator)
 
         model.set_submodule(place, HeadBank(base, [make() for _ in range(heads)], self.steering, self.choice))
 

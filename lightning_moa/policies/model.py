@@ -111,20 +111,53 @@ def as_model(model: PreTrainedModel | str | Path) -> PreTrainedModel:
     """A model as it is; or the one of a hub id or folder, made to agree with the tokenizer that lies beside it.
 
     Raises:
-        UserError: as for `load_model`, or there is no fast tokenizer.
+        UserError: as for `load_model`, or there is no tokenizer.
     """
     if not isinstance(model, str | Path):
         return model
     from transformers import AutoTokenizer
 
     loaded = load_model(model)
-    try:
+    with _named_failures(model):
         tokenizer = AutoTokenizer.from_pretrained(str(model), use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the tokenizer of {model} could not be loaded: {line}") from error
     agree(loaded, tokenizer, f"model={model}")
     return loaded
+
+
+def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedConfig:
+    """A pretrained model's configuration without its weights, dropout switched off. Arguments and errors as of
+    `load_model`."""
+    from transformers import AutoConfig
+
+    name = os.fspath(path)
+    local = Path(name)
+    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
+        raise UserError(f"model path {name}: no such folder")
+    if local.is_dir():
+        check_folder(local, f"model {name}")
+    with _named_failures(path):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=False
+        )
+    _check_floating(name, config)
+    for attribute in _DROPOUTS:
+        if hasattr(config, attribute):
+            setattr(config, attribute, 0.0)
+    return config
+
+
+@contextmanager
+def _named_failures(path: str | Path) -> Iterator[None]:
+    """What transformers cannot load becomes a `UserError` of one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"model {os.fspath(path)}: cannot be loaded: {reason}") from error
 
 
 def load_model(
@@ -153,38 +186,21 @@ def load_model(
             safetensors weights, or weights that are quantised already, or it needs code of its own; or the folder is
             an adapter's, or its tokenizer doesn't fit its embedding.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    kind = torch_dtype(dtype)
-    name = os.fspath(path)
-    local = Path(name)
-    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
-        raise UserError(f"model path {name}: no such folder")
-    if local.is_dir():
-        check_folder(local, f"model {name}")
-    where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(name, **where)
-        _check_floating(name, config)
-        for attribute in _DROPOUTS:
-            if hasattr(config, attribute):
-                setattr(config, attribute, 0.0)
+    kind, config = torch_dtype(dtype), load_config(path, revision=revision)
+    with _named_failures(path):
         extra = {} if quantization_config is None else _quantised_on(device, quantization_config)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name,
+            os.fspath(path),
             config=config,
             dtype=kind,
             use_safetensors=True,
             adapter_kwargs=NO_ADAPTER,
-            **where,
+            revision=revision,
+            trust_remote_code=False,
             **extra,
         )
-    except UserError:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"model {name}: cannot be loaded: {reason}") from error
     if quantization_config is not None:
         steady(model)
         return model

@@ -39,7 +39,9 @@ class HeadsConfig:
     rank: int | None = option(
         None, "rank of each head's update of the model's own head; empty: a full head", at_least=1
     )
-    jitter: float = option(0.0, "standard deviation of noise on each head at the start", at_least=0)
+    jitter: float = option(
+        0.0, "standard deviation of noise on each of several heads at the start", at_least=0
+    )
     warm_up: int = option(
         0,
         "updates, before the hypervolume's, in which head k maximises a scalarisation of its own",
@@ -47,6 +49,12 @@ class HeadsConfig:
     )
     volume: str = option(
         "exact", "how the hypervolume is computed", choices=("exact", "inclusion_exclusion", "random")
+    )
+    fronts: str = option(
+        "first",
+        "whose hypervolume: first, all heads', in which those that are dominated have no gradient (the paper), or all: "
+        "that of each front of non-dominated sorting, summed, in which every head has one",
+        choices=("first", "all"),
     )
     scalarisations: int = option(1024, "random directions of an update, where volume=random", at_least=1)
     directions: int | None = option(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class SVDLoRA(AdapterPolicy):
     """W = W0 + scaling * U diag(sigma_1 .. sigma_k, s lambda_1 .. s lambda_m) V' (Panacea, eq. 5).
 
-    U, V, sigma and one s per weight matrix are trained. U and V start at N(0, init_std^2), sigma and s at 0:
-    the policy starts exactly as its reference, at every preference, and the first gradients reach sigma and s
-    alone.
+    U, V, sigma and one s per weight matrix (or per objective of one) are trained. U and V start at N(0, init_std^2),
+    sigma and s at 0: the policy starts exactly as its reference, at every preference, and the first gradients reach
+    sigma and s alone.
 
     Args:
         model: a transformers causal language model, changed in place; or its hub id or folder.
@@ -41,6 +41,8 @@ class SVDLoRA(AdapterPolicy):
         scale_init: s at the start; another value than 0 makes the policy start off its reference.
         fixed_scale: keeps s at this value instead (Panacea, Figure 7); None learns it. As with `scale_init`,
             the policy then starts off its reference.
+        per_objective: one s for each objective of a weight matrix (eq. 9) instead of one for all (the text before
+            eq. 6).
         init_std: standard deviation of U and V at the start.
         orthogonality: weight of `penalty`, which holds U and V near to orthogonal matrices (Section 4.1); 0: none.
         seed: of their first values; None draws them from torch's global generator.
@@ -78,6 +80,7 @@ class SVDLoRA(AdapterPolicy):
         dropout: float = 0.0,
         scale_init: float = 0.0,
         fixed_scale: float | None = None,
+        per_objective: bool = False,
         init_std: float = 0.02,
         orthogonality: float = 0.0,
         seed: int | None = None,
@@ -99,6 +102,7 @@ class SVDLoRA(AdapterPolicy):
             "dropout": dropout,
             "scale_init": scale_init,
             "fixed_scale": fixed_scale,
+            "per_objective": per_objective,
             "init_std": init_std,
             "orthogonality": orthogonality,
         }
@@ -113,7 +117,7 @@ class SVDLoRA(AdapterPolicy):
             targets=targets,
             dropout=dropout,
             factors=factors,
-            gate=lambda: SVDGate(k, m, scaling, scale_init, fixed_scale),
+            gate=lambda: SVDGate(k, m, scaling, scale_init, fixed_scale, per_objective),
         )
 
     def own_options(self) -> dict[str, Any]:

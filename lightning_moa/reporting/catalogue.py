@@ -6,8 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.claims import by_chance, claims_frame
+from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
+from lightning_moa.reporting.verdicts import FAILS, HOLDS, NOISE, ONE_SEED
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,26 @@ class Artefact:
 
 
 @dataclass(frozen=True)
+class Claims:
+    """How claims stand: verdict -> number of them, as each row says by itself and with Holm's adjustment."""
+
+    alone: Counter[str]
+    adjusted: Counter[str]
+
+    @property
+    def claims(self) -> int:
+        return self.alone.total()
+
+
+@dataclass(frozen=True)
 class Standing:
-    """What there is of an artefact. `scales`: scale -> verdict -> number of claims, if there are results."""
+    """What there is of an artefact. `scales`: scale -> PAPER or OURS -> its claims; `by_chance`: scale -> how many
+    rows would hold if every true value lay at its bound."""
 
     artefact: Artefact
     has_script: bool
-    scales: dict[str, Counter[str]]
+    scales: dict[str, dict[str, Claims]]
+    by_chance: dict[str, float]
 
 
 _SCRIPTS = {("gapo", "figure_scale_objective"): "figure_scale"}
@@ -67,6 +85,7 @@ ARTEFACTS = tuple(
             "figure8": "Fronts per head, and as the number of heads grows",
             "tables": "Responses of single heads (Tables 1 to 4), hyper-parameters (Table 5)",
             "figure_structure": "Why likelihood weighted per objective prefers mixtures; scalarising first",
+            "figure_warm_up": "Heads alive and hypervolume as less of HaM's training is linear scalarisation",
             "theorem1": "The bound on the error of the estimated hypervolume",
         },
     }.items()
@@ -99,11 +118,34 @@ def standings(root: str | Path) -> list[Standing]:
         script = root / "experiments" / artefact.paper / f"{artefact.script}.py"
         folder = root / "results" / artefact.paper / artefact.name
         names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        scales = {name: _verdicts(folder / name) for name in names if any((folder / name).iterdir())}
-        found.append(Standing(artefact, script.is_file(), scales))
+        claims = {name: _claims(folder / name) for name in names if any((folder / name).iterdir())}
+        scales = {name: standing_of(frame) for name, frame in claims.items()}
+        chance = {name: by_chance(frame) for name, frame in claims.items()}
+        found.append(Standing(artefact, script.is_file(), scales, chance))
     return found
 
 
-def _verdicts(folder: Path) -> Counter[str]:
+def standing_of(claims: pd.DataFrame) -> dict[str, Claims]:
+    """PAPER and OURS -> how a CLAIMS table's rows stand."""
+    found = {}
+    for whose in (PAPER, OURS):
+        mine = claims[claims["whose"] == whose]
+        found[whose] = Claims(Counter(mine["verdict"]), Counter(mine["verdict_holm"]))
+    return found
+
+
+def verdict_counts(claims: Claims) -> str:
+    """Such as `3 of 6 hold (2 with Holm), 1 within noise, 2 fail (0 with Holm)`; `-` where no claim was judged."""
+    counts, left = claims.alone, claims.adjusted
+    parts = []
+    for key, word in {HOLDS: "hold", NOISE: NOISE, FAILS: "fail", ONE_SEED: ONE_SEED}.items():
+        share = f"{counts[key]} of {claims.claims}" if key == HOLDS else f"{counts[key]}"
+        holm = f" ({left[key]} with Holm)" if key in (HOLDS, FAILS) and left[key] != counts[key] else ""
+        if key == HOLDS or counts[key]:
+            parts.append(f"{share} {word}{holm}")
+    return ", ".join(parts) if claims.claims else "-"
+
+
+def _claims(folder: Path) -> pd.DataFrame:
     file = folder / CLAIMS.file
-    return Counter(CLAIMS.read(file)["verdict"]) if file.exists() else Counter()
+    return CLAIMS.read(file) if file.exists() else claims_frame([])

@@ -1,20 +1,33 @@
-"""Claims of a paper, judged: a statistic's values over seeds and a bound become a row of claims.csv.
+"""Claims, judged: a statistic's values over seeds and a bound become a row of claims.csv.
 
 The statistic's text ends with what the claim asserts about it (`hypervolume difference > bound`), so that a
-reader, and `CLAIMS.check`, can recompute the verdict from the row alone.
+reader, and `CLAIMS.check`, can recompute the verdict from the row alone. What is true by construction is no claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.schema import CLAIMS
-from lightning_moa.reporting.verdicts import RELATIONS, Estimate, estimate, verdict
+from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
+from lightning_moa.reporting.verdicts import (
+    LEVEL,
+    RELATIONS,
+    Estimate,
+    adjusted_verdicts,
+    estimate,
+    p_value,
+    verdict,
+)
+
+__all__ = ["OURS", "PAPER", "Row", "by_chance", "claims_frame", "judge", "judge_number", "sensitivity_frame"]
 
 Row = dict[str, object]
+OF_RULE = "rule"
+"""The reference point that verdicts stand on; the others only show what hangs on it."""
 
 
 def judge(
@@ -24,50 +37,96 @@ def judge(
     values: Mapping[int, float],
     relation: str,
     bound: float,
-    confidence: float = 0.95,
+    *,
+    whose: str = PAPER,
 ) -> Row:
     """A claim about a statistic that differs from seed to seed.
 
-    The value is the mean over seeds, the interval Student's t (see `verdicts.estimate`). `holds` if the
+    The value is the mean over seeds, the interval Student's t of 95% (see `verdicts.estimate`). `holds` if the
     relation is true throughout the interval, `fails` if nowhere, else `within noise`; `one seed` if there is
     only one. For "a is level with b" judge their difference with the relation `within` and the margin as
     bound: only an interval inside [-bound, bound] holds, so that noise never shows two methods to be equal.
+    Counts of seeds, and ranks, soon take their largest value in every seed, and then have no interval: judge the
+    number that is counted or ranked.
 
     Args:
-        claim: the paper's assertion, in words.
-        where: the place in the paper.
-        statistic: what `values` are.
+        claim: the assertion, in words.
+        where: the place in the paper; for a claim of ours, the place that it stands beside, or any words.
+        statistic: what `values` are, with their unit.
         values: seed -> value, from `lightning_moa.reporting.statistics`.
         relation: one of RELATIONS.
         bound: what the value is held against.
-        confidence: of the interval.
+        whose: PAPER for a sentence of the paper, OURS for a question of one's own.
 
     Returns:
-        A row of CLAIMS.
+        A row of CLAIMS, without `verdict_holm`, which is given to all rows of an artefact together.
     """
-    return _row(claim, where, statistic, estimate(values, statistic, confidence), relation, bound)
+    return _row(claim, where, whose, statistic, estimate(values, statistic), relation, bound)
 
 
-def judge_count(claim: str, where: str, statistic: str, value: float, relation: str, bound: float) -> Row:
-    """A claim about a number that no seed changes, such as how many models a method trains: width zero."""
-    return _row(claim, where, statistic, Estimate(value, value, value), relation, bound)
+def judge_number(
+    claim: str, where: str, statistic: str, value: float, relation: str, bound: float, *, whose: str = PAPER
+) -> Row:
+    """A claim about a number that no seed changes, such as the size of a model: `seeds` is 0, and there is no p."""
+    return _row(claim, where, whose, statistic, Estimate(value, math.nan, math.nan, 0), relation, bound)
 
 
 def claims_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """A checked CLAIMS table of the rows, in their order."""
-    return CLAIMS.check(pd.DataFrame(list(rows), columns=list(CLAIMS.names(()))), "claims")
+    """A checked CLAIMS table of all rows of an artefact, in their order, with Holm's adjustment over all of them."""
+    frame = pd.DataFrame(list(rows), columns=[name for name in CLAIMS.names(()) if name != "verdict_holm"])
+    left = adjusted_verdicts(frame["verdict"].tolist(), frame["p"].astype(float).tolist())
+    return CLAIMS.check(frame.assign(verdict_holm=left), "claims")
 
 
-def _row(claim: str, where: str, statistic: str, result: Estimate, relation: str, bound: float) -> Row:
+def by_chance(claims: pd.DataFrame) -> float:
+    """How many rows would hold by chance, and as many fail, if every true value lay exactly at its bound."""
+    return float(claims["p"].notna().sum() * LEVEL / 2)
+
+
+def sensitivity_frame(rows_at: Callable[[str], Sequence[Row]], references: Sequence[str]) -> pd.DataFrame:
+    """What becomes of the verdicts that rest on a reference point where the point is another one.
+
+    Args:
+        rows_at: all rows of an artefact, at the reference points of a name.
+        references: the names, OF_RULE first.
+
+    Returns:
+        Of each claim whose value moves with the point, a row for each name: `claim`, `where`, `whose`, `statistic`,
+        `reference`, `value`, `ci_low`, `ci_high`, `bound` and `verdict`.
+    """
+    found = {name: rows_at(name) for name in references}
+    shown = [
+        "claim",
+        "where",
+        "whose",
+        "statistic",
+        "reference",
+        "value",
+        "ci_low",
+        "ci_high",
+        "bound",
+        "verdict",
+    ]
+    moving = [each for each in zip(*found.values(), strict=True) if len({row["value"] for row in each}) > 1]
+    rows = [{**row, "reference": name} for each in moving for name, row in zip(references, each, strict=True)]
+    return pd.DataFrame(rows, columns=shown)
+
+
+def _row(
+    claim: str, where: str, whose: str, statistic: str, result: Estimate, relation: str, bound: float
+) -> Row:
     if relation not in RELATIONS:
         raise UserError(f"claim {claim!r}: relation {relation!r}; allowed are {', '.join(RELATIONS)}")
     return {
         "claim": claim,
         "where": where,
+        "whose": whose,
         "statistic": f"{statistic} {relation} bound",
+        "seeds": result.seeds,
         "value": float(result.value),
         "ci_low": float(result.ci_low),
         "ci_high": float(result.ci_high),
         "bound": float(bound),
+        "p": p_value(result, relation, bound),
         "verdict": verdict(result, relation, bound),
     }

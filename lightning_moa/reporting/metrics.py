@@ -12,6 +12,8 @@ from lightning_moa import pareto
 from lightning_moa.reporting.fronts import final_rows, objectives_of, preferences_of, rows_in, values_of
 from lightning_moa.reporting.schema import ACCURACIES, METRICS, POINTS, SPACES
 
+MARGIN = 0.1
+"""How far below the lowest value of an objective its reference lies, as a share of the objective's range."""
 COSTS = ("trained_models", "trained_parameters", "training_steps")
 RUN = ["paper", "artefact", "scale", "method", "seed"]
 
@@ -29,8 +31,8 @@ def metrics_frame(
 
     Each policy counts with its last step. Measures, all in the space's own units:
 
-    * `hypervolume` above `reference_*`, one point for all methods and seeds of a space, so that the rows can
-      be compared; spacing, sparsity, inner product over all of the method's points (see
+    * `hypervolume` above `reference_*`, one point for all methods and seeds of a space (see `reference_points`), so
+      that the rows can be compared; spacing, sparsity, inner product over all of the method's points (see
       `lightning_moa.pareto`), the inner product empty where a method knows no preference;
     * `igd` to the exact front, where there is one;
     * `coverage`: the share of the other methods' points of the same seed that this front equals or dominates;
@@ -43,13 +45,13 @@ def metrics_frame(
         fronts: space -> (k, m) samples of the exact front.
         regret: (n,) regret of each row of `points`, NaN where unknown.
         costs: columns `method`, `seed` and any of COSTS.
-        references: space -> (m,) reference point; a space not named gets `pareto.default_reference` of all
-            its points.
+        references: space -> (m,) reference point; a space not named gets that of `reference_points`.
 
     Raises:
         UserError: tables that don't keep to the schema.
     """
     tables = {"points": POINTS.check(points, "points")}
+    known = reference_points(points, accuracies, fronts) | dict(references or {})
     tables["points"]["regret"] = np.nan if regret is None else np.asarray(regret, dtype=np.float64)
     if accuracies is not None:
         tables["accuracies"] = ACCURACIES.check(accuracies, "accuracies").assign(regret=np.nan)
@@ -58,16 +60,44 @@ def metrics_frame(
         table = tables.get("accuracies" if space == "accuracy" else "points")
         found = None if table is None else rows_in(final_rows(table), space)
         if found is not None and len(found):
-            rows += _space_rows(found, space, (fronts or {}).get(space), (references or {}).get(space))
+            rows += _space_rows(found, space, (fronts or {}).get(space), known[space])
     frame = pd.DataFrame(rows, columns=list(METRICS.names(objectives_of(points))))
     return METRICS.check(_with_costs(frame, costs), "metrics")
 
 
+def reference_points(
+    points: pd.DataFrame,
+    accuracies: pd.DataFrame | None = None,
+    fronts: Mapping[str, ArrayLike] | None = None,
+    margin: float = MARGIN,
+) -> dict[str, np.ndarray]:
+    """Hypervolume's corner in each space, by one rule for all figures that leaves none of the points outside.
+
+    Of each objective the lowest value of all points, of every method, seed and step and of the exact front, minus
+    `margin` times the range that they span (`pareto.default_reference`).
+
+    Args:
+        points: a POINTS table.
+        accuracies: an ACCURACIES table.
+        fronts: space -> (k, m) samples of the exact front.
+        margin: share of the range.
+
+    Returns:
+        space -> (m,), for the spaces that have values.
+    """
+    found = {}
+    for space in SPACES:
+        table = accuracies if space == "accuracy" else points
+        values = None if table is None else values_of(rows_in(table, space), space) if len(table) else None
+        if values is not None and len(values):
+            more = [np.asarray(fronts[space])] if fronts and space in fronts else []
+            found[space] = pareto.default_reference(np.concatenate([values, *more]), margin)
+    return found
+
+
 def _space_rows(
-    rows: pd.DataFrame, space: str, front: ArrayLike | None, reference: ArrayLike | None
+    rows: pd.DataFrame, space: str, front: ArrayLike | None, reference: ArrayLike
 ) -> list[dict[str, object]]:
-    if reference is None:
-        reference = pareto.default_reference(values_of(rows, space))
     corner = dict(zip(objectives_of(rows), np.asarray(reference, dtype=np.float64), strict=True))
     measured = []
     for key, mine in rows.groupby(RUN, sort=False):

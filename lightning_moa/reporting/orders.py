@@ -1,17 +1,40 @@
-"""A paper's order of methods, asked of ours."""
+"""Orders, asked of ours: a paper's of its methods, and that of a reward and its weight."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
 
-from lightning_moa.reporting.claims import Row, judge
-from lightning_moa.reporting.statistics import PerSeed, paired
+import pandas as pd
+
+from lightning_moa.reporting.claims import PAPER, Row, judge
+from lightning_moa.reporting.statistics import PerSeed, largest_fall, paired
 
 TIE = 0.005
 """Numbers of a paper that differ by less than this share of their range say that two methods are level."""
 LEVEL = 0.05
 """Two methods of ours are level where they differ by less than this share of all our methods' range."""
+
+FALL = 0.1
+"""An objective rises with its weight where it falls nowhere by as much as this share of its range."""
+
+
+def rising_row(
+    points: pd.DataFrame, method: str, objective: str, space: str, claim: str, where: str, whose: str = PAPER
+) -> Row:
+    """The claim that an objective of a method rises with its weight lambda: see `largest_fall`.
+
+    Args:
+        points: a POINTS or ACCURACIES table.
+        method: must know its preferences.
+        objective: whose values and weights.
+        space: where the values are taken.
+        claim: in words.
+        where: the place in the paper.
+        whose: as in `judge`.
+    """
+    what = f"largest fall of {space}_{objective} between neighbouring weights / its range"
+    return judge(claim, where, what, largest_fall(points, method, objective, space), "<", FALL, whose=whose)
 
 
 def order_claims(

@@ -6,7 +6,8 @@
 | accuracies.csv | evaluated policy, beside points.csv where implicit accuracies are measured |
 | metrics.csv | method, seed and space (accuracy, gold, reward) |
 | timings.csv | method and seed: what was measured on a clock, and so differs from run to run |
-| claims.csv | claim of the paper |
+| costs.csv | method and seed: models, parameters and steps of its training |
+| claims.csv | claim: a sentence of the paper, or a question of ours |
 
 All but timings.csv are byte-identical for equal seeds. Numbers are written with the shortest digits that read
 back as the same float64, never rounded; an empty cell is an unknown value. A `*` in a column's name stands
@@ -29,10 +30,20 @@ import pandas as pd
 from lightning_moa.errors import UserError
 from lightning_moa.pareto.preferences import TOLERANCE
 from lightning_moa.reporting.files import read_text, write_atomically
-from lightning_moa.reporting.verdicts import ONE_SEED, RELATIONS, VERDICTS, Estimate, verdict
+from lightning_moa.reporting.verdicts import (
+    RELATIONS,
+    VERDICTS,
+    Estimate,
+    adjusted_verdicts,
+    p_value,
+    verdict,
+)
 
 SPACES = ("accuracy", "gold", "reward")
 """What a front is drawn in: implicit accuracies, gold rewards, or the reward models' own."""
+
+PAPER, OURS = "paper", "ours"
+"""Whose a claim is: a sentence of the paper, or a question that the paper does not ask."""
 
 ALLOWED = {
     "text": "printable text",
@@ -221,6 +232,7 @@ def _timings_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) 
 
 def _claims_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -> None:
     """A verdict follows from the numbers beside it, so one written by hand is refused."""
+    _refuse(~frame["whose"].isin((PAPER, OURS)).to_numpy(), where, "unknown whose", f"{PAPER} or {OURS}")
     row: Any
     for number, row in enumerate(frame.itertuples(index=False), 1):
         relation = row.statistic.removesuffix(" bound").rpartition(" ")[2]
@@ -229,15 +241,24 @@ def _claims_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -
                 f"{where}: column 'statistic', row {number} doesn't end with a relation to the bound;"
                 f" allowed are {', '.join(f'{r} bound' for r in RELATIONS)}"
             )
-        interval = Estimate(row.value, row.ci_low, row.ci_high)
-        expected = verdict(interval, relation, row.bound)
-        if row.verdict != expected:
-            raise UserError(
-                f"{where}: column 'verdict', row {number} is {row.verdict!r}, the numbers say {expected!r};"
-                f" allowed are {', '.join(VERDICTS)}, as computed"
-            )
-        if expected != ONE_SEED and not row.ci_low <= row.value <= row.ci_high:
+        if row.seeds > 1 and not row.ci_low <= row.value <= row.ci_high:
             raise UserError(f"{where}: column 'value', row {number} lies outside its interval")
+        result = Estimate(row.value, row.ci_low, row.ci_high, row.seeds)
+        expected = p_value(result, relation, row.bound)
+        if not np.isclose(row.p, expected, rtol=1e-6, atol=0, equal_nan=True):
+            raise UserError(f"{where}: column 'p', row {number} is {row.p}, the numbers say {expected}")
+        _same_verdict(row.verdict, verdict(result, relation, row.bound), where, "verdict", number)
+    left = adjusted_verdicts(frame["verdict"].tolist(), frame["p"].tolist())
+    for number, (found, said) in enumerate(zip(frame["verdict_holm"], left, strict=True), 1):
+        _same_verdict(found, said, where, "verdict_holm", number)
+
+
+def _same_verdict(found: str, expected: str, where: str, column: str, number: int) -> None:
+    if found != expected:
+        raise UserError(
+            f"{where}: column {column!r}, row {number} is {found!r}, the numbers say {expected!r};"
+            f" allowed are {', '.join(VERDICTS)}, as computed"
+        )
 
 
 def _columns(kind: str, *names: str) -> tuple[Column, ...]:
@@ -291,15 +312,29 @@ TIMINGS = Table(
 )
 """Wall-clock seconds of training and the process's peak memory in MiB."""
 
+COSTS = Table(
+    "costs.csv",
+    (
+        Column("method", "text"),
+        *_columns("whole", "seed", "trained_models", "trained_parameters", "training_steps"),
+    ),
+    _timings_rule,
+)
+"""What a method trains for its whole front, summed over its policies. Set by the configuration: nothing to judge."""
+
 CLAIMS = Table(
     "claims.csv",
     (
-        *_columns("text", "claim", "where", "statistic"),
+        *_columns("text", "claim", "where", "whose", "statistic"),
+        Column("seeds", "whole"),
         Column("value", "number"),
         *_columns("number?", "ci_low", "ci_high"),
         Column("bound", "number"),
-        Column("verdict", "text"),
+        Column("p", "number?"),
+        *_columns("text", "verdict", "verdict_holm"),
     ),
     _claims_rule,
 )
-"""`statistic` ends with its relation to the bound, such as `... > bound`, which is what the claim asserts."""
+"""`statistic` ends with its relation to the bound, such as `... > bound`, which is what the claim asserts. `whose` is
+PAPER or OURS; `seeds` is 0 for a number that no seed changes; `verdict_holm` is the verdict that is left where all rows
+of the file are looked at together."""

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
-from lightning_moa.pareto.dominance import dominated_by
 from lightning_moa.reporting.fronts import (
     by_seed,
     method_rows,
@@ -60,32 +59,19 @@ def metric_difference(
     return paired(metric(metrics, column, method, space), metric(metrics, column, other, space), relative)
 
 
-def rank_correlation(points: pd.DataFrame, method: str, objective: str, space: str) -> PerSeed:
-    """Spearman correlation of an objective's values with its weight lambda: 1 where it rises throughout.
+def largest_fall(points: pd.DataFrame, method: str, objective: str, space: str) -> PerSeed:
+    """Largest fall of an objective between neighbouring weights lambda, as a share of its range: lower is better.
 
-    Ranks, since the claim is about order and not about a straight line. Robust to sampling noise: two
-    neighbours on an 11-point grid that swap by chance cost 0.01, where "every step rises" would fail. What
-    it forgives in size is seen in `worst_drop`. A method whose values are all equal gets 0.
-    """
-    from scipy.stats import spearmanr
-
-    result = {}
-    for seed, (weights, values) in _along(points, method, objective, space).items():
-        constant = np.ptp(values) == 0 or np.ptp(weights) == 0
-        result[seed] = 0.0 if constant else float(spearmanr(weights, values).statistic)
-    return result
-
-
-def worst_drop(points: pd.DataFrame, method: str, objective: str, space: str) -> PerSeed:
-    """Largest fall of an objective between neighbouring weights lambda, as a share of its range; 0 if none.
-
-    Policies with an equal weight (m > 2) are averaged first. Lower is better.
+    Below 0 where every step rises, by the least of them: on an even grid of n + 1 weights no lower than -1 / n, a
+    straight line's. 1 and more where the objective doesn't follow its weight at all, and 1 where all its values are
+    equal. Not a correlation of ranks, which is 1 in every seed as soon as steps rise, and then tells nothing of noise.
+    Policies with an equal weight (m > 2) are averaged first.
     """
     result = {}
     for seed, (weights, values) in _along(points, method, objective, space).items():
         levels = np.array([values[weights == weight].mean() for weight in np.unique(weights)])
         span = np.ptp(levels)
-        result[seed] = float(max(0.0, -np.diff(levels).min()) / span) if span else 0.0
+        result[seed] = float(-np.diff(levels).min() / span) if span else 1.0
     return result
 
 
@@ -188,16 +174,15 @@ def last_minus_first(growth: pd.DataFrame, column: str) -> PerSeed:
     return {seed: float(rows[column].iloc[-1] - rows[column].iloc[0]) for seed, rows in by_seed(growth)}
 
 
-def dominated_share(points: pd.DataFrame, method: str, other: str, space: str) -> PerSeed:
-    """Share of the other method's front that this method's dominates; 1 is domination in HaM's sense."""
+def domination_gap(points: pd.DataFrame, method: str, other: str, space: str) -> PerSeed:
+    """By how much a method's front would have to rise, in every objective at once, to dominate the other method's
+    (`pareto.additive_epsilon`); at most 0 where it does, in HaM's sense."""
     theirs = dict(by_seed(method_rows(points, other, space)))
     result = {}
     for seed, rows in by_seed(method_rows(points, method, space)):
         if seed not in theirs:
             raise UserError(f"{other!r} has no seed {seed}; allowed are the seeds of {method!r}")
-        values = values_of(theirs[seed], space)
-        front = values[pareto.is_non_dominated(values)]
-        result[seed] = float(dominated_by(front, values_of(rows, space)).mean())
+        result[seed] = pareto.additive_epsilon(values_of(rows, space), values_of(theirs[seed], space))
     return result
 
 

@@ -6,6 +6,13 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from lightning_moa.reporting.catalogue import standing_of, verdict_counts
+from lightning_moa.reporting.claims import OF_RULE, by_chance
+from lightning_moa.reporting.schema import OURS, PAPER
+from lightning_moa.reporting.verdicts import NOISE
+
+WHOSE = {PAPER: "the paper's sentences", OURS: "claims of ours"}
+
 
 def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> Table:
     """Hypervolumes, regret and costs of each method.
@@ -31,16 +38,52 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
 
 
 def claims_table(claims: pd.DataFrame) -> Table:
-    """A claim with its value, interval, bound and verdict in each row."""
-    table = Table(title="claims", title_justify="left")
-    for column in ("claim", "value", "interval", "bound", "verdict"):
-        words = column in ("claim", "verdict")
-        table.add_column(column, justify="left" if words else "right", no_wrap=column != "claim")
-    for row in claims.to_dict("records"):
-        fixed = np.isnan(row["ci_low"]) or row["ci_low"] == row["ci_high"]
-        interval = "" if fixed else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
-        table.add_row(row["claim"], f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", row["verdict"])
+    """A claim with its value, interval, bound, p and verdict in each row, the paper's sentences before ours. A verdict
+    that Holm's adjustment takes back has a star."""
+    table = Table(title="claims", title_justify="left", caption_justify="left")
+    table.caption = f"* {NOISE} with Holm's adjustment over all rows"
+    for column in ("claim", "value", "interval", "bound", "p", "verdict"):
+        text = column in ("claim", "verdict")
+        table.add_column(column, justify="left" if text else "right", no_wrap=column != "claim")
+    for whose, words in WHOSE.items():
+        mine = claims[claims["whose"] == whose]
+        if len(mine):
+            table.add_row(f"{words}:")
+        for row in mine.to_dict("records"):
+            interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3g} .. {row['ci_high']:.3g}"
+            p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
+            star = "" if row["verdict"] == row["verdict_holm"] else " *"
+            numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", p)
+            table.add_row(row["claim"], *numbers, row["verdict"] + star)
+        table.add_section()
     return table
+
+
+def claims_lines(claims: pd.DataFrame) -> list[str]:
+    """How the paper's sentences and our own stand, and how many rows would hold if nothing were there."""
+    lines = [
+        f"{WHOSE[whose]}: {verdict_counts(standing)}"
+        for whose, standing in standing_of(claims).items()
+        if standing.claims
+    ]
+    tests = int(claims["p"].notna().sum())
+    if tests:
+        lines.append(
+            f"by chance: of {tests} rows with an interval {by_chance(claims):.1f} would hold, and as many fail, if "
+            "every true value lay at its bound"
+        )
+    return lines
+
+
+def sensitivity_lines(sensitivity: pd.DataFrame | None) -> list[str]:
+    """How many verdicts change where the reference point of hypervolumes is another one."""
+    if sensitivity is None or sensitivity.empty:
+        return []
+    keys = ["claim", "where", "statistic"]
+    verdicts = sensitivity.pivot_table("verdict", keys, "reference", aggfunc="first")
+    changed = {name: int((verdicts[name] != verdicts[OF_RULE]).sum()) for name in verdicts if name != OF_RULE}
+    words = ", ".join(f"{count} change at {name!r}" for name, count in changed.items())
+    return [f"reference point: {len(verdicts)} verdicts rest on it; {words}"]
 
 
 def _mean(values: pd.Series) -> str:

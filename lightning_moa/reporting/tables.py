@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.table import Table
 
-from lightning_moa.reporting.catalogue import Standing
+from lightning_moa.reporting.catalogue import Standing, verdict_counts
 from lightning_moa.reporting.compare import Comparison, Entry
-from lightning_moa.reporting.verdicts import FAILS, HOLDS, NOISE, ONE_SEED
+from lightning_moa.reporting.schema import OURS, PAPER
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -41,27 +40,28 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def catalogue_table(standings: Sequence[Standing]) -> Table:
-    """A row per artefact and scale with results, with the verdicts on the paper's claims."""
-    table = Table()
+    """A row per artefact and scale with results, with the verdicts on the paper's sentences and on claims of ours."""
+    table = Table(caption=_by_chance(standings), caption_justify="left")
     for heading in ("paper", "artefact"):
         table.add_column(heading, no_wrap=True)
     table.add_column("what it shows", overflow="fold")
     table.add_column("script", justify="center")
     table.add_column("scale", no_wrap=True)
-    table.add_column("claims")
+    table.add_column("the paper's sentences")
+    table.add_column("claims of ours")
     for standing in standings:
         artefact = standing.artefact
         head = (artefact.paper, artefact.name, artefact.title, "yes" if standing.has_script else "-")
-        for scale, verdicts in (standing.scales or {"-": Counter[str]()}).items():
-            table.add_row(*head, scale, verdict_counts(verdicts))
+        for scale, claims in (standing.scales or {"-": {}}).items():
+            counts = [verdict_counts(claims[whose]) if claims else "-" for whose in (PAPER, OURS)]
+            table.add_row(*head, scale, *counts)
             head = ("", "", "", "")
     return table
 
 
-def verdict_counts(verdicts: Counter[str]) -> str:
-    """Such as `3 hold, 1 within noise, 2 fail`; `-` where no claim was judged."""
-    words = {HOLDS: "hold", NOISE: NOISE, FAILS: "fail", ONE_SEED: ONE_SEED}
-    return ", ".join(f"{verdicts[key]} {word}" for key, word in words.items() if verdicts[key]) or "-"
+def _by_chance(standings: Sequence[Standing]) -> str:
+    count = sum(sum(standing.by_chance.values()) for standing in standings)
+    return f"by chance {count:.1f} of all claims would hold, and as many fail, if every true value lay at its bound"
 
 
 def _volume(entry: Entry) -> str:

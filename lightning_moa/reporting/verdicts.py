@@ -1,9 +1,9 @@
-"""From a statistic's values over seeds to an interval and a verdict."""
+"""From a statistic's values over seeds to an interval, a p-value and a verdict: see docs/verdicts.md."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,33 +14,33 @@ HOLDS, NOISE, FAILS, ONE_SEED = "holds", "within noise", "fails", "one seed"
 VERDICTS = (HOLDS, NOISE, FAILS, ONE_SEED)
 RELATIONS = (">", ">=", "<", "<=", "within")
 """How a value must stand to its bound; `within` means in [-bound, bound]."""
+LEVEL = 0.05
+"""Of significance: intervals are those of 1 - LEVEL."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and its interval, both ends NaN where a single seed gives none."""
+    """A mean over seeds and its interval; NaN at both ends where there is no more than a single seed."""
 
     value: float
     ci_low: float
     ci_high: float
-
-    @property
-    def has_interval(self) -> bool:
-        return not (math.isnan(self.ci_low) or math.isnan(self.ci_high))
+    seeds: int
+    """0 for a number that no seed changes, such as how many parameters a method trains."""
 
 
-def estimate(values: Mapping[int, float], what: str = "statistic", confidence: float = 0.95) -> Estimate:
-    """Mean over seeds with a Student t interval.
+def estimate(values: Mapping[int, float], what: str = "statistic") -> Estimate:
+    """Mean over seeds with a Student t interval of 95%.
 
     Why not a percentile bootstrap: with three seeds the resampled means never leave [min, max] of the three
     values, so the interval covers the true mean far less often than it says (about 75 times in 100). The t
     interval is honest about three seeds, at the price of being wide and of assuming roughly normal values; it
-    isn't clipped to a statistic's range. Seeds that agree exactly give an interval of width zero.
+    isn't clipped to a statistic's range. Seeds that agree exactly give an interval of width zero, which shows
+    nothing of the noise: see `p_value`.
 
     Args:
         values: seed -> statistic.
         what: named in errors.
-        confidence: in (0, 1).
 
     Returns:
         The estimate; with one seed its interval is NaN, since a single run can't tell signal from noise.
@@ -57,22 +57,66 @@ def estimate(values: Mapping[int, float], what: str = "statistic", confidence: f
     sample = np.array([values[seed] for seed in sorted(values)], dtype=np.float64)
     mean = float(sample.mean())
     if len(sample) == 1:
-        return Estimate(mean, math.nan, math.nan)
-    from scipy.special import stdtrit
+        return Estimate(mean, math.nan, math.nan, 1)
+    half = _reach(len(sample)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    return Estimate(mean, mean - half, mean + half, len(sample))
 
-    half = float(stdtrit(len(sample) - 1, 0.5 + confidence / 2) * sample.std(ddof=1) / math.sqrt(len(sample)))
-    return Estimate(mean, mean - half, mean + half)
+
+def p_value(result: Estimate, relation: str, bound: float) -> float:
+    """Two-sided p of the very Student t that the interval is made of: that of confidence 1 - p ends at the bound.
+
+    Seeds that agree exactly have no spread to measure noise by, as where a statistic has reached its largest value.
+    What is left is the sign test: n values on one side of the bound have p = 2^(1 - n), below 0.05 from six seeds on.
+
+    Args:
+        result: of `estimate`.
+        relation: one of RELATIONS; for `within` the nearer end of [-bound, bound] counts.
+        bound: what the value is held against.
+
+    Returns:
+        In [0, 1]; NaN where there is no more than a single seed.
+    """
+    if result.seeds < 2:
+        return math.nan
+    distance = abs(abs(result.value) - bound) if relation == "within" else abs(result.value - bound)
+    half = (result.ci_high - result.ci_low) / 2
+    if half == 0:
+        return 2.0 ** (1 - result.seeds) if distance > 0 else 1.0
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(result.seeds - 1, -distance / half * _reach(result.seeds)))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's adjustment of p-values that are looked at together: the chance that any of them is below LEVEL though
+    nothing is there is then at most LEVEL. Valid however they depend on each other.
+
+    Args:
+        ps: in [0, 1]; NaN is no test and stays NaN.
+
+    Returns:
+        The adjusted ones, in the order given; none is below its own p.
+    """
+    adjusted, highest = [math.nan] * len(ps), 0.0
+    tests = sorted((p, i) for i, p in enumerate(ps) if not math.isnan(p))
+    for place, (p, i) in enumerate(tests):
+        highest = max(highest, min(1.0, (len(tests) - place) * p))
+        adjusted[i] = highest
+    return adjusted
 
 
 def verdict(result: Estimate, relation: str, bound: float) -> str:
     """What an interval says about `value <relation> bound`.
 
     `holds` if the relation is true of every value in the interval, `fails` if it is true of none,
-    `within noise` if the interval reaches across the bound, `one seed` if there is no interval.
+    `within noise` if the interval reaches across the bound, `one seed` if there is no interval. Where seeds agree
+    exactly, `p_value` decides whether they are enough; a number that no seed changes is compared as it is.
     """
-    if not result.has_interval:
+    if result.seeds == 1:
         return ONE_SEED
-    low, high = result.ci_low, result.ci_high
+    low, high = (result.value, result.value) if result.seeds == 0 else (result.ci_low, result.ci_high)
+    if low == high and result.seeds and p_value(result, relation, bound) >= LEVEL:
+        return NOISE
     always, never = {
         ">": (low > bound, high <= bound),
         ">=": (low >= bound, high < bound),
@@ -81,3 +125,15 @@ def verdict(result: Estimate, relation: str, bound: float) -> str:
         "within": (low >= -bound and high <= bound, low > bound or high < -bound),
     }[relation]
     return HOLDS if always else FAILS if never else NOISE
+
+
+def adjusted_verdicts(verdicts: Sequence[str], ps: Sequence[float]) -> list[str]:
+    """The verdicts that are left when all rows are looked at together: `within noise` where Holm's p is above LEVEL."""
+    return [NOISE if p > LEVEL else each for each, p in zip(verdicts, holm(ps), strict=True)]
+
+
+def _reach(seeds: int) -> float:
+    """Standard errors from the mean to the end of the interval."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(seeds - 1, 1 - LEVEL / 2))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lightning_moa.data.batching import sequence_batch
-from lightning_moa.data.encoding import EncodingRules, encode
+from lightning_moa.data.encoding import EncodingRules, encode, template_length
 from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.base import check_scores
@@ -38,9 +39,11 @@ class TrainedRewards:
         about = json.loads((folder / SIDECAR).read_text())
         self.objectives: tuple[str, ...] = tuple(about["objectives"])
         longest: int = about["max_length"]
-        # A score is wanted for every response, so a long one is cut rather than dropped.
-        self.rules = EncodingRules(about["template"], longest, longest - 1, "cut")
         self.tokenizer = load_tokenizer(str(folder), None)
+        # A score is wanted for every response, so a long one is cut rather than dropped, to what its template leaves.
+        rules = EncodingRules(about["template"], longest, longest - 1, "cut")
+        left = max(1, longest - template_length(self.tokenizer, rules))
+        self.rules = replace(rules, max_response_length=left)
         self.network = (
             AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device).eval()
         )

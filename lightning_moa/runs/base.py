@@ -57,6 +57,8 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
                 save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")
     (out / "base.json").write_text(json.dumps({"model": spec["model"]}))
+    # What is asked in evaluation, and how much of it is cut, is part of what the data are.
+    data.encoded(tokenizer, "eval", "prompts")
     (out / "data.txt").write_text("\n".join(data.report.lines()) + "\n")
     return {
         "trained_parameters": sum(full_size(p) for p in policy.parameters())

@@ -70,12 +70,26 @@ def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedToken
 
 def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTrainedTokenizerFast]:
     """The reference policy that a finished `base` task left."""
-    from lightning_moa.data.tokenizer import load_tokenizer
+    path, revision, own = base_model(folder)
+    if own:
+        return _frozen(path, None, hardware), base_tokenizer(folder)
+    return pretrained({"path": path, "revision": revision}, hardware)
 
+
+def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:
+    """Where the model of a finished `base` task lies, its revision, and whether it was built there."""
     model = json.loads((folder / "base.json").read_text())["model"]
     if model["path"] is not None:
-        return pretrained(model, hardware)
-    return _frozen(folder / "model", None, hardware), load_tokenizer(folder / "model", None)
+        return model["path"], model["revision"], False
+    return folder / "model", None, True
+
+
+def base_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a finished `base` task's model, without the model."""
+    from lightning_moa.data.tokenizer import load_tokenizer
+
+    path, revision, _ = base_model(folder)
+    return load_tokenizer(path, revision)
 
 
 def reward_source(spec: Spec, inputs: Mapping[str, Path], data: PreferenceData, batch_size: int) -> Rewards:

@@ -34,6 +34,9 @@ from lightning_moa.runs.loading import device_of, load_base, load_data, reward_s
 
 Spec = dict[str, Any]
 
+EVALUATION = 2**32
+"""What is added to a seed of measurements, so that no training of an equal seed samples with their noise."""
+
 
 class Measure:
     """Collects one row per evaluated policy and preference.
@@ -98,7 +101,7 @@ class Measure:
             self.spec["max_new_tokens"],
             self.spec["temperature"],
             self.spec["top_p"],
-            self.spec["sample_seed"],
+            EVALUATION + self.spec["sample_seed"],
         )
         if deployed.rewrite is None:
             frame = sample_grid(policy, self._prompts(len(grid)), grid, decoding, self.tokenizer)
@@ -143,9 +146,8 @@ class Measure:
     def _rewritten(self, rewrite: Callable[[str], str]) -> Iterator[tuple[PromptBatch, PromptBatch]]:
         """The prompts as the policy gets them, and as they are."""
         prompts = self.prompts.prompt_list("eval")[: self.spec["prompts"]]
-        rewritten = [rewrite(prompt) for prompt in prompts]
-        rules = EncodingRules.of(self.prompts.config)
-        pairs = prompts_in_pairs(self.tokenizer, rules, prompts, rewritten, self.spec["batch_size"])
+        rules, size = EncodingRules.of(self.prompts.config), self.spec["batch_size"]
+        pairs = prompts_in_pairs(self.tokenizer, rules, prompts, lambda _, prompt: rewrite(prompt), size)
         for pair in own_share(pairs):
             yield moved(pair[0], self.device), moved(pair[1], self.device)
 

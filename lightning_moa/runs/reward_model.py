@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.policies import save_model
+from lightning_moa.policies.model import load_config, torch_dtype
 from lightning_moa.processes import full_size, gathered, rank
 from lightning_moa.rewards.trained import SIDECAR
-from lightning_moa.runs.loading import load_base, load_data
+from lightning_moa.runs.loading import base_model, base_tokenizer, load_base, load_data
 from lightning_moa.runs.training import (
     fit,
     micro_batches,
@@ -23,26 +23,41 @@ from lightning_moa.runs.training import (
     prepare,
     resume_of,
 )
+from lightning_moa.strategies.choices import trained_whole
+from lightning_moa.strategies.quantisation import base_dtype
 from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
 
+def classifier(folder: Path, hardware: dict[str, Any], outputs: int) -> tuple[Any, PreTrainedTokenizerFast]:
+    """A classifier on the body of the model that a `base` task left, and its tokenizer.
+
+    All of its weights are to be trained, so they are in the type that they are trained in (`trained_whole`), which a
+    quantised one can't be, and in the machine's own memory: Lightning moves them. Each process holds them once.
+    """
+    precision = trained_whole(hardware)["precision"]
+    path, revision, _ = base_model(folder)
+    tokenizer, config = base_tokenizer(folder), load_config(path, revision=revision)
+    config.num_labels, config.pad_token_id = outputs, tokenizer.pad_token_id
+    network = AutoModelForSequenceClassification.from_config(config, dtype=torch_dtype(base_dtype(precision)))
+    body = network.base_model_prefix
+    # The body that it came with goes before the trained one is read.
+    setattr(network, body, None)
+    policy, _ = load_base(folder, {**hardware, "precision": precision, "accelerator": "cpu"})
+    setattr(network, body, policy.model.base_model)
+    network.base_model.config = config
+    return network.requires_grad_(True), tokenizer
+
+
 def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
     """A Bradley-Terry reward model with one output per objective, started from the reference policy's body."""
     prepare(spec["hardware"])
     torch.manual_seed(spec["seed"])
-    # All of its weights are trained, which quantised ones can't be; the policy itself takes no room on a GPU.
-    policy, tokenizer = load_base(
-        inputs["base"], {**spec["hardware"], "precision": "fp32", "accelerator": "cpu"}
-    )
     data = load_data(spec)
     objectives = data.objectives
-    config = copy.deepcopy(policy.model.config)
-    config.num_labels, config.pad_token_id = len(objectives), tokenizer.pad_token_id
-    network = AutoModelForSequenceClassification.from_config(config)
-    network.base_model.load_state_dict(policy.model.base_model.state_dict())
+    network, tokenizer = classifier(inputs["base"], spec["hardware"], len(objectives))
     if spec["model"]["gradient_checkpointing"]:
         network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,14 @@ from lightning_moa.answers import load
 from lightning_moa.batches import moved
 from lightning_moa.data.about import ABOUT, read_about
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.encoding import EncodingRules
+from lightning_moa.data.encoding import EncodingRules, Rewrite, encode
 from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.policies.settings import RiCConfig
 from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
-from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
+from lightning_moa.runs.loading import base_tokenizer, device_of, load_base, load_data, reward_source
 from lightning_moa.runs.training import prepare
 from lightning_moa.task_files import Progress
 
@@ -35,15 +36,7 @@ def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     """Responses of the training split, scored; the map to [0, 1] and z are fitted on them and then stay."""
     prepare(spec["hardware"])
     settings, data = spec["settings"], load_data(spec)
-    prompts, responses = data.sft_rows("train")
-    if len(prompts) < settings["rows"]:
-        raise UserError(
-            f"likelihood.rows={settings['rows']}: the training split has {len(prompts)} responses"
-        )
-    chosen = np.random.default_rng([spec["seed"], 7]).choice(
-        len(prompts), size=settings["rows"], replace=False
-    )
-    frame = pd.DataFrame({"prompt": [prompts[i] for i in chosen], "response": [responses[i] for i in chosen]})
+    frame, dropped, changed = _drawn(spec, data, base_tokenizer(inputs["base"]))
     source = reward_source(spec, inputs, data, spec["batch_size"])
     scores = _scores(source, frame)
     progress(0.5)
@@ -59,11 +52,47 @@ def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "reference_loglik": logliks.tolist(),
         "z": _choose_z(settings, logliks),
         "rows": len(rows.frame),
-        "dropped": dict(rows.dropped),
+        "dropped": dict(dropped),
+        "changed": dict(changed),
         "clipped": {},
     }
     _write_about(out, about)
     return {"z": about["z"]}
+
+
+def _drawn(
+    spec: Spec, data: PreferenceData, tokenizer: Any
+) -> tuple[pd.DataFrame, Counter[str], Counter[str]]:
+    """As many rows as are asked for, drawn at random from the training split: columns prompt, as it is shown, response.
+
+    Those that do not fit the lengths are left out, and others drawn in their place.
+
+    Returns:
+        The rows, and of those looked at, how many were left out and how many were changed, by reason.
+    """
+    wanted = spec["settings"]["rows"]
+    prompts, responses = data.sft_rows("train")
+    rng = np.random.default_rng([spec["seed"], 7])
+    left, drawn = np.arange(len(prompts)), list[tuple[str, str]]()
+    dropped, changed = Counter[str](), Counter[str]()
+    while len(drawn) < wanted:
+        missing = wanted - len(drawn)
+        if len(left) < missing:
+            raise UserError(
+                f"likelihood.rows={wanted}: the training split has {len(prompts)} responses"
+                + (f", of which do not fit: {dict(dropped)}" if dropped else "")
+            )
+        places = rng.choice(len(left), size=missing, replace=False)
+        chosen, left = left[places], np.delete(left, places)
+        found = encode(
+            tokenizer,
+            [prompts[i] for i in chosen],
+            [(responses[i],) for i in chosen],
+            EncodingRules.of(data.config),
+        )
+        drawn += zip(found.shown, (responses[chosen[i]] for i in found.index), strict=True)
+        dropped, changed = dropped + found.dropped, changed + found.changed
+    return pd.DataFrame(drawn, columns=["prompt", "response"]), dropped, changed
 
 
 def _weighted(policy: Policy, rows: ScoredRows, tokenizer: Any, power: float, spec: Spec) -> np.ndarray:
@@ -139,12 +168,9 @@ def _sample_round(
             number = _number(spec["seed"], 9, spec["round"], len(frames))
             rng = np.random.default_rng(number)
             texts = [prompts[i] for i in rng.choice(len(prompts), size=share, replace=share > len(prompts))]
-            conditioned = texts
-            if goals is not None:
-                drawn = goals.draw_goals(len(texts), rng)
-                conditioned = [goals.insert(text, goal) for text, goal in zip(texts, drawn, strict=True)]
+            asking = None if goals is None else _asking(goals, goals.draw_goals(len(texts), rng))
             sampling = _Sampling(spec, tokenizer, EncodingRules.of(data.config), number)
-            frames.append(sampling.frame(policy, texts, conditioned).assign(policy=shown))
+            frames.append(sampling.frame(policy, texts, asking).assign(policy=shown))
             progress(0.8 * len(frames) / parts)
         trained.unload()
     return pd.concat(frames, ignore_index=True)
@@ -157,14 +183,14 @@ class _Sampling:
     rules: EncodingRules
     seed: int
 
-    def frame(self, policy: Policy, prompts: Sequence[str], conditioned: Sequence[str]) -> pd.DataFrame:
-        """A response to each prompt, to the prompts as they are conditioned: columns prompt, response."""
+    def frame(self, policy: Policy, prompts: Sequence[str], asking: Rewrite | None) -> pd.DataFrame:
+        """A response to each prompt, rewritten where it asks for rewards: columns prompt, as it was shown, response."""
         online, device = self.spec["online"], device_of(self.spec["hardware"])
         policy.eval()
         out: list[dict[str, str]] = []
         with torch.no_grad():
             for rewritten, _ in prompts_in_pairs(
-                self.tokenizer, self.rules, prompts, conditioned, self.spec["batch_size"]
+                self.tokenizer, self.rules, prompts, asking, self.spec["batch_size"]
             ):
                 batch = moved(rewritten, device)
                 sampled = generate(
@@ -176,11 +202,17 @@ class _Sampling:
                     top_p=online["top_p"],
                     seed=self.seed,
                     row_keys=batch.index,
+                    room=batch.room,
                 )
                 kept = [row[mask] for row, mask in zip(sampled.tokens.cpu(), sampled.mask.cpu(), strict=True)]
                 texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
                 out += [{"prompt": p, "response": r} for p, r in zip(batch.prompts, texts, strict=True)]
         return pd.DataFrame(out)
+
+
+def _asking(goals: RewardPrompt, drawn: np.ndarray) -> Rewrite:
+    """Prompts that ask for rewards, (prompts, objectives)."""
+    return lambda i, prompt: goals.insert(prompt, drawn[i])
 
 
 def _share(total: int, parts: int, i: int) -> int:

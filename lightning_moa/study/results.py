@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,13 +12,25 @@ import pandas as pd
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivity_frame
 from lightning_moa.reporting.files import write_atomically
-from lightning_moa.reporting.metrics import metrics_frame
+from lightning_moa.reporting.metrics import metrics_frame, reference_points
 from lightning_moa.reporting.run_record import write_run_record
-from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
-from lightning_moa.reporting.study_tables import claims_table, methods_table
+from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.study_tables import (
+    claims_lines,
+    claims_table,
+    methods_table,
+    sensitivity_lines,
+)
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.kept import recorded, refuse_to_replace
+
+REFERENCES = (OF_RULE, "corner", "far")
+"""The reference points of hypervolumes: by the rule; at the corner of the box that the best single-objective policies
+span (0 for accuracies; the rule's where neither is known); and ten times as far off as the rule has it."""
+FAR = 1.0
+SENSITIVITY = "sensitivity.csv"
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,35 @@ class Tables:
     metrics: pd.DataFrame
     regret: np.ndarray
     """(n,) regret of each row of points, NaN where the best policy is not known."""
+    elsewhere: Mapping[str, pd.DataFrame]
+    """name in REFERENCES -> the metrics with that reference point."""
+
+    def at(self, reference: str) -> Tables:
+        """The same, with hypervolumes above another reference point."""
+        return replace(self, metrics=self.elsewhere[reference])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An artefact's claims, and what becomes of them elsewhere."""
+
+    claims: pd.DataFrame
+    """Of the schema."""
+    sensitivity: pd.DataFrame | None = None
+    """Of `sensitivity_frame`; None where no claim rests on a reference point."""
+
+    def write(self, folder: Path) -> None:
+        """claims.csv and sensitivity.csv."""
+        CLAIMS.write(self.claims, folder / CLAIMS.file)
+        if self.sensitivity is not None:
+            text = self.sensitivity.to_csv(index=False, lineterminator="\n")
+            write_atomically(folder / SENSITIVITY, text)
+
+
+def judged(rows_at: Callable[[str], Sequence[Row]]) -> Judged:
+    """All claims of an artefact. `rows_at` makes them for each name in REFERENCES, as `lambda name:
+    rows(tables.at(name))` does; once they are what is claimed, and then what becomes of them elsewhere."""
+    return Judged(claims_frame(rows_at(OF_RULE)), sensitivity_frame(rows_at, REFERENCES))
 
 
 @dataclass(frozen=True)
@@ -81,30 +122,28 @@ class Artefact:
         if len(accuracies):
             accuracies = accuracies[_columns(ACCURACIES, collected, named)].assign(**named)
             accuracies = ACCURACIES.check(accuracies, "accuracies")
-        regret = _regret(points, collected)
-        references = {"accuracy": np.zeros(len(collected.objectives))}
-        fronts = {}
+        regret = regret_of(points, collected)
+        known = accuracies if len(accuracies) else None
+        gold = [f"gold_{name}" for name in collected.objectives]
+        fronts = {} if collected.exact is None else {"gold": collected.exact.front[gold].to_numpy()}
+        corners = {"accuracy": np.zeros(len(collected.objectives))}
         if collected.exact is not None:
-            gold = [f"gold_{name}" for name in collected.objectives]
-            # The corner of the box that the single-objective optima span.
-            corners = collected.exact.grid[(collected.exact.grid.filter(like="lambda_") == 1).any(axis=1)]
-            references["gold"] = corners[gold].min().to_numpy()
-            fronts["gold"] = collected.exact.front[gold].to_numpy()
-        metrics = metrics_frame(
-            points,
-            accuracies if len(accuracies) else None,
-            fronts=fronts,
-            regret=regret,
-            costs=collected.costs,
-            references=references,
-        )
-        return Tables(points, accuracies, metrics, regret)
+            best = collected.exact.grid[(collected.exact.grid.filter(like="lambda_") == 1).any(axis=1)]
+            corners["gold"] = best[gold].min().to_numpy()
+        places = (None, corners, reference_points(points, known, fronts, FAR))
+        metrics = {
+            name: metrics_frame(
+                points, known, fronts=fronts, regret=regret, costs=collected.costs, references=place
+            )
+            for name, place in zip(REFERENCES, places, strict=True)
+        }
+        return Tables(points, accuracies, metrics[OF_RULE], regret, metrics)
 
     def write(
         self,
         collected: Collected,
         tables: Tables,
-        claims: pd.DataFrame | None,
+        judged: Judged | None,
         others: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         """All CSVs and run.yaml, each whole or not at all.
@@ -112,30 +151,50 @@ class Artefact:
         Args:
             collected: the study's rows.
             tables: made of them.
-            claims: judged on them; None where they are judged for several parts together.
+            judged: the claims; None where they are judged for several parts together.
             others: file name -> frame, for what a figure shows beyond the schema; gets the columns `paper`,
                 `artefact` and `scale` in front.
         """
-        named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}
-        for file, frame in (others or {}).items():
-            whole = frame.assign(**named)[[*named, *frame.columns]]
-            write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
+        self._write_others(others or {})
         POINTS.write(tables.points, self.folder / POINTS.file)
         if len(tables.accuracies):
             ACCURACIES.write(tables.accuracies, self.folder / ACCURACIES.file)
         METRICS.write(tables.metrics, self.folder / METRICS.file)
-        if claims is not None:
-            CLAIMS.write(claims, self.folder / CLAIMS.file)
+        if judged is not None:
+            judged.write(self.folder)
+        if len(collected.costs):
+            COSTS.write(collected.costs, self.folder / COSTS.file)
         TIMINGS.write(collected.timings, self.folder / TIMINGS.file)
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
             write_atomically(self.folder / "exact_front.csv", text)
+        self._write_record(_reward_sources(collected))
+
+    def write_computed(self, claims: pd.DataFrame, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
+        """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
+
+        Args:
+            claims: judged on the others.
+            others: as in `write`.
+            rewards: what its numbers are rewards of.
+        """
+        self._write_others(others)
+        CLAIMS.write(claims, self.folder / CLAIMS.file)
+        self._write_record({"computed": rewards})
+
+    def _write_others(self, others: Mapping[str, pd.DataFrame]) -> None:
+        named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}
+        for file, frame in others.items():
+            whole = frame.assign(**named)[[*named, *frame.columns]]
+            write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
+
+    def _write_record(self, rewards: Mapping[str, str]) -> None:
         config = recorded(self.config)
         write_run_record(
             self.folder / "run.yaml",
             config,
             data={key: config["data"][key] for key in ("name", "revision", "labels")},
-            rewards=_reward_sources(collected),
+            rewards=rewards,
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
@@ -153,7 +212,7 @@ def _columns(table: object, collected: Collected, named: dict[str, str]) -> list
     return [name for name in names if name not in named]
 
 
-def _regret(points: pd.DataFrame, collected: Collected) -> np.ndarray:
+def regret_of(points: pd.DataFrame, collected: Collected) -> np.ndarray:
     """J*(lambda) - (lambda . gold - beta kl) of each row, in units of reward."""
     exact = collected.exact
     if exact is None:
@@ -172,12 +231,12 @@ def print_summary(
     artefact: Artefact,
     collected: Collected,
     tables: Tables,
-    claims: pd.DataFrame,
+    judged: Judged,
     pictures: list[Path],
 ) -> None:
     """The short table at the end of a script: hypervolumes per method, a verdict per claim, where the files are."""
     print_methods(console, artefact, collected, tables)
-    print_claims(console, claims, pictures)
+    print_claims(console, judged, pictures)
 
 
 def print_methods(console: Console, artefact: Artefact, collected: Collected, tables: Tables) -> None:
@@ -186,8 +245,10 @@ def print_methods(console: Console, artefact: Artefact, collected: Collected, ta
     console.print(methods_table(title, tables.metrics, collected.timings))
 
 
-def print_claims(console: Console, claims: pd.DataFrame, pictures: list[Path]) -> None:
-    """A verdict per claim, and where the pictures are."""
-    console.print(claims_table(claims))
+def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None:
+    """A verdict per claim, how many would hold by chance, what hangs on the reference point, where the pictures are."""
+    console.print(claims_table(judged.claims))
+    for line in (*claims_lines(judged.claims), *sensitivity_lines(judged.sensitivity)):
+        console.print(line, highlight=False, markup=False)
     for picture in pictures:
         console.print(f"picture: {picture}", highlight=False, soft_wrap=True)

@@ -117,12 +117,13 @@ class SeedPlanner:
         self, name: str, chosen: Chosen | None, policies: Sequence[Task], needs: Mapping[str, Task]
     ) -> Task:
         """The measurement of a method's policies; without a method, of the reference policy."""
-        shared, evaluation = self.shared, self.config.evaluation
+        shared = self.shared
+        evaluation = self.config.evaluation.for_seed(self.seed)
         grid = preference_grid(len(shared.objectives), evaluation.grid_step)
         spec: dict[str, Any] = {
             "deployment": None,
             "grid": grid.tolist(),
-            "prompts": None if shared.prompts is None else asdict(shared.prompts),
+            "prompts": None if shared.prompts is None else asdict(shared.prompts.for_seed(self.seed)),
             "prompts_class": shared.prompts_class,
             "prompt_files": shared.prompt_files,
             "evaluation": asdict(evaluation),
@@ -161,7 +162,7 @@ class SeedPlanner:
         """A task with what all of them know; `code`: classes whose code it hangs on, besides its function's."""
         shared, config = self.shared, self.config
         common = {
-            "data": asdict(config.data),
+            "data": asdict(config.data.for_seed(self.seed)),
             "data_class": shared.data_class,
             "files": shared.files,
             "objectives": list(shared.objectives),

@@ -144,7 +144,7 @@ def test_sequences_carry_their_rewards(tokenizer):
 def test_prompts_are_padded_on_the_left(tokenizer, encoded):
     prompts, _, _ = encoded
     found = encode(tokenizer, prompts, None, EncodingRules())
-    batch = prompt_batch(found, np.array([0, 1]), tokenizer.pad_token_id, prompts)
+    batch = prompt_batch(found, np.array([0, 1]), tokenizer.pad_token_id)
     assert batch.prompts == prompts[:2]
     assert batch.attention_mask[:, -1].all()
     for row in (0, 1):

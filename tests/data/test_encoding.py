@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,27 +35,36 @@ def test_lengths_hold_and_every_row_is_accounted_for(tokenizer, items):
         for k, row in enumerate(found.index):
             for side in (0, 1):
                 reply = found.responses[side][k]
-                whole = ids(tokenizer, replies[row][side])
+                text = replies[row][side]
                 assert len(reply) <= 12
                 assert len(found.prompts[k]) + len(reply) <= 20
-                if len(whole) + 1 <= 12:
-                    assert reply.tolist() == [*whole, tokenizer.eos_token_id]
+                if reply[-1] == tokenizer.eos_token_id:
+                    assert tokenizer.decode(reply[:-1]) == text
                 else:
                     assert mode == "cut"
-                    assert reply.tolist() == whole[:12]
-            text = found.prompts[k].tolist()[1:]
-            assert found.prompts[k][0] == tokenizer.bos_token_id
-            assert text == ids(tokenizer, prompts[row])[len(ids(tokenizer, prompts[row])) - len(text) :]
+                    assert len(reply) == 12
+            shown = found.shown[k]
+            assert prompts[row].endswith(shown)
+            assert found.prompts[k].tolist() == [tokenizer.bos_token_id, *ids(tokenizer, shown)]
 
 
-def test_a_long_prompt_loses_its_start_alike_for_both_responses(tokenizer):
+def test_a_long_prompt_is_cut_within_its_template_alike_for_both_responses(tokenizer):
     prompt, short, long = "red " * 30, "a", "large round"
-    rules = EncodingRules(max_length=20, max_response_length=15)
+    rules = EncodingRules("Q: {prompt}\nA:", max_length=28, max_response_length=15)
     found = encode(tokenizer, [prompt], [(short, long)], rules)
     longest = len(ids(tokenizer, long)) + 1
-    assert len(found.prompts[0]) == 20 - longest
-    assert found.prompts[0].tolist()[1:] == ids(tokenizer, prompt)[-(19 - longest) :]
+    (shown,) = found.shown
+    assert prompt.endswith(shown)
+    assert 0 < len(shown) < len(prompt)
+    assert found.prompts[0].tolist() == [tokenizer.bos_token_id, *ids(tokenizer, f"Q: {shown}\nA:")]
+    assert 28 - longest - 2 <= len(found.prompts[0]) <= 28 - longest
     assert found.changed == {"prompt cut at its start": 1}
+
+
+def test_a_template_without_room_for_its_prompt_drops_the_row(tokenizer):
+    rules = EncodingRules("a template that is longer than all: {prompt}\nA:", 20, 5)
+    found = encode(tokenizer, ["red " * 30, "blue"], [("a",), ("b",)], rules)
+    assert found.dropped == {"no room for the prompt": 2}
 
 
 def test_prompts_alone_leave_room_to_answer(tokenizer):
@@ -62,6 +73,8 @@ def test_prompts_alone_leave_room_to_answer(tokenizer):
     assert found.prompts.lengths().tolist() == [5, 2]
     assert found.responses == ()
     assert found.changed == {"prompt cut at its start": 1}
+    shared = encode(tokenizer, ["red " * 30, "b"], None, replace(rules, response_room=4))
+    assert shared.prompts.lengths().tolist() == [16, 2]
 
 
 def test_long_responses_drop_the_pair_or_are_cut(tokenizer):

@@ -1,6 +1,7 @@
 import gzip
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -120,6 +121,29 @@ def test_a_copy_of_the_repository_gives_the_named_subsets(tmp_path):
     absent = HHRLHF(HHRLHFConfig(path=str(tmp_path)))
     with pytest.raises(UserError, match="has no folder harmless-base"):
         absent.table("train")
+
+
+def test_the_first_to_be_evaluated_on_are_of_every_subset(tmp_path):
+    sizes = {"harmless-base": 40, "helpful-base": 20, "helpful-online": 20}
+    for subset, size in sizes.items():
+        for split in ("train", "test"):
+            lines = [row("yes", f"no {i}", f"{subset} {split} {i}") for i in range(size)]
+            write_lines(tmp_path / subset / f"{split}.jsonl", lines)
+    data = HHRLHF(HHRLHFConfig(path=str(tmp_path), subsets=list(sizes)), ["harmless"])
+    for texts in (data.prompt_list("eval"), data.table("eval").prompts):
+        first = Counter(text.split()[1] for text in texts[:20])
+        assert first == {"harmless-base": 10, "helpful-base": 5, "helpful-online": 5}
+        assert texts != sorted(texts)
+    found = data.report.lines()[0]
+    assert found == "eval: 80 pairs kept, 0 dropped; of harmless-base 40, helpful-base 20, helpful-online 20"
+    limited = HHRLHF(HHRLHFConfig(path=str(tmp_path), subsets=list(sizes), limit=8), ["harmless"])
+    assert limited.report.subsets == {}
+    limited.table("train")
+    assert dict(limited.report.subsets["train"]) == {
+        "harmless-base": 4,
+        "helpful-base": 2,
+        "helpful-online": 2,
+    }
 
 
 def test_training_prompts_of_the_test_split_are_dropped(tmp_path):

@@ -175,8 +175,10 @@ def test_rewards_are_words_of_a_worlds_tokenizer():
 
 
 def pairs_of(tokenizer, prompts, rules=RULES, batch_size=4):
-    rewritten = [GOALS.insert(prompt, [0.2, 0.9]) for prompt in prompts]
-    return list(prompts_in_pairs(tokenizer, rules, prompts, rewritten, batch_size))
+    def rewrite(place, prompt):
+        return GOALS.insert(prompt, [0.2, 0.9])
+
+    return list(prompts_in_pairs(tokenizer, rules, prompts, rewrite, batch_size))
 
 
 def test_pairs_of_prompts_stand_side_by_side(tokenizer):
@@ -196,10 +198,19 @@ def test_pairs_of_prompts_stand_side_by_side(tokenizer):
         place += len(asked.prompts)
 
 
-def test_pairs_leave_room_for_a_response(tokenizer):
-    for sides in pairs_of(tokenizer, [" ".join(WORDS * 6), "red"]):
-        for side in sides:
-            assert side.attention_mask.sum(1).max() == RULES.max_length - RULES.max_response_length
+def test_a_long_prompt_is_cut_alike_whether_it_asks_or_not(tokenizer):
+    whole = " ".join(WORDS * 6)
+    [(asked, plain)] = pairs_of(tokenizer, [whole, "red"])
+    shown, _ = asked.prompts
+    assert asked.prompts == plain.prompts == [shown, "red"]
+    assert shown != whole
+    assert whole.endswith(shown)
+    texts = [text_of(tokenizer, side.input_ids[0][side.attention_mask[0]]) for side in (asked, plain)]
+    assert texts == [f"{shown} <r1> 0.2 <r2> 0.9\n\nAssistant:", f"{shown}\n\nAssistant:"]
+    longest = asked.attention_mask[0].sum()
+    assert RULES.max_length - RULES.max_response_length - 3 <= longest
+    assert longest <= RULES.max_length - RULES.max_response_length
+    assert asked.room[0] == RULES.max_length - longest
 
 
 def test_prompts_without_a_token_are_left_out_of_both_sides():

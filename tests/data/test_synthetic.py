@@ -94,6 +94,42 @@ def test_prompts_come_about_equally_often(data):
     assert set(data.prompt_list("train")) >= set(data.table("train").prompts)
 
 
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.01, 0.9])
+def test_a_share_of_each_topics_prompts_is_seen_by_no_training(fraction):
+    """So that the exact optimum, an average over topics, is that of the held-out prompts too."""
+    data = synthetic(eval_fraction=fraction, pairs=2000)
+    held = set(data.distinct_prompts("eval"))
+    seen = {*data.table("train").prompts, *data.sft_rows("train")[0], *data.prompt_list("train")}
+    assert held
+    assert not held & seen
+    assert set(data.table("eval").prompts) | set(data.prompt_list("eval")) <= held
+    verbs, topics = len(data.world.grammar.lexicon.benign_verbs), data.world.grammar.lexicon.topics
+    each = Counter((data.world.is_risky([p])[0], p.split()[1]) for p in held)
+    assert set(each.values()) == {max(1, min(verbs - 1, round(fraction * verbs)))}
+    assert len(each) == 2 * len(topics)
+
+
+def test_the_exact_front_is_that_of_the_held_out_prompts_alone(data):
+    best = data.world.optimum([0.5, 0.5], 0.5, data.objectives)
+    prompts = data.distinct_prompts("eval") * 400
+    drawn = data.world.sample_responses(prompts, np.random.default_rng(0), best)
+    rewards = data.world.rewards(prompts, drawn, data.objectives)
+    error = rewards.std(0) / np.sqrt(len(prompts))
+    assert (np.abs(rewards.mean(0) - best.rewards) < 4 * error).all()
+
+
+def test_each_training_seed_draws_rows_of_its_own_but_holds_out_the_same_prompts():
+    config = SyntheticConfig(pairs=50, eval_pairs=20, sft_rows=20)
+    one, two = (Synthetic(config.for_seed(seed)) for seed in (1, 2))
+    assert one.table("train").responses != two.table("train").responses
+    assert one.distinct_prompts("eval") == two.distinct_prompts("eval")
+    assert (
+        Synthetic(config.for_seed(0)).table("train").responses == Synthetic(config).table("train").responses
+    )
+    said = SyntheticConfig(seed=3)
+    assert said.for_seed(1) is said
+
+
 @pytest.mark.parametrize(("share", "rows"), [(0.875, 256), (0.25, 128), (0.0, 64), (1.0, 64)])
 def test_risky_prompts_come_as_often_as_asked(share, rows):
     data = synthetic(eval_pairs=rows, risky_share=share)

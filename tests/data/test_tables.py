@@ -11,7 +11,7 @@ def test_lines_say_what_was_dropped_and_shortened():
     report.change("train as pairs", "prompt cut at its start", 7)
     assert report.lines() == [
         "train: 575 pairs kept, 4 dropped (empty reply 1, equal replies 3)",
-        "train as pairs: 570 kept, 0 dropped; shortened: prompt cut at its start 7",
+        "train as pairs: 570 kept, 0 dropped; changed: prompt cut at its start 7",
     ]
 
 

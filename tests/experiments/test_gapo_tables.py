@@ -23,7 +23,7 @@ from tests.evaluation.test_endpoint import Server, completion, longer_wins
 
 SCRIPTS = REPOSITORY / "experiments" / "gapo"
 QUICK = ["sft.steps=4", "ppo.steps=2", "reward_model.steps=2", "evaluation.prompts=16"]
-PARTS = {"points.csv", "metrics.csv", "timings.csv", "run.yaml"}
+PARTS = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "run.yaml"}
 TRAINED = ["safe_rlhf", "mgda", "gapo_p1", "gapo_p2", "linear"]
 
 
@@ -157,7 +157,11 @@ def test_claims_can_be_recomputed(main):
     rates = pd.read_csv(folder / "win_rates.csv").set_index(["prompt_set", "other", "objective"])["rate"]
     value = claims["value"]["mixed, harmless: GAPO, p = 1 preferred to SFT"]
     assert value == rates["mixed", "sft", "harmless"]
-    assert claims["where"]["risky, average: GAPO, p = 1 above Linear"] == "not in the paper"
+    whose = claims["whose"]
+    assert whose["risky, average: GAPO, p = 1 above Linear"] == "ours"
+    assert whose["risky, average: GAPO, p = 1 above MGDA"] == "paper"
+    # Recorded rewards judge, and not GPT-4o.
+    assert whose["mixed, harmless: GAPO, p = 1 preferred to SFT"] == "ours"
 
 
 def test_win_rates_are_the_gold_rewards(main, root):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from rich.console import Console
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.figures.panels import PanelsConfig, settings_of
-from lightning_moa.reporting.schema import CLAIMS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.schema import CLAIMS, COSTS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.planning import plan_study
 from lightning_moa.task_files import DONE
 from tests.conftest import REPOSITORY
@@ -23,7 +24,7 @@ from tests.conftest import REPOSITORY
 SCRIPTS = REPOSITORY / "experiments" / "ham"
 SAMPLED = ["evaluation.prompts=24", "evaluation.max_new_tokens=4", "evaluation.grid_step=0.5"]
 QUICK = ["sft.steps=4", "likelihood.steps=2", "likelihood.rows=60", "online.rounds=1", "online.steps=1"]
-TABLES = {"points.csv", "metrics.csv", "timings.csv", "run.yaml", "exact_front.csv"}
+TABLES = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "run.yaml", "exact_front.csv"}
 OWN = {"clusters.csv", "dominations.csv", "heads.csv"}
 BASELINES = ("ric", "sca")
 LABELS = {"ham": "HaM", "ric": "RiC", "sca": "SCA"}
@@ -84,7 +85,12 @@ def three(tmp_path_factory):
     return surfaces, start("figure7", root), before, runs_of(root)
 
 
-def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, highest: dict) -> None:
+NONE: dict = {}
+
+
+def check_claims(
+    folder: Path, objectives: tuple[str, ...], statements: dict, highest: dict, complexity: dict = NONE
+) -> None:
     """Every claim of a front figure, worked out again from the CSVs alone."""
     claims, number = CLAIMS.read(folder / "claims.csv"), 0
     gold = [f"gold_{name}" for name in objectives]
@@ -116,14 +122,19 @@ def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, hi
             assert value == pytest.approx(metrics["ham", "gold"] - metrics[other, "gold"])
         heads = pd.read_csv(part / "heads.csv")
         assert heads["head"].tolist() == list(range(5))
-        assert values_in(claims, words, "alive") == [float(heads["alive"].all())]
+        values = heads.filter(like="loglik_").to_numpy()
+        apart = [[(one - other).max() for other in np.delete(values, k, 0)] for k, one in enumerate(values)]
+        assert values_in(claims, words, "heads") == [pytest.approx(np.min(apart))]
         trained = POINTS.read(part / "points.csv").groupby("method").size()
         assert trained.to_dict() == {"ham": 5, "ric": len_of(objectives), "sca": len_of(objectives), "sft": 1}
-        parameters = METRICS.read(part / "metrics.csv").set_index("method")["trained_parameters"]
-        (value,) = values_in(claims, words, "parameters")
-        assert value == pytest.approx(parameters["ham"] / parameters["sca"])
-        assert value < 1
-        number += len(statements[letter]) + len(highest.get(letter, ())) + 4
+        costs = COSTS.read(part / "costs.csv").set_index("method")
+        assert costs["trained_models"].to_dict() == {"ham": 1, "ric": 1, "sca": len_of(objectives)}
+        ratios = complexity.get(letter, {})
+        for label, other in ratios.items():
+            (value,) = values_in(claims, words, "complexity", label)
+            each = costs["trained_parameters"] / costs["trained_models"]
+            assert value == pytest.approx(each["ham"] / each[other])
+        number += len(statements[letter]) + len(highest.get(letter, ())) + 3 + len(ratios)
         # Each policy's mean over its clusters, weighted by their prompts, is its mean over all prompts.
         weighted = clusters[gold].mul(clusters["n"], axis=0).groupby(clusters["method"]).sum()
         counts = clusters.groupby("method")["n"].sum()
@@ -139,14 +150,16 @@ def len_of(objectives: tuple[str, ...]) -> int:
 
 def test_figure_3_judges_the_papers_statements(figure3):
     pictures = {"figure3.png", "figure3.pdf"}
-    assert names(figure3) == {"a", "b", "c", "claims.csv", *pictures}
+    assert names(figure3) == {"a", "b", "c", "claims.csv", "sensitivity.csv", *pictures}
     everyone = [(one, other, False) for one in LABELS for other in LABELS if one != other]
     statements = {
         "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
         "b": [("ham", "sca", True), ("ham", "ric", False)],
         "c": everyone,
     }
-    check_claims(figure3, ("harmless", "helpful"), statements, {letter: ["helpful"] for letter in "abc"})
+    complexity = {letter: {"RiC": "ric", "a single SCA policy": "sca"} for letter in "ab"}
+    highest = {letter: ["helpful"] for letter in "abc"}
+    check_claims(figure3, ("harmless", "helpful"), statements, highest, complexity)
 
 
 def test_panels_are_studies_of_their_own_models_and_phases(figure3):
@@ -197,7 +210,7 @@ def test_figure_7_is_made_of_figure_6s_runs(three):
 def test_figure_7s_claims_follow_from_the_means_of_the_fronts(three):
     _, radar, *_ = three
     claims = CLAIMS.read(radar / "claims.csv")
-    assert len(claims) == 9
+    assert len(claims) == 3 * 3 * 3
     gold, units = (
         [f"{kind}_{name}" for name in ("harmless", "helpful", "humorous")] for kind in ("gold", "unit")
     )
@@ -207,16 +220,12 @@ def test_figure_7s_claims_follow_from_the_means_of_the_fronts(three):
         expected = clusters[clusters["front"]].groupby("method")[gold].mean()
         np.testing.assert_allclose(means[gold].loc[list(LABELS)], expected.loc[list(LABELS)])
         assert (means[units] > 0).all(axis=None)
-        for other in BASELINES:
-            gap = np.mean(
-                [
-                    (means[g]["ham"] - means[g][other]) / means[u]["ham"]
-                    for g, u in zip(gold, units, strict=True)
-                ]
-            )
-            found = values_in(claims, words, LABELS[other] + "'s")
-            assert found == pytest.approx([gap] * len(found))
-            assert len(found) == (2 if other == "sca" else 1)
+        for (other, label), (g, u) in product(LABELS.items(), zip(gold, units, strict=True)):
+            if other != "ham":
+                gap = (means[g]["ham"] - means[g][other]) / means[u]["ham"]
+                found = values_in(claims, words, g.removeprefix("gold_"), label + "'s")
+                assert found == pytest.approx([gap] * len(found))
+                assert len(found) == (2 if other == "sca" else 1)
     comparable = claims[claims["claim"].str.contains("comparable")]
     assert comparable["bound"].unique().tolist() == [-0.1]
 
@@ -230,7 +239,9 @@ def test_units_make_the_radars_claims_blind_to_a_rewards_scale(three):
         space, objectives = "gold", ("harmless", "helpful", "humorous")
 
     larger = means.assign(gold_helpful=7 * means["gold_helpful"], unit_helpful=7 * means["unit_helpful"])
-    assert module.gap(Of, larger, "ric") == pytest.approx(module.gap(Of, means, "ric"))
+    for objective in Of.objectives:
+        mine, same = (module.gap(Of, each, "ric", objective) for each in (larger, means))
+        assert mine == pytest.approx(same)
 
 
 @pytest.mark.parametrize("name", ["figure4", "figure5", "figure6"])
@@ -255,7 +266,10 @@ def test_rewards_fit_into_every_prompt(name, scale, tmp_path):
     m = len(objectives)
     rewards, tokenizer = RewardPrompt(objectives, np.zeros(m), np.ones(m)), data.world_tokenizer()
     tokenizer.add_tokens(rewards.tokens())
-    prompts = [rewards.insert(prompt, np.full(m, 0.5)) for prompt in data.distinct_prompts()]
+    prompts = [
+        rewards.insert(prompt, np.full(m, 0.5))
+        for prompt in [*data.distinct_prompts("train"), *data.distinct_prompts("eval")]
+    ]
     encoded = encode(tokenizer, prompts, None, EncodingRules.of(config.data))
     assert not encoded.changed["prompt cut at its start"]
     assert not encoded.dropped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from lightning_moa.cli import main as moa
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.catalogue import standings
+from lightning_moa.study.collect import Exact
 from lightning_moa.world import World
 from tests.conftest import REPOSITORY
 
@@ -65,10 +67,10 @@ def names(folder):
 
 def test_dimensions_leaves_a_folder_for_each_number_of_objectives(dimensions):
     pictures = {"figure_dimensions.png", "figure_dimensions.pdf"}
-    assert names(dimensions) == {"m3", "m4", "claims.csv", *pictures}
+    assert names(dimensions) == {"m3", "m4", "claims.csv", "sensitivity.csv", *pictures}
     for m, preferences in ((3, 6), (4, 10)):
         part = dimensions / f"m{m}"
-        tables = {"points.csv", "metrics.csv", "timings.csv", "exact_front.csv", "run.yaml"}
+        tables = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv", "run.yaml"}
         assert names(part) == {*tables, "fronts.png", "fronts.pdf"}
         points = pd.read_csv(part / "points.csv")
         assert points.groupby("method").size().to_dict() == {
@@ -83,7 +85,10 @@ def test_dimensions_leaves_a_folder_for_each_number_of_objectives(dimensions):
 
 def test_dimensions_judges_every_measure_for_each_number(dimensions):
     claims = pd.read_csv(dimensions / "claims.csv")
-    assert len(claims) == 2 * 5
+    # Five measures, at as many updates a policy and at equal totals.
+    assert len(claims) == 2 * 2 * 5
+    assert claims[claims["whose"] == "paper"]["claim"].str.contains("totals|regret").sum() == 0
+    assert (claims["whose"] == "paper").sum() == 2 * 4
     for m in (3, 4):
         metrics = pd.read_csv(dimensions / f"m{m}" / "metrics.csv").set_index("method")
         mine = claims[claims["claim"].str.startswith(f"{m} objectives")]
@@ -95,7 +100,8 @@ def test_dimensions_judges_every_measure_for_each_number(dimensions):
 def test_results_of_parts_are_listed_and_compared(dimensions, capsys):
     (dimensions.parents[2].parent / "experiments").mkdir(exist_ok=True)
     found = {each.artefact.name: each for each in standings(dimensions.parents[3])}
-    assert found["figure_dimensions"].scales["smoke"] == {"one seed": 10}
+    theirs = found["figure_dimensions"].scales["smoke"]["paper"]
+    assert (theirs.alone, theirs.adjusted) == ({"one seed": 8}, {"one seed": 8})
     assert moa(["compare", str(dimensions / "m3")]) == 0
     assert "rewarded_soups" in capsys.readouterr().out
     assert moa(["compare", str(dimensions)]) == 2
@@ -120,8 +126,8 @@ def test_data_with_two_labels_need_a_third(tmp_path):
 
 
 def test_misalignment_leaves_every_file(misalignment):
-    tables = {"points.csv", "metrics.csv", "claims.csv", "timings.csv", "exact_front.csv", "run.yaml"}
-    assert names(misalignment) == {*tables, "regret.csv", "misalignment.png", "misalignment.pdf"}
+    tables = {"points.csv", "metrics.csv", "claims.csv", "costs.csv", "timings.csv", "exact_front.csv"}
+    assert names(misalignment) == {*tables, "run.yaml", "regret.csv", "misalignment.png", "misalignment.pdf"}
     points = pd.read_csv(misalignment / "points.csv")
     assert points.groupby("method").size().to_dict() == {"panacea": 22, "single_objective": 2, "sft": 2}
     single = points[points["method"] == "single_objective"]
@@ -141,17 +147,21 @@ def test_regret_is_the_worlds_own(misalignment):
     assert single.groupby("seed")["gold_helpful"].nunique().tolist() == [1, 1]
 
 
-def test_the_best_policy_of_the_mixture_is_nobodys(misalignment):
-    """Theorem A.4 without training: judged with width zero, against the world's own optimum."""
-    claims = pd.read_csv(misalignment / "claims.csv")
+def test_the_best_policy_of_the_mixture_is_nobodys():
+    """Theorem A.4 without training, against the world's own optimum: no verdict is given on it."""
+    module = load("misalignment")
     objectives, world = ("helpful", "harmless"), World.build()
+    asked = {"a": np.array([0.9, 0.1]), "b": np.array([0.1, 0.9]), "lambda_opt": np.array([0.5, 0.5])}
+    front = world.exact_front(np.stack(list(asked.values())), 0.3, objectives)
+    grid = pd.DataFrame(front.preferences, columns=[f"lambda_{name}" for name in objectives])
+    grid[[f"gold_{name}" for name in objectives]] = front.rewards
+    grid = grid.assign(kl=front.kl, value=front.values)
+    study = SimpleNamespace(objectives=objectives, exact=Exact(0.3, grid, grid))
     best = world.optimum([0.5, 0.5], 0.3, objectives)
-    for place, weights in enumerate(([0.9, 0.1], [0.1, 0.9])):
-        expected = world.regret([weights], best.rewards[None], [best.kl], 0.3, objectives)[0]
-        row = claims.iloc[place]
-        assert row["claim"].startswith(f"labeller {place + 1}: lambda^opt's best policy")
-        assert (row["value"], row["verdict"]) == (pytest.approx(expected), "holds")
-        assert expected > 0.3
+    for name, regret in module.regret_of_mixture(study, asked).items():
+        expected = world.regret([asked[name]], best.rewards[None], [best.kl], 0.3, objectives)[0]
+        assert regret == pytest.approx(expected)
+        assert regret > 0.3
 
 
 def test_misalignment_needs_a_world_and_preferences_on_the_grid(tmp_path):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from lightning_moa.data.configs import PairsConfig
 from lightning_moa.deployments import EachHead, InPrompt, TrainedOn
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import PANELS, PanelsConfig, methods_of, panel_study, settings_of
+from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, methods_of, panel_study, settings_of
 from lightning_moa.methods.products import FIVE, TEN
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
+from lightning_moa.study.seeds import REFERENCE
 
 LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
@@ -87,3 +90,11 @@ def test_a_script_conducts_the_panels_that_it_shows():
     assert offline.model == online.model == script.model
     assert offline.objectives == ["helpful", "harmless"]
     assert methods == study.methods
+
+
+def test_a_prompt_that_asks_and_was_cut_further_counts_as_the_one_it_is():
+    rows = [(REFERENCE, 0, 0, "a long one"), (REFERENCE, 0, 1, "b"), (REFERENCE, 1, 0, "b")]
+    rows += [("ric", 1, 0, "b"), ("ric", 0, 0, "one"), ("ric", 0, 1, "b"), ("ric", 0, 0, "one")]
+    frame = pd.DataFrame(rows, columns=["method", "seed", "prompt_index", "prompt"])
+    asked = as_asked(frame[3:], SimpleNamespace(responses=frame))
+    assert asked.to_dict() == {3: "b", 4: "a long one", 5: "b", 6: "a long one"}

@@ -213,6 +213,15 @@ def test_an_explosion_of_the_kl_says_when_and_what_to_try():
         ppo(max_kl=0.5).rollout(policy, prompts(), HALF, step=17)
 
 
+def test_no_finite_kl_stops_a_run_unless_one_is_named(monkeypatch):
+    monkeypatch.setattr(
+        "lightning_moa.objectives.ppo.kl_estimates", lambda *each: (torch.full((4,), 5000.0),) * 2
+    )
+    objective = ppo()
+    objective.rollout(steered(), prompts(), HALF, step=0)
+    assert float(objective.logs()["kl_k1"]) == 5000
+
+
 def test_weights_that_are_not_numbers_are_a_divergence():
     policy = steered()
     with torch.no_grad():

@@ -57,6 +57,23 @@ def test_padding_on_the_left_changes_nothing(policy):
     assert torch.equal(sample(policy, *prompts(extra=5), preference).tokens, expected.tokens)
 
 
+@pytest.mark.parametrize("by_model", [True, False])
+def test_a_response_ends_where_its_prompt_leaves_no_more_room(by_model, monkeypatch):
+    policy = shake(SVDLoRA(tiny(), 3, 2), std=0.2)
+    monkeypatch.setattr(SVDLoRA, "decodes_by_model", by_model)
+    free = sample(policy, *prompts(), torch.tensor([0.4, 0.6]))
+    room = torch.tensor([2, 100, 5])
+    kept = sample(policy, *prompts(), torch.tensor([0.4, 0.6]), room=room)
+    assert kept.tokens.shape == free.tokens.shape
+    for row, most in enumerate(room.clamp(max=8).tolist()):
+        assert torch.equal(kept.mask[row], free.mask[row] & (torch.arange(8) < most))
+        assert torch.equal(kept.tokens[row][kept.mask[row]], free.tokens[row][kept.mask[row]])
+        assert (kept.tokens[row][~kept.mask[row]] == PAD).all()
+    assert kept.mask.sum(1).tolist() != free.mask.sum(1).tolist()
+    with pytest.raises(UserError, match="at least 1, for each prompt"):
+        sample(policy, *prompts(), torch.tensor([0.4, 0.6]), room=torch.tensor([0, 3, 3]))
+
+
 def test_a_grid_of_preferences_shares_the_noise_of_a_prompt(policy):
     ids, mask = prompts()
     grid = torch.stack([torch.linspace(0, 1, 11), 1 - torch.linspace(0, 1, 11)], -1)

@@ -140,6 +140,13 @@ def test_one_full_head_trains_as_lora_with_its_head():
 
 
 @pytest.mark.parametrize("head_rank", RANKS)
+def test_a_single_head_has_no_jitter(head_rank):
+    plain, noisy = (Heads(tiny(), 1, 2, head_rank=head_rank, jitter=each, seed=1) for each in (0.0, 0.1))
+    for name, value in plain.trained_state().items():
+        assert torch.equal(value, noisy.trained_state()[name]), name
+
+
+@pytest.mark.parametrize("head_rank", RANKS)
 def test_jitter_breaks_the_tie_and_a_seed_fixes_it(head_rank):
     first, again, other = (
         Heads(tiny(), 2, 2, head_rank=head_rank, jitter=0.1, seed=seed).trained_state() for seed in (1, 1, 2)

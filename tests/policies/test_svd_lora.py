@@ -196,3 +196,21 @@ def test_a_preference_holds_for_its_call_and_a_set_one_for_later_calls():
 def test_refuses_sizes_that_make_no_adapter(options):
     with pytest.raises(UserError):
         SVDLoRA(tiny(), **options)
+
+
+def test_an_s_for_each_objective_scales_each_preference_entry_by_itself():
+    """Eq. 9; where all are alike it is the one s of eq. 6."""
+    one, each = (SVDLoRA(tiny(), 2, 3, per_objective=own, seed=0) for own in (False, True))
+    preference = torch.tensor([0.2, 0.3, 0.5])
+    for layer in one.layers.values():
+        layer.gate.scale.data.fill_(0.7)
+    factors = torch.tensor([0.7, 0.0, -0.7])
+    ids, mask = tokens()
+    for layer in each.layers.values():
+        assert layer.gate.scale.shape == (3,)
+        layer.gate.scale.data.fill_(0.7)
+    torch.testing.assert_close(each(ids, mask, preference), one(ids, mask, preference))
+    for layer in each.layers.values():
+        layer.gate.scale.data.copy_(factors)
+        torch.testing.assert_close(layer.gate(preference)[-3:], factors * preference)
+    assert SVDLoRA.rebuild(tiny(), each.options()).options() == each.options()

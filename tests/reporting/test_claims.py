@@ -6,8 +6,17 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting import statistics
-from lightning_moa.reporting.claims import claims_frame, judge, judge_count
+from lightning_moa.reporting.claims import (
+    OURS,
+    Row,
+    by_chance,
+    claims_frame,
+    judge,
+    judge_number,
+    sensitivity_frame,
+)
 from lightning_moa.reporting.metrics import metrics_frame
+from lightning_moa.reporting.schema import CLAIMS
 
 from .frames import heads_frame, points_frame
 
@@ -41,23 +50,25 @@ def test_relative_differences_are_shares_of_the_other() -> None:
 def test_monotone_fronts_and_collapsed_ones(objectives: tuple[str, ...]) -> None:
     points = points_frame({"good": 1.0, "collapsed": 0.0}, objectives=objectives, step=0.1)
     for objective in objectives:
-        rising = statistics.rank_correlation(points, "good", objective, "gold")
-        assert verdict_of(rising, ">", 0.9) == "holds"
-        flat = statistics.rank_correlation(points, "collapsed", objective, "gold")
-        assert verdict_of(flat, ">", 0.9) != "holds"
-        assert max(statistics.worst_drop(points, "good", objective, "gold").values()) < 0.1
-        assert min(statistics.worst_drop(points, "collapsed", objective, "gold").values()) > 0.1
+        rising = statistics.largest_fall(points, "good", objective, "gold")
+        assert verdict_of(rising, "<", 0.1) == "holds"
+        flat = statistics.largest_fall(points, "collapsed", objective, "gold")
+        assert verdict_of(flat, "<", 0.1) != "holds"
+        assert min(flat.values()) > 0.1
 
 
-def test_worst_drop_and_correlation_by_hand() -> None:
+def test_largest_fall_by_hand() -> None:
     points = points_frame({"x": 1.0}, seeds=(0,), step=0.25)
-    points["gold_helpful"] = [0.0, 4.0, 3.0, 8.0, 10.0]
-    assert statistics.worst_drop(points, "x", "helpful", "gold") == {0: 0.1}
-    # One swap of neighbours: 1 - 6 * (1 + 1) / (5 * 24).
-    assert statistics.rank_correlation(points, "x", "helpful", "gold")[0] == pytest.approx(0.9)
-    points["gold_helpful"] = 1.0
-    assert statistics.rank_correlation(points, "x", "helpful", "gold") == {0: 0.0}
-    assert statistics.worst_drop(points, "x", "helpful", "gold") == {0: 0.0}
+
+    def fall(values: list[float]) -> float:
+        return statistics.largest_fall(points.assign(gold_helpful=values), "x", "helpful", "gold")[0]
+
+    assert fall([0.0, 4.0, 3.0, 8.0, 10.0]) == 0.1
+    assert fall([0.0, 2.0, 3.0, 8.0, 10.0]) == -0.1
+    assert fall([0.0, 2.5, 5.0, 7.5, 10.0]) == -0.25
+    assert fall([4.0, 3.0, 2.0, 1.0, 0.0]) == 0.25
+    assert fall([0.0, 9.0, 0.0, 9.0, 0.0]) == 1.0
+    assert fall([1.0] * 5) == 1.0
 
 
 @pytest.mark.parametrize("objectives", [("helpful", "harmless"), THREE])
@@ -95,28 +106,68 @@ def test_scalarised_difference_by_hand_and_in_the_interior() -> None:
         statistics.scalarised_difference(points, "x", "y", "gold", 0.9)
 
 
-def test_dominated_share_and_best_value() -> None:
+def test_domination_gap_and_best_value() -> None:
     points = points_frame({"x": 1.0, "y": 0.5}, (0, 1), noise=0)
-    assert statistics.dominated_share(points, "x", "y", "gold") == {0: 1.0, 1: 1.0}
-    assert statistics.dominated_share(points, "y", "x", "gold") == {0: 0.0, 1: 0.0}
+    ends = points_frame({"x": 1.0, "y": 0.5}, (0, 1), step=1.0, noise=0)
+    assert statistics.domination_gap(ends, "x", "y", "gold") == {0: 0.0, 1: 0.0}
+    assert max(statistics.domination_gap(points, "x", "y", "gold").values()) < -0.3
+    assert statistics.domination_gap(points, "y", "x", "gold") == {0: 0.5, 1: 0.5}
     assert statistics.best_value(points, "y", "harmless", "gold") == {0: 0.5, 1: 0.5}
 
 
-def test_counts_and_single_seeds() -> None:
-    assert judge_count("one model", "table", "models", 1, "<", 2)["verdict"] == "holds"
-    assert judge_count("one model", "table", "models", 2, "<", 2)["verdict"] == "fails"
+def test_numbers_without_seeds_and_single_seeds() -> None:
+    assert judge_number("one model", "table", "models", 1, "<", 2)["verdict"] == "holds"
+    assert judge_number("one model", "table", "models", 2, "<", 2)["verdict"] == "fails"
     assert verdict_of({0: 5.0}, ">", 0) == "one seed"
 
 
 def test_the_frame_keeps_order_and_is_checked() -> None:
-    rows = [judge("b", "w", "s", {0: 1.0, 1: 1.1}, ">", 0), judge("a", "w", "s", {0: 1.0}, ">", 0)]
+    rows = [
+        judge("b", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
+        judge("a", "w", "s", {0: 1.0}, ">", 0, whose=OURS),
+        judge_number("c", "w", "s", 1.0, ">", 0),
+    ]
     frame = claims_frame(rows)
-    assert frame["claim"].tolist() == ["b", "a"]
+    assert frame["claim"].tolist() == ["b", "a", "c"]
+    assert frame["whose"].tolist() == ["paper", "ours", "paper"]
+    assert frame["seeds"].tolist() == [2, 1, 0]
     assert np.isnan(frame["ci_low"].iloc[1])
-    with pytest.raises(UserError, match="verdict"):
-        claims_frame([rows[0] | {"verdict": "fails"}])
+    for wrong in ({"verdict": "fails"}, {"p": 0.01}, {"whose": "theirs"}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            claims_frame([rows[0] | wrong])
     with pytest.raises(UserError, match="relation"):
         judge("a", "w", "s", {0: 1.0}, "=", 0)
+
+
+def test_rows_that_are_looked_at_together_are_adjusted_together() -> None:
+    # Its p is .044; one of two such rows would have to be below .025.
+    narrow: Row = judge("a", "w", "s", {0: 1.0, 1: 1.5, 2: 2.2}, ">", 0)
+    assert narrow["verdict"] == "holds"
+    assert 0.025 < float(str(narrow["p"])) < 0.05
+    wide = judge("b", "w", "s", {0: -1.0, 1: 1.0, 2: 0.1}, ">", 0)
+    assert claims_frame([narrow])["verdict_holm"].tolist() == ["holds"]
+    both = claims_frame([narrow, wide, judge_number("c", "w", "s", 1.0, ">", 0)])
+    assert both["verdict"].tolist() == ["holds", "within noise", "holds"]
+    assert both["verdict_holm"].tolist() == ["within noise", "within noise", "holds"]
+    assert by_chance(both) == pytest.approx(2 * 0.025)
+    with pytest.raises(UserError, match="verdict_holm"):
+        CLAIMS.check(both.assign(verdict_holm="holds"), "x")
+
+
+def test_what_hangs_on_the_reference_point_is_shown_and_nothing_else() -> None:
+    def rows_at(name: str) -> list[Row]:
+        volume = {"rule": 1.0, "far": -1.0}[name]
+        return [
+            judge("moves", "w", "hypervolume", {0: volume, 1: 1.1 * volume, 2: 1.2 * volume}, ">", 0),
+            judge("stays", "w", "regret", {0: 1.0, 1: 1.1}, ">", 0),
+        ]
+
+    frame = sensitivity_frame(rows_at, ("rule", "far"))
+    assert frame[["claim", "reference", "verdict"]].to_numpy().tolist() == [
+        ["moves", "rule", "holds"],
+        ["moves", "far", "fails"],
+    ]
+    assert sensitivity_frame(lambda name: rows_at("far"), ("rule", "far")).empty
 
 
 def test_what_is_not_there_is_named() -> None:
@@ -126,9 +177,9 @@ def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match="accuracy"):
         statistics.hull_depth(points, "x", "accuracy")
     with pytest.raises(UserError, match="no objective 'funny'"):
-        statistics.rank_correlation(points, "x", "funny", "gold")
+        statistics.largest_fall(points, "x", "funny", "gold")
     with pytest.raises(UserError, match="no preference"):
-        statistics.rank_correlation(heads_frame(), "ham", "helpful", "gold")
+        statistics.largest_fall(heads_frame(), "ham", "helpful", "gold")
     with pytest.raises(UserError, match="no method"):
         statistics.metric(metrics_frame(points), "igd", "y", "gold")
     # An empty cell is NaN, which no claim can be judged by.

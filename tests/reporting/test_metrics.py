@@ -9,7 +9,7 @@ import pytest
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.fronts import values_of
-from lightning_moa.reporting.metrics import metrics_frame
+from lightning_moa.reporting.metrics import metrics_frame, reference_points
 from lightning_moa.reporting.schema import METRICS
 
 from .frames import heads_frame, points_frame
@@ -30,7 +30,7 @@ def test_rows_hold_the_measures(objectives: tuple[str, ...]) -> None:
     row = frame[(frame.method == "weak") & (frame.seed == 1) & (frame.space == "gold")].iloc[0]
     mine = values_of(points[(points.method == "weak") & (points.seed == 1)], "gold")
     theirs = values_of(points[(points.method == "strong") & (points.seed == 1)], "gold")
-    reference = pareto.default_reference(values_of(points, "gold"))
+    reference = pareto.default_reference(np.concatenate([values_of(points, "gold"), front]))
     assert row[[f"reference_{o}" for o in objectives]].tolist() == reference.tolist()
     assert row["hypervolume"] == pareto.hypervolume(mine, reference)
     assert row["igd"] == pareto.igd(mine, front)
@@ -50,8 +50,37 @@ def test_stronger_methods_have_more_volume_in_every_space_and_seed() -> None:
 def test_only_the_last_step_counts() -> None:
     late = points_frame({"a": 0.5})
     early = points_frame({"a": 1.0}).assign(step=100)
-    expected = metrics_frame(late)
-    pd.testing.assert_frame_equal(metrics_frame(pd.concat([early, late])), expected)
+    place = {"gold": [-1.0, -1.0], "reward": [-1.0, -1.0]}
+    expected = metrics_frame(late, references=place)
+    pd.testing.assert_frame_equal(metrics_frame(pd.concat([early, late]), references=place), expected)
+
+
+@pytest.mark.parametrize("objectives", [("helpful", "harmless"), ("a", "b", "c")])
+def test_the_reference_point_leaves_no_compared_point_outside(objectives: tuple[str, ...]) -> None:
+    """Nor a step's, nor the exact front's; and it is a fixed share of the range away."""
+    points = points_frame({"strong": 1.0, "weak": 0.5}, objectives=objectives, step=0.25)
+    points.loc[points["method"] == "weak", [f"gold_{name}" for name in objectives]] -= 3.0
+    early = points.assign(step=100)
+    early.loc[3, [f"gold_{name}" for name in objectives]] = -7.0
+    everything = pd.concat([early, points], ignore_index=True)
+    front = np.vstack([np.eye(len(objectives)), np.full(len(objectives), -8.0)])
+    tables = {"points": everything, "accuracies": accuracies_of(everything), "fronts": {"gold": front}}
+    found = reference_points(**tables)
+    assert set(found) == {"accuracy", "gold", "reward"}
+    for space, table in (("gold", everything), ("reward", everything), ("accuracy", tables["accuracies"])):
+        assert (values_of(table, space) > found[space]).all()
+    assert (front > found["gold"]).all()
+    values = np.vstack([values_of(everything, "gold"), front])
+    np.testing.assert_allclose(found["gold"], values.min(axis=0) - 0.1 * np.ptp(values, axis=0))
+    further = reference_points(**tables, margin=1.0)
+    np.testing.assert_allclose(further["gold"], values.min(axis=0) - np.ptp(values, axis=0))
+    # One point for all rows of a space, and every row of every method has a part in its volume.
+    frame = metrics_frame(**tables)
+    for space, rows in frame.groupby("space"):
+        assert np.unique(rows[[f"reference_{name}" for name in objectives]].to_numpy(), axis=0).tolist() == [
+            found[str(space)].tolist()
+        ]
+    assert (frame["hypervolume"] > 0).all()
 
 
 def test_costs_regret_and_given_references() -> None:

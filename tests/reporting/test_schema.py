@@ -22,7 +22,9 @@ def test_columns_are_those_of_the_design() -> None:
     keys = ["paper", "artefact", "scale", "method", "seed", "step", "policy"]
     groups = [f"{group}_{name}" for group in ("lambda", "reward", "gold") for name in "abc"]
     assert list(POINTS.names(("a", "b", "c"))) == [*keys, *groups, "kl", "n"]
-    assert ",".join(CLAIMS.names(())) == "claim,where,statistic,value,ci_low,ci_high,bound,verdict"
+    assert ",".join(CLAIMS.names(())) == (
+        "claim,where,whose,statistic,seeds,value,ci_low,ci_high,bound,p,verdict,verdict_holm"
+    )
     assert "accuracy_a" in ACCURACIES.names(("a",))
     assert "reference_a" in METRICS.names(("a",))
     assert {"seconds", "peak_memory_mib"} <= set(TIMINGS.names(()))
@@ -149,14 +151,19 @@ def test_a_full_disk_leaves_the_previous_points(tmp_path: Path, monkeypatch: pyt
 
 
 def claim(**changes: object) -> pd.DataFrame:
-    row = {"claim": "a beats b", "where": "figure 4", "statistic": "difference > bound"}
-    row |= {"value": 1.0, "ci_low": 0.5, "ci_high": 1.5, "bound": 0.0, "verdict": "holds"}
+    row = {"claim": "a beats b", "where": "figure 4", "whose": "paper", "statistic": "difference > bound"}
+    row |= {"seeds": 3, "value": 1.0, "ci_low": 0.5, "ci_high": 1.5, "bound": 0.0, "p": 0.013236626391302983}
+    row |= {"verdict": "holds", "verdict_holm": "holds"}
     return pd.DataFrame([row | changes])
+
+
+def _one_seed() -> pd.DataFrame:
+    return claim(seeds=1, ci_low=None, ci_high=None, p=None, verdict="one seed", verdict_holm="one seed")
 
 
 def test_a_verdict_that_the_numbers_do_not_give_is_refused() -> None:
     CLAIMS.check(claim(), "claims.csv")
-    CLAIMS.check(claim(ci_low=None, ci_high=None, verdict="one seed"), "claims.csv")
+    CLAIMS.check(_one_seed(), "claims.csv")
     for fault in (
         claim(verdict="fails"),
         claim(bound=0.7),
@@ -164,6 +171,12 @@ def test_a_verdict_that_the_numbers_do_not_give_is_refused() -> None:
         claim(verdict="yes"),
         claim(statistic="difference"),
         claim(value=9.0),
+        claim(p=0.01),
+        claim(p=None),
+        claim(seeds=5),
+        claim(seeds=1),
+        claim(whose="theirs"),
+        claim(verdict_holm="within noise"),
     ):
         with pytest.raises(UserError, match=r"claims\.csv"):
             CLAIMS.check(fault, "claims.csv")

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.verdicts import RELATIONS, Estimate, estimate, verdict
+from lightning_moa.reporting.verdicts import (
+    RELATIONS,
+    Estimate,
+    adjusted_verdicts,
+    estimate,
+    holm,
+    p_value,
+    verdict,
+)
 
 
 def test_student_interval_of_three_seeds() -> None:
@@ -31,8 +39,10 @@ def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
 def test_one_seed_tells_nothing() -> None:
     result = estimate({4: 3.0})
     assert result.value == 3
-    assert not result.has_interval
+    assert math.isnan(result.ci_low)
+    assert math.isnan(result.ci_high)
     assert all(verdict(result, relation, 0) == "one seed" for relation in RELATIONS)
+    assert all(math.isnan(p_value(result, relation, 0)) for relation in RELATIONS)
 
 
 def test_the_order_of_the_seeds_does_not_matter() -> None:
@@ -46,7 +56,7 @@ def test_no_number_no_estimate(values: dict[int, float]) -> None:
         estimate(values, "hypervolume")
 
 
-@given(st.integers(-3, 3), st.integers(0, 3), st.sampled_from(RELATIONS), st.integers(0, 3))
+@given(st.integers(-3, 3), st.integers(1, 3), st.sampled_from(RELATIONS), st.integers(0, 3))
 def test_the_verdict_is_what_all_values_of_the_interval_say(
     low: int, width: int, relation: str, bound: int
 ) -> None:
@@ -60,4 +70,70 @@ def test_the_verdict_is_what_all_values_of_the_interval_say(
         "within": abs(inside) <= bound,
     }[relation]
     expected = "holds" if true.all() else "within noise" if true.any() else "fails"
-    assert verdict(Estimate(low + width / 2, low, low + width), relation, bound) == expected
+    assert verdict(Estimate(low + width / 2, low, low + width, 3), relation, bound) == expected
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=8), st.sampled_from(RELATIONS), st.floats(0, 2))
+def test_p_says_what_the_interval_says(values: list[float], relation: str, bound: float) -> None:
+    result = estimate(dict(enumerate(values)))
+    p = p_value(result, relation, bound)
+    assert 0 <= p <= 1
+    if result.ci_low < result.ci_high and abs(p - 0.05) > 1e-6:
+        assert (p < 0.05) == (verdict(result, relation, bound) != "within noise")
+
+
+def test_p_is_that_of_a_t_test() -> None:
+    from scipy.stats import ttest_1samp
+
+    values = [0.3, 1.2, 0.9, 0.4]
+    result = estimate(dict(enumerate(values)))
+    for relation in (">", "<"):
+        assert p_value(result, relation, 0.1) == pytest.approx(ttest_1samp(values, 0.1).pvalue)
+    # The nearer end of [-1, 1] from inside, and from outside.
+    assert p_value(result, "within", 1.0) == pytest.approx(ttest_1samp(values, 1.0).pvalue)
+    assert p_value(result, "within", 0.2) == pytest.approx(ttest_1samp(values, 0.2).pvalue)
+    below = estimate({seed: -value for seed, value in enumerate(values)})
+    assert p_value(below, "within", 0.2) == p_value(result, "within", 0.2)
+
+
+def test_seeds_that_agree_exactly_decide_nothing_before_there_are_six() -> None:
+    # 3 of 3 coins have shown heads: p = 1/4.
+    three, six = (estimate(dict.fromkeys(range(n), 1.0)) for n in (3, 6))
+    assert p_value(three, ">", 0.9) == 0.25
+    assert verdict(three, ">", 0.9) == verdict(three, "<", 0.9) == "within noise"
+    assert verdict(six, ">", 0.9) == verdict(six, "within", 2) == "holds"
+    assert verdict(six, "<", 0.9) == "fails"
+    # On the bound no number of seeds says more than that they agree.
+    assert verdict(six, ">=", 1) == "within noise"
+
+
+def test_a_number_that_no_seed_changes_is_compared_as_it_is() -> None:
+    number = Estimate(2.0, math.nan, math.nan, 0)
+    assert [verdict(number, relation, 2) for relation in RELATIONS] == [
+        "fails",
+        "holds",
+        "fails",
+        "holds",
+        "holds",
+    ]
+    assert math.isnan(p_value(number, ">", 0))
+
+
+def test_holm_by_hand_and_no_verdict_comes_of_it_that_was_not_there() -> None:
+    # 4 x .01, 3 x .02 = .06, then 2 x .03 no less than that, then .2.
+    ps = [0.03, 0.01, math.nan, 0.2, 0.02]
+    np.testing.assert_allclose(holm(ps), [0.06, 0.04, math.nan, 0.2, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+    found = adjusted_verdicts(["holds", "fails", "one seed", "within noise", "holds"], ps)
+    assert found == ["within noise", "fails", "one seed", "within noise", "within noise"]
+
+
+def test_holm_keeps_false_verdicts_of_an_artefact_below_one_in_twenty() -> None:
+    generator, any_alone, any_left = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        ps = [p_value(estimate(dict(enumerate(generator.normal(size=3)))), ">", 0) for _ in range(12)]
+        any_alone += min(ps) < 0.05
+        any_left += min(holm(ps)) < 0.05
+    assert any_alone / 400 > 0.35
+    assert any_left / 400 < 0.08

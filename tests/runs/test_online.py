@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -135,9 +136,9 @@ def test_ric_is_asked_for_what_a_preference_asks_and_measured_from_the_plain_pro
     for asked, text in zip(
         PREFERENCES, ("<r1> 0.0 <r2> 1.0", "<r1> 0.6 <r2> 1.0", "<r1> 1.0 <r2> 0.0"), strict=True
     ):
-        rewritten = [f"{prompt} {text}" for prompt in prompts]
-        assert rewritten[0] == goals.insert(prompts[0], goals.target_rewards(asked))
-        pairs = prompts_in_pairs(tokenizer, EncodingRules.of(data.config), prompts, rewritten, 5)
+        assert f"{prompts[0]} {text}" == goals.insert(prompts[0], goals.target_rewards(asked))
+        rewrite = partial(_behind, text)
+        pairs = prompts_in_pairs(tokenizer, EncodingRules.of(data.config), prompts, rewrite, 5)
         frame = sample_rewritten(policy, pairs, torch.tensor([asked]), Decoding(16, 1.0, 1.0, 0), tokenizer)
         name = " ".join(f"{value:g}" for value in asked)
         frames = (collected.responses, collected.points)
@@ -145,6 +146,10 @@ def test_ric_is_asked_for_what_a_preference_asks_and_measured_from_the_plain_pro
         assert own["response"].tolist() == frame["response"].tolist()
         np.testing.assert_allclose(own["log_ratio"], frame["log_ratio"], atol=1e-4)
         assert point["kl"].item() == pytest.approx(frame["log_ratio"].mean(), abs=1e-4)
+
+
+def _behind(text, place, prompt):
+    return f"{prompt} {text}"
 
 
 def test_a_head_alone_is_measured_as_a_policy(study, runs, tmp_path):

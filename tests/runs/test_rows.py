@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from lightning_moa.data.about import read_about
+from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import ScoredRows
+from lightning_moa.data.tokenizer import train_bpe
 from lightning_moa.errors import UserError
 from lightning_moa.policies import RewardPrompt, load_policy, response_logps
 from lightning_moa.rewards import RuleRewards, UnitMap
@@ -21,7 +24,7 @@ from lightning_moa.runs.align import align, first_policy
 from lightning_moa.runs.base import _lengthen_unseen
 from lightning_moa.runs.context import Answers, Context
 from lightning_moa.runs.loading import load_base, load_data, make_base, reward_source
-from lightning_moa.runs.rows import offline_rows, online_rows
+from lightning_moa.runs.rows import _drawn, offline_rows, online_rows
 from lightning_moa.study.tasks import in_order
 from tests.runs.likelihood import METHODS, done, inputs_of, offline_task, planned, rounds_of
 
@@ -126,6 +129,31 @@ def test_more_rows_than_there_are(offline, tmp_path):
     with pytest.raises(UserError, match=r"likelihood\.rows=301: the training split has 300 responses"):
         again(offline, tmp_path, rows=301)
     assert len(again(offline, tmp_path, rows=300)[0]) == 300
+
+
+def test_rows_that_do_not_fit_are_drawn_anew_and_what_is_scored_is_what_is_shown(monkeypatch):
+    tokenizer = train_bpe(["word many"], 260)
+    texts = [f"question {i} " + "many " * (i % 3 * 20) for i in range(40)]
+    replies = [f"word {i}" + " many" * (60 * (i % 2)) for i in range(40)]
+    data = SimpleNamespace(
+        sft_rows=lambda split: (texts, replies),
+        config=DataConfig(template="Q: {prompt} A:", max_length=120, max_response_length=40),
+    )
+    spec = {"seed": 3, "settings": {"rows": 18}}
+    frame, dropped, changed = _drawn(spec, data, tokenizer)
+    assert len(frame) == len(set(frame["response"])) == 18
+    assert all(len(response) < 40 for response in frame["response"])
+    assert dropped["response too long"] > 0
+    whole = dict(zip(replies, texts, strict=True))
+    cut = [
+        shown != whole[response] for shown, response in zip(frame["prompt"], frame["response"], strict=True)
+    ]
+    assert sum(cut) == changed["prompt cut at its start"] > 0
+    assert all(
+        whole[reply].endswith(shown) for shown, reply in zip(frame["prompt"], frame["response"], strict=True)
+    )
+    with pytest.raises(UserError, match=r"rows=21: .* 40 responses, of which do not fit: .*too long': 20"):
+        _drawn({**spec, "settings": {"rows": 21}}, data, tokenizer)
 
 
 def test_equal_seeds_give_equal_rows_and_others_others(offline, tmp_path):

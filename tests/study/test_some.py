@@ -52,7 +52,8 @@ def test_two_of_the_methods(root):
     (own,) = set(full.parent.iterdir()) - {full}
     assert own.name == "smoke-panacea_ls+rewarded_soups"
     assert {path.name for path in own.iterdir()} == {
-        *("points.csv", "accuracies.csv", "metrics.csv", "timings.csv", "exact_front.csv", "run.yaml"),
+        *("points.csv", "accuracies.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv"),
+        "run.yaml",
         "fronts.png",
     }
     for name in ("points.csv", "accuracies.csv"):

@@ -1,0 +1,328 @@
+"""Every row that a script judges can fail, and can hold: asked of made-up tables, without any training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.figures.cluster_figures import Panel
+from lightning_moa.figures.final_gains import gains
+from lightning_moa.figures.optima import EXACT
+from lightning_moa.reporting.claims import Row
+from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
+from lightning_moa.study.planning import REFERENCE
+
+from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of
+from .scripts import REPOSITORY, load
+
+DRAWS = 150
+TWO = ("helpful", "harmless")
+Rng = np.random.Generator
+Case = Callable[[Any, Rng], list[Row]]
+
+
+@cache
+def settings(module: Any, *words: str) -> tuple[Any, Any]:
+    """A script's configuration at its smallest scale, and its methods."""
+    return module.STUDY.read(["scale=smoke", *words])
+
+
+def panacea(name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",)) -> Case:
+    """A script whose rows come of `judge_claims(collected, tables)`."""
+
+    def rows(module: Any, rng: Rng) -> list[Row]:
+        ((_, _, methods),) = module.STUDY.parts_of(*settings(module))
+        collected = made_up(rng, methods, TWO, snapshots=snapshots, spaces=spaces)
+        return module.judge_claims(collected, tables_of("panacea", name, collected))
+
+    return rows
+
+
+def distributions(module: Any, rng: Rng) -> list[Row]:
+    _config, methods = settings(module)
+    collected = made_up(rng, methods, TWO, step=0.5)
+    tables = tables_of("panacea", "figure3", collected)
+    return module.judge_claims(collected, tables, module.shown_responses(collected))
+
+
+def fixed_scales(module: Any, rng: Rng) -> list[Row]:
+    _config, methods = settings(module)
+    collected = made_up(rng, methods, TWO, step=0.5)
+    sizes = {"sigma": rng.uniform(-6, 0), "scale": rng.uniform(-6, 0)}
+    wide = rng.choice([0.1, 3.0])
+    values = pd.DataFrame(
+        {"seed": seed, "kind": kind, "value": 10 ** (size + wide * rng.uniform(-1, 1))}
+        for seed, (kind, size), _ in product(SEEDS, sizes.items(), range(30))
+    )
+    return module.judge_claims(collected, tables_of("panacea", "figure7", collected), values)
+
+
+def dimensions(module: Any, rng: Rng) -> list[Row]:
+    config, _ = settings(module)
+    rows = []
+    for _, own, methods in module.studies(config):
+        collected = made_up(rng, methods, own.objectives, step=0.5)
+        tables = tables_of("panacea", "figure_dimensions", collected)
+        rows += module.judge_claims(module.Part(None, collected, tables))
+    return rows
+
+
+def misaligned(module: Any, rng: Rng) -> list[Row]:
+    asked = {name: np.ones(2) / 2 for name in ("a", "b", module.MIXED)}
+    found = {key: noisy(rng, rng.uniform(0.1, 3)) for key in product(module.METHODS, asked)}
+    table = pd.DataFrame(
+        {"method": method, "labeller": labeller, "seed": seed, "regret": value}
+        for (method, labeller), values in found.items()
+        for seed, value in values.items()
+    )
+    return module.judge_claims(table, asked)
+
+
+def balance(module: Any, rng: Rng) -> list[Row]:
+    methods = module.METHODS | {module.fixed(name): module.METHODS["linear"] for name in module.ADAPTIVE}
+    ends = gains(made_up(rng, methods, TWO))
+    means = pd.DataFrame(list(product(module.ADAPTIVE, SEEDS)), columns=["method", "seed"])
+    return [*module.balance_claims(ends), *module.reason_claims(ends, module.with_distances(means, ends))]
+
+
+def preferences(module: Any, rng: Rng) -> list[Row]:
+    _config, methods = settings(module)
+    collected = module.inside(made_up(rng, methods, TWO, step=0.2))
+    tables = tables_of("gapo", "figure_pareto", collected)
+    return module.judge_claims(collected, tables, module.at_preferences(collected, tables))
+
+
+def probed(module: Any, rng: Rng) -> list[Row]:
+    seen = []
+    for method in module.BASE:
+        sizes = {probe: 10.0 ** rng.uniform(-3, 0) for probe in module.PROBES}
+        for (probe, size), seed, step in product(sizes.items(), SEEDS, range(4)):
+            row = {
+                "method": method,
+                "seed": seed,
+                "step": step,
+                "probe": probe,
+                "cosine": size * rng.uniform(0.9, 1),
+            }
+            row |= {"weight_a": size * rng.uniform(0.9, 1), "weight_b": 0.5}
+            seen.append(row | {"direction": 1 - size * rng.uniform(0.9, 1)})
+    ends = []
+    for method in module.BASE:
+        for probe, way in same_or_other(rng, list(module.PROBES), (2,)).items():
+            for seed in SEEDS:
+                gained = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
+                ends.append({"method": method, "probe": probe, "seed": seed} | gained)
+    return module.judge_claims(pd.DataFrame(seen), pd.DataFrame(ends))
+
+
+def progressing(module: Any, rng: Rng) -> list[Row]:
+    rows = []
+    for method, place in product(module.METHODS, module.PLACES):
+        power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice([0.0, 0.03, 0.5]), rng.uniform(0.5, 1)
+        for seed, step in product(SEEDS, range(40)):
+            norms = np.exp(rng.normal(size=2))
+            progress = level * norms ** (power + rng.normal(0, 0.01)) * np.where(rng.random(2) < lost, -1, 1)
+            for name, norm, each in zip("ab", norms, progress, strict=True):
+                row = {"method": method, "seed": seed, "step": step, "place": place, "objective": name}
+                rows.append(row | {"weight": 0.5, "norm": norm, "progress": each, "length": 9.0})
+    return module.judge_claims(pd.DataFrame(rows))
+
+
+def scaled(multiplies: str) -> Case:
+    def rows(module: Any, rng: Rng) -> list[Row]:
+        factors, found = (0.5, 1.0, 2.0), []
+        for method, ways in same_or_other(rng, list(module.METHODS), (3, 2)).items():
+            for seed, (factor, way) in product(SEEDS, zip(factors, ways, strict=True)):
+                row = {"paper": "gapo", "artefact": "x", "scale": "y", "factor": factor, "method": method}
+                named = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
+                found.append(row | {"seed": seed} | named)
+        part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), None)
+        return module.judge_claims(part, multiplies)
+
+    return rows
+
+
+def harmless(module: Any, rng: Rng) -> list[Row]:
+    paper = module.paper_shares(SimpleNamespace(objectives=list(TWO)), "harmless")
+    rates = {
+        name: noisy(rng, float(at[0])) for name, at in same_or_other(rng, [*paper, "linear"], (1,)).items()
+    }
+    shares = pd.DataFrame(
+        {"prompt_set": "x", "method": name, "seed": seed, "threshold": 0.0, "share": value}
+        for name, values in rates.items()
+        for seed, value in values.items()
+    )
+    return module.judge_claims(shares, "x", 0.0, paper)
+
+
+def main_table(module: Any, rng: Rng) -> list[Row]:
+    config, _ = settings(module)
+    methods, rows = module.methods_of(config), []
+    for first, by_rewards in product((True, False), repeat=2):
+        collected = made_up(rng, methods, TWO)
+        columns = [f"gold_{name}" for name in TWO]
+        scores = collected.points[["method", "seed", *columns]]
+        scores = scores.assign(average=scores[columns].mean(axis=1), kl=0.0)
+        rates = pd.DataFrame(
+            {"other": other, "objective": objective, "seed": seed, "rate": rate}
+            for other, objective in product((REFERENCE, "gapo_p2"), TWO)
+            for seed, rate in noisy(rng, rng.uniform(0.3, 0.7)).items()
+        )
+        part = module.Part(f"set {first} {by_rewards}", collected, scores, rates, by_rewards)
+        rows += module.judge_claims(part, first, pd.read_csv(module.PAPER))
+    return rows
+
+
+def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
+    name = Path(module.__file__).stem
+    _, own, methods = module.STUDY.parts_of(*settings(module))["abc".index(letter)]
+    collected = made_up(rng, methods, module.OBJECTIVES)
+    answers = collected.responses[collected.responses["method"] != REFERENCE]
+    space = (collected.objectives, collected.space)
+    points = cluster_points(answers, *space)
+    ends = rng.normal(size=(HEADS, len(module.OBJECTIVES)))
+    ends[-1] = ends[0] - rng.uniform(0.1, 1) if rng.random() < 0.5 else np.linspace(-4, 4, ends.shape[1])
+    heads = pd.DataFrame(
+        {"seed": seed}
+        | {f"loglik_{i}": value for i, value in enumerate(end + 0.001 * rng.normal(size=end.shape))}
+        for seed, end in product(SEEDS, ends)
+    )
+    tables, artefact = tables_of("ham", name, collected), SimpleNamespace(name=name, config=own)
+    means, wins = policy_means(answers, *space), dominations(points, *space)
+    return Panel(letter, artefact, collected, tables, points, means, wins, heads)
+
+
+def panels(module: Any, rng: Rng) -> list[Row]:
+    return module.judge_claims([made_up_panel(module, rng, letter) for letter in "abc"])
+
+
+def warm_ups(module: Any, rng: Rng) -> list[Row]:
+    names = ("ham_0", "ham_50", module.FRONTS, "sca_heads", "sca")
+    found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(names, ("margin", "hypervolume"))}
+    rows = pd.DataFrame(
+        {"method": name, "seed": seed, **{c: found[name, c][seed] for c in ("margin", "hypervolume")}}
+        for name, seed in product(names, SEEDS)
+    )
+    return module.judge_panel(module.Panel("a", None, SimpleNamespace(space="gold"), None, rows))
+
+
+def radar(module: Any, rng: Rng) -> list[Row]:
+    rows = []
+    for letter in "abc":
+        panel = made_up_panel(module, rng, letter)
+        rows += module.judge_claims(panel, module.in_units(panel))
+    return rows
+
+
+def heads(module: Any, rng: Rng) -> list[Row]:
+    _config, _ = settings(module)
+    rows, numbers = [], [1, 4, 8]
+    for letter, title in module.TITLES.items():
+        names = [f"head {k}" for k in range(1, 6)] if letter != "c" else [module.label_of(k) for k in numbers]
+        collected = made_up(rng, dict.fromkeys(names, module.METHODS["ham_k1"]), TWO, step=0.5)
+        answers = collected.responses[collected.responses["method"] != REFERENCE]
+        points = cluster_points(answers, collected.objectives, "gold")
+        panel = module.Panel(letter, title, None, collected, answers, points)
+        if letter != "c":
+            rows += module.judge_heads(panel)
+            continue
+        columns = ("hypervolume", "any_four", "margin")
+        found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(numbers, columns)}
+        growth = pd.DataFrame(
+            {"k": k, "seed": seed, **{name: found[k, name][seed] for name in columns}}
+            for k, seed in product(numbers, SEEDS)
+        )
+        rows += module.judge_growth(panel, growth)
+    return rows
+
+
+def structure(module: Any, rng: Rng) -> list[Row]:
+    config, _ = settings(module, "powers=[4]")
+    names, methods, rows = [f"gold_{name}" for name in module.OBJECTIVES], {}, []
+    for seed, weighting in product(SEEDS, ("per_objective", "scalarised", EXACT)):
+        for weight in (0.0, 0.5, 1.0):
+            row = {"weighting": weighting, "power": np.nan if weighting == EXACT else 4.0, "seed": seed}
+            row |= {"lambda_harmless": weight, "lambda_helpful": 1 - weight, "kl": 0.1}
+            rows.append(row)
+    computed = pd.DataFrame(rows)
+    shifts = same_or_other(rng, [*computed["weighting"].unique()], (3,))
+    moved = np.stack([shifts[name] for name in computed["weighting"]])
+    moved += 0.003 * rng.normal(size=moved.shape)
+    computed[names] = moved[:, :2] + computed[["lambda_harmless", "lambda_helpful"]].to_numpy()
+    computed[module.THIRD] = moved[:, 2]
+    for _, _, own in module.studies(config):
+        methods |= own
+    collected = made_up(rng, methods, module.OBJECTIVES)
+    ways = {name: noisy(rng, rng.uniform(0, 1)) for name in methods}
+    modes = pd.DataFrame(
+        {"method": name, "seed": seed, module.THIRD: value}
+        for name, values in ways.items()
+        for seed, value in values.items()
+    )
+    tables = tables_of("ham", "figure_structure", collected)
+    return [*module.computed_claims(config, computed), *module.trained_claims(config, tables, modes)]
+
+
+def bound(module: Any, rng: Rng) -> list[Row]:
+    loose = noisy(rng, 10.0 ** rng.uniform(-3, 0), 1e-4)
+    errors = pd.DataFrame({"seed": seed, "quantile": value, "bound": 1.0} for seed, value in loose.items())
+    return module.judge_claims(errors, noisy(rng, rng.uniform(0, 2)), 0.05)
+
+
+CASES: dict[str, list[Case]] = {
+    "panacea/figure3": [distributions],
+    "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
+    "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"))],
+    "panacea/figure6": [panacea("figure6")],
+    "panacea/figure7": [fixed_scales],
+    "panacea/figure_dimensions": [dimensions],
+    "panacea/misalignment": [misaligned],
+    "gapo/figure_balance": [balance],
+    "gapo/figure_pareto": [preferences],
+    "gapo/figure_probe": [probed],
+    "gapo/figure_progress": [progressing],
+    "gapo/figure_scale": [scaled("reward"), scaled("objective")],
+    "gapo/table_harmless_ratio": [harmless],
+    "gapo/table_main": [main_table],
+    "ham/figure3": [panels],
+    "ham/figure4": [panels],
+    "ham/figure5": [panels],
+    "ham/figure6": [panels],
+    "ham/figure7": [radar],
+    "ham/figure8": [heads],
+    "ham/figure_structure": [structure],
+    "ham/figure_warm_up": [warm_ups],
+    "ham/theorem1": [bound],
+}
+
+
+def test_every_script_that_judges_is_asked() -> None:
+    judging = {
+        f"{path.parent.name}/{path.stem}"
+        for path in (REPOSITORY / "experiments").glob("*/*.py")
+        if re.search(r"\bclaims_frame\(|\bjudged\(", path.read_text())
+    }
+    assert judging == set(CASES)
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_every_row_can_fail_and_can_hold(script: str) -> None:
+    module = load(REPOSITORY / "experiments" / f"{script}.py")
+    for case in CASES[script]:
+        seen: dict[tuple[str, str], set[str]] = {}
+        for draw in range(DRAWS):
+            for row in case(module, np.random.default_rng(draw)):
+                seen.setdefault((str(row["claim"]), str(row["statistic"])), set()).add(str(row["verdict"]))
+            undecided = {key: found for key, found in seen.items() if not {"holds", "fails"} <= found}
+            if not undecided:
+                break
+        assert not undecided
