@@ -57,7 +57,7 @@ class Look(Callback):
         self.decoding = Decoding(max_new_tokens, temperature, top_p)
         self.data: Any = None
         """The `TrainingData` whose held-out prompts are sampled to; None: the `Trainer`'s. A study gives its own."""
-        self._last: int | None = None
+        self._seen = 0
 
     @abstractmethod
     def look(self, trainer: L.Trainer, module: Any) -> None:
@@ -84,11 +84,13 @@ class Look(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        due = self.every is not None and trainer.global_step and trainer.global_step % self.every == 0
         # An update may be made of several batches, and a rollout have several updates.
-        if due and trainer.global_step != self._last:
-            self._last = trainer.global_step
+        before, self._seen = self._seen, trainer.global_step
+        if self.every is not None and self._seen // self.every > before // self.every:
             self.look(trainer, pl_module)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._seen = trainer.global_step
 
     def members(self, policy: Policy, preferences: np.ndarray) -> list[tuple[str, Policy, np.ndarray | None]]:
         """Name, policy and preferences (n, m) of all that can be sampled; None for one that knows no preference."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 import lightning_moa as moa
 from lightning_moa.callbacks.log_responses import tell_text
 from lightning_moa.errors import UserError
+from tests.conftest import REPOSITORY
 from tests.methods.test_own_trainer import data_of, model_of, panacea_of, trainer_of
 
 
@@ -117,6 +120,14 @@ def test_stops_on_kl_and_says_when_none_is_logged(tmp_path):
         fitted(tmp_path, moa.StopOnKL(1.0), max_steps=1)
     with pytest.raises(UserError, match="above 0"):
         moa.StopOnKL(0)
+
+
+def test_one_of_ones_own_as_the_page_on_extending_has_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "examples" / "own"))
+    own = importlib.import_module("my_callback")
+    _, _, log = fitted(tmp_path, own.Finished(prompts=8, max_new_tokens=4), max_epochs=1)
+    assert log["finished"].dropna().between(0, 1).all()
+    assert len(log["finished"].dropna()) == 1
 
 
 def test_gradients_are_watched(tmp_path):

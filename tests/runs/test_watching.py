@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lightning_moa.config import parse
 from lightning_moa.errors import UserError
@@ -36,11 +38,11 @@ def planned(*words: str):
     return task
 
 
-def test_a_study_is_watched_by_callbacks_and_its_log_is_written_as_it_goes(tmp_path, console):
+def test_a_study_is_watched_by_callbacks_and_its_log_is_written_as_it_goes(tmp_path):
     task, plain = planned(f"trainer.callbacks=[{WATCH}]"), planned()
     assert task.key != plain.key
     assert "trainer" not in plain.spec, "the runs of a study that asks for nothing stay what they are"
-    execute(list(task.needs.values()), tmp_path, workers=1, fresh=False, console=console)
+    execute(list(task.needs.values()), tmp_path, workers=1, fresh=False, console=Console(file=io.StringIO()))
     inputs = {role: tmp_path / need.key for role, need in task.needs.items()}
     out = tmp_path / "out"
     out.mkdir()
