@@ -2,6 +2,7 @@
 
     moa list                         every artefact of the papers, and how its claims stand
     moa compare RESULTS [RESULTS..]  fronts of several runs above one reference point
+    moa new method NAME              a method of one's own: its file, its test, and a script that compares it
     moa plan SCRIPT [key=value ..]   memory, operations and hours that a script's runs would take
 
 A command is a function that adds its parser; what it needs is imported when it runs, so that `--help` and a
@@ -125,6 +126,23 @@ def _plan(options: argparse.Namespace) -> None:
         write_atomically(Path(options.csv), plan_csv(found.rows, chosen.gib, MARGIN, KINDS))
 
 
+def _add_new(commands: Any) -> None:
+    parser = commands.add_parser("new", help="begin a method of one's own: its file, its test, and a script")
+    parser.add_argument("what", choices=["method"])
+    parser.add_argument("name", help="of its module: small letters, digits and underscores")
+    parser.add_argument("--folder", default=".", help="where the files go (default: the working folder)")
+    parser.set_defaults(run=_new)
+
+
+def _new(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from lightning_moa.scaffold import new_method
+
+    for path in new_method(options.name, Path(options.folder)):
+        print(path)
+
+
 def _join_reference(arguments: list[str]) -> list[str]:
     """`--reference -1,-2` as one argument: argparse would take what begins with a minus for an option."""
     joined: list[str] = []
@@ -155,7 +173,7 @@ def _print(table: Any) -> None:
     console.print(table)
 
 
-COMMANDS = (_add_list, _add_compare, _add_plan)
+COMMANDS = (_add_list, _add_compare, _add_plan, _add_new)
 
 if __name__ == "__main__":
     sys.exit(main())

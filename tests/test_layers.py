@@ -30,6 +30,7 @@ LEAVES = {
         "processes",
         "signals",
         "run_folders",
+        "scaffold",
         "task_files",
         "workers",
     )

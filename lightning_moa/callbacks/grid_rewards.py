@@ -81,6 +81,7 @@ class GridRewards(Look):
         values = front[[f"reward_{name}" for name in names]].to_numpy()
         found = {f"grid/reward/{name}": float(values[:, i].mean()) for i, name in enumerate(names)}
         found |= {f"grid/best/{name}": float(values[:, i].max()) for i, name in enumerate(names)}
+        assert self.reference_point is not None
         found["grid/hypervolume"] = float(hypervolume(values, reference_point=self.reference_point))
         found |= {"grid/kl": float(front["kl"].mean()), "grid/length": float(front["length"].mean())}
         regret = self._regret(front, values)

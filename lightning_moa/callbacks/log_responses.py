@@ -86,7 +86,7 @@ def tell_text(logger: Any, table: pd.DataFrame, step: int) -> None:
             "responses", columns=list(table), data=table.astype(str).to_numpy().tolist(), step=step
         )
     elif hasattr(getattr(logger, "experiment", None), "add_text"):  # TensorBoard
-        lines = ["| " + " | ".join(table) + " |", "|" + " --- |" * len(table.columns)]
+        lines = ["| " + " | ".join(map(str, table)) + " |", "|" + " --- |" * len(table.columns)]
         for row in table.astype(str).itertuples(index=False):
             lines.append(
                 "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"

@@ -64,7 +64,8 @@ class Look(Callback):
         """Sample, score, and tell."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        data = self.data = self.data or getattr(trainer, "datamodule", None)
+        data: Any = self.data or getattr(trainer, "datamodule", None)
+        self.data = data
         if not hasattr(data, "source") or not hasattr(data, "tokenizer"):
             raise UserError(
                 f"{type(self).__name__}: prompts come from the Trainer's data module, a TrainingData; there is none"

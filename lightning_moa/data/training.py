@@ -150,7 +150,7 @@ class TrainingData(L.LightningDataModule):
             raise UserError(f"data.view is not said: one of {', '.join(VIEWS)}, or fit a module by a Trainer")
         return self.view
 
-    def _carried(self, split: str) -> dict[str, np.ndarray]:
+    def _carried(self, split: str) -> dict[str, Any]:
         """What batches of the view carry besides texts and labels."""
         if self._view == "pairs":
             return {"ref_logps": self._ref_logps[split]} if split in self._ref_logps else {}

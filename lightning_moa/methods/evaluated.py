@@ -31,7 +31,7 @@ class Evaluated(Stoppable):
 
     def setup(self, stage: str) -> None:
         """What must be worked out before the first batch: reference log-probs, where the objective needs them."""
-        data = self.trainer.datamodule
+        data: Any = getattr(self.trainer, "datamodule", None)
         if isinstance(data, TrainingData):
             # Prompts alone are scored by objectives of the rewards' own.
             if len(data.objectives) != self.m and self.view != "prompts":

@@ -129,14 +129,15 @@ class RewardWeightedLikelihood(ScoredObjective):
         """z, where `z_factor` asks for it."""
         if self.z is not None or self.z_factor is None:
             return
-        device, total, rows = next(policy.parameters()).device, 0.0, 0
+        device, rows = next(policy.parameters()).device, 0
+        total = torch.zeros((), dtype=torch.float64, device=device)
         with evaluating(policy), policy.reference():
             for loaded in data.batches("train"):
                 batch = moved(loaded, device)
                 logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
                 total = total + (self.weights(batch) * logps[:, None]).double().sum(0)
                 rows += len(logps)
-        self.z = self.z_factor * float(torch.as_tensor(total).abs().max()) / rows
+        self.z = self.z_factor * float(total.abs().max()) / rows
 
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
         """(m,) or (g, m) of a policy; (K, m) of `Heads`. With directions D stands for m.

@@ -44,9 +44,9 @@ def own_callbacks(run: Context) -> list[Callback]:
             made: Any = load(path, "trainer.callbacks")()
         except TypeError as error:
             raise UserError(f"{where}: it must be built without arguments ({error})") from error
-        if not isinstance(made, Callback):
-            raise UserError(f"{where}: a Lightning Callback is expected, {type(made).__name__} came")
         if getattr(made, "data", made) is None:
             made.data = TrainingData(run.data, tokenizer=run.tokenizer)
+        if not isinstance(made, Callback):
+            raise UserError(f"{where}: a Lightning Callback is expected, {type(made).__name__} came")
         found.append(made)
     return found
