@@ -32,6 +32,7 @@ LEAVES = {
         "run_folders",
         "scaffold",
         "task_files",
+        "turns",
         "workers",
     )
 }
@@ -62,8 +63,11 @@ ROOMS |= {
     "study": {*ANSWERS, "help", "reach"} - {"evaluation", "world"},
     "forecast": {*ANSWERS, "study", "runs"} - {"evaluation", "world"},
     "figures": {*ANSWERS, "study", "runs"},
+    "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
+    # A command's module loads what it needs when it runs.
+    "commands": {"data", "forecast", "inference", "reporting"},
 }
-TOP = {"cli": {"forecast", "reporting"}}
+TOP = {"cli": {"commands", "reporting"}}
 
 LIGHT = [
     "aggregation",
@@ -97,6 +101,8 @@ LIGHT = [
     "reach.digest",
     "runs.offline_logps",
     "cli",
+    "inference.found",
+    "inference.preferences",
     "help",
     "methods.products",
     "rewards.sources",

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 
 import lightning_moa as moa
 from lightning_moa.methods.products import Product
+from lightning_moa.reporting.catalogue import ARTEFACTS, Claims, Standing, standings
+from lightning_moa.reporting.readme import with_verdicts
 from lightning_moa.rewards.table import MODELS
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
@@ -74,6 +77,9 @@ COMPARED = (
     *("sft.steps=3", "sft.batch_size=16", "reward_model.steps=2", "reward_model.batch_size=8"),
     *("evaluation.prompts=12", "evaluation.pairs=12", "evaluation.grid_step=0.5"),
 )
+STUDY = "results/panacea/figure5/smoke"
+"""What the page's commands call a study that was finished before them."""
+
 JOINED = ("seeds=[0]", "dpo.steps=1", "evaluation.grid_step=1")
 """Several processes start slowly, and make a fresh engine for each policy."""
 
@@ -106,7 +112,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = moa.build_model(tokenizer=data.tokenizer, **TINY)
     moa.save_model(model, folder / "my_model")
     data.tokenizer.save_pretrained(folder / "my_model")
+    (folder / "theirs.csv").write_text("algorithm,run,help,safe\nx,0,1,2\nx,1,2,1\ny,0,0,1\n")
+    (folder / "answers.csv").write_text("prompt,response\nexplain boats,sure boats\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> str:
+    """Results of the smoke study that the page's commands use, in this folder."""
+    words = [*SMALL, *SMALLER["panacea"], "scale=smoke", "results_dir=finished"]
+    done = forked.run(ROOT / "experiments" / "panacea" / "figure5.py", words, folder=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return "finished/panacea/figure5/smoke"
 
 
 def test_there_are_commands() -> None:
@@ -125,7 +142,7 @@ def example_words(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, folder: Path) -> None:
+def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         run([*words, "--dry-run"], ROOT)
@@ -141,7 +158,13 @@ def test_command(command: str, folder: Path) -> None:
         assert done.returncode == 0, done.stderr[-2000:]
     else:
         assert words[0] == "moa"
-        run(words, folder)
+        if STUDY not in command:
+            run(words, folder)
+            return
+        place = request.getfixturevalue("finished")
+        given = [place if word == STUDY else word for word in words[1:]]
+        done = forked.run("lightning_moa.cli", given, folder=folder)
+        assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("command", LARGE)
@@ -186,12 +209,15 @@ def test_the_page_on_scaling_names_what_configurations_load() -> None:
             assert (entry.revision or "not pinned")[:7] in row
 
 
-def test_python_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its methods make a study, its training trains, its points have the numbers that stand beside them."""
+def test_python_examples(folder: Path, finished: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its methods make a study, its training trains, its points have the numbers that stand beside them, its policy
+    answers."""
     monkeypatch.chdir(folder)
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", TEXT, re.S):
-        exec(example, names)
+        exec(example.replace(STUDY, str(folder / finished)), names)
+    (response,) = names["policy"].generate(["explain boats"], {"helpful": 0.3, "harmless": 0.7})  # type: ignore[attr-defined]
+    assert response
     methods: dict[str, Product] = names["METHODS"]  # type: ignore[assignment]
     assert methods
     figure = study_of(ROOT / "experiments" / "panacea" / "figure5.py")
@@ -204,6 +230,32 @@ def test_python_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["hypervolume"](points, reference_point=[0.0, 0.0]) == pytest.approx(0.48)  # type: ignore[operator]
     assert list(names["is_non_dominated"](points)) == [True, True, False]  # type: ignore[operator]
     assert names["preference_grid"](m=2, step=0.5).tolist() == [[0, 1], [0.5, 0.5], [1, 0]]  # type: ignore[operator]
+
+
+def test_its_verdicts_are_those_of_the_committed_results() -> None:
+    """If not, `python -m lightning_moa.reporting.readme` writes them."""
+    assert with_verdicts(TEXT, standings(ROOT)) == TEXT
+
+
+def test_verdicts_are_written_into_the_row_of_their_command() -> None:
+    claims = Claims(Counter(holds=3, fails=1), Counter(holds=2, fails=1))
+    none = Claims(Counter(), Counter())
+    artefacts = {each.name: each for each in ARTEFACTS if each.paper == "gapo"}
+    found = [
+        Standing(artefacts["figure_scale"], True, {"tiny": {"paper": claims, "ours": none}}, {}),
+        Standing(artefacts["figure_scale_objective"], True, {"tiny": {"paper": none, "ours": claims}}, {}),
+        Standing(artefacts["figure_probe"], True, {}, {}),
+    ]
+    page = "| x | `python experiments/gapo/{}` | 1 s | old ||\nelse\n"
+    for command, cells in {
+        "figure_scale.py": "3 of 4 (2 with Holm), 1 fail | -",
+        "figure_scale.py multiplies=objective": "- | 3 of 4 (2 with Holm), 1 fail",
+        "figure_probe.py": "- | -",
+        "other.py": "- | -",
+    }.items():
+        expected = f"| x | `python experiments/gapo/{command}` | 1 s | {cells} |\nelse\n"
+        assert with_verdicts(page.format(command), found) == expected
+    assert with_verdicts("`python experiments/gapo/other.py`", found) == "`python experiments/gapo/other.py`"
 
 
 def test_files_that_it_names_are_there() -> None:

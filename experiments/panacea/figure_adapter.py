@@ -22,7 +22,7 @@ from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.deployments import Alone, TrainedOn
 from lightning_moa.methods.products import PANACEA_LS_DPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference, paired
@@ -30,11 +30,10 @@ from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
-OURS = "ours"
 PANACEA = "panacea_ls"
 WEIGHTS = {f"orthogonal_{text}": float(text) for text in ("1e-4", "1e-3", "1e-2")}
 LOW, FULL = "rank_4", "full"
@@ -80,7 +79,7 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     values = singular_values(collected)
-    claims = claims_frame(judge_claims(collected, tables, values))
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), values))
     artefact.write(collected, tables, claims, {"singular_values.csv": values})
     pictures = [artefact.folder / f"figure_adapter.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(collected, tables, values), *pictures)
@@ -134,7 +133,7 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
     for name in ("s_per_objective", *WEIGHTS):
         more = metric_difference(tables.metrics, "hypervolume", name, PANACEA, space)
         claim = f"{LOOKS[name].label} spans more than Panacea without"
-        rows.append(judge(claim, OURS, f"hypervolume difference ({space})", more, ">", 0))
+        rows.append(judge(claim, "4.1", f"hypervolume difference ({space})", more, ">", 0, whose=OURS))
     return rows
 
 

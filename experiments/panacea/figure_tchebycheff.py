@@ -23,19 +23,17 @@ from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, PANACEA_TCHE_DPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed, metric_difference, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 from lightning_moa.world import World
 
-OURS = "ours"
 EQ_13 = use("ppo", weigh="tchebycheff_reward")
 METHODS = {
     "panacea_ls_rlhf": replace(PANACEA_PPO, objective=use("ppo", weigh="linear_reward")),
@@ -110,9 +108,13 @@ def main(config: TchebycheffConfig, console: Console) -> None:
         artefact.write(collected, tables, None)
         print_methods(console, artefact, collected, tables)
         found[label] = artefact, collected, tables
-    claims = claims_frame(judge_claims({label: each[1:] for label, each in found.items()}))
+    claims = judged(
+        lambda name: judge_claims(
+            {label: (collected, tables.at(name)) for label, (_, collected, tables) in found.items()}
+        )
+    )
     folder = found["rlhf"][0].folder.parent
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims.write(folder)
     pictures = [folder / f"figure_tchebycheff.{suffix}" for suffix in ("png", "pdf")]
     draw({label: (collected, tables) for label, (_, collected, tables) in found.items()}, pictures)
     print_claims(console, claims, pictures)
@@ -129,16 +131,19 @@ def judge_claims(found: Mapping[str, tuple[Collected, Tables]]) -> list[Row]:
     what = f"{lower}: RLHF - DPO"
     known, guessed = (paired(lost[name], lost["dpo"]) for name in ("known", "guessed"))
     apart = paired(lost["guessed"], lost["known"])
+    asked = [
+        ("Tchebycheff is less suitable for RLHF than for DPO, z known", what, known),
+        ("z too high costs hypervolume", "difference of that in RLHF, guessed - known", apart),
+        ("RLHF, z known: Tchebycheff spans less", lower, lost["known"]),
+        ("DPO: Tchebycheff spans less", lower, lost["dpo"]),
+    ]
+    claim = "Tchebycheff is less suitable for RLHF than for DPO, z guessed"
     return [
-        judge(
-            "Tchebycheff is less suitable for RLHF than for DPO, z guessed", "App. B", what, guessed, "<", 0
+        judge(claim, "App. B", what, guessed, "<", 0),
+        *(
+            judge(words, "App. B", statistic, values, "<", 0, whose=OURS)
+            for words, statistic, values in asked
         ),
-        judge("Tchebycheff is less suitable for RLHF than for DPO, z known", OURS, what, known, "<", 0),
-        judge(
-            "z too high costs hypervolume", OURS, "difference of that in RLHF, guessed - known", apart, "<", 0
-        ),
-        judge("RLHF, z known: Tchebycheff spans less", OURS, lower, lost["known"], "<", 0),
-        judge("DPO: Tchebycheff spans less", OURS, lower, lost["dpo"], "<", 0),
     ]
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -24,16 +23,15 @@ from lightning_moa.data.configs import WorldConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OF_RULE, OURS, Row, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Artefact, print_claims, print_methods
+from lightning_moa.study.results import REFERENCES, Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -54,7 +52,7 @@ class FigureWorldsConfig(StudyConfig):
 
 
 def main(config: FigureWorldsConfig, console: Console) -> None:
-    found = []
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in REFERENCES}
     for _, own, methods in studies(config):
         world = own.data.world_seed
         artefact = Artefact.begin("panacea", "figure_worlds", own, part=f"w{world}")
@@ -62,12 +60,14 @@ def main(config: FigureWorldsConfig, console: Console) -> None:
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)
         print_methods(console, artefact, collected, tables)
-        found.append(shares(collected, tables.points, tables.regret).assign(world=world))
-    worlds = pd.concat(found, ignore_index=True)[["world", "method", "seed", "share", "regret"]]
+        for name, into in found.items():
+            into.append(shares(collected, tables.at(name)).assign(world=world))
+    at = {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
+    worlds = at[OF_RULE][["world", "method", "seed", "share", "regret"]]
     folder = Artefact.begin("panacea", "figure_worlds", config).folder
     write_atomically(folder / "worlds.csv", worlds.to_csv(index=False, lineterminator="\n"))
-    claims = claims_frame(judge_claims(worlds))
-    CLAIMS.write(claims, folder / CLAIMS.file)
+    claims = judged(lambda name: judge_claims(at[name]))
+    claims.write(folder)
 
     pictures = [folder / f"figure_worlds.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(worlds), *pictures)
@@ -92,17 +92,18 @@ def studies(config: FigureWorldsConfig) -> list[tuple[str, FigureWorldsConfig, M
     return found
 
 
-def shares(collected: Collected, points: pd.DataFrame, regret: np.ndarray) -> pd.DataFrame:
-    """Each method's and seed's hypervolume over the exact front's, above the lowest of all points and of the exact
-    front, and its mean regret over the reference policy's: `method`, `seed`, `share`, `regret`."""
+def shares(collected: Collected, tables: Tables) -> pd.DataFrame:
+    """Each method's and seed's hypervolume over the exact front's, above the metrics' reference point, and its mean
+    regret over the reference policy's: `method`, `seed`, `share`, `regret`."""
     assert collected.exact is not None
+    points, metrics = tables.points, tables.metrics[tables.metrics["space"] == "gold"]
     gold = [f"gold_{name}" for name in collected.objectives]
     exact = collected.exact.front[gold].to_numpy()
-    corner = np.minimum(points[gold].min().to_numpy(), exact.min(axis=0))
+    corner = metrics[[f"reference_{name}" for name in collected.objectives]].to_numpy()[0]
     whole = pareto.hypervolume(exact, corner)
     weights = collected.exact.grid[[f"lambda_{name}" for name in collected.objectives]].to_numpy()
     rows = []
-    for (method, seed), mine in points.assign(regret=regret).groupby(["method", "seed"]):
+    for (method, seed), mine in points.assign(regret=tables.regret).groupby(["method", "seed"]):
         if method == REFERENCE:
             continue
         start = points[(points["method"] == REFERENCE) & (points["seed"] == seed)][gold].to_numpy()[0]
@@ -126,7 +127,7 @@ def judge_claims(worlds: pd.DataFrame) -> list[Row]:
         what = "over worlds, difference of the hypervolume's share of the exact front's"
         rows.append(judge(f"Panacea's front is larger than {title}'s", "Fig. 4", what, more, ">", 0))
         what = "over worlds, difference of mean regret / the reference policy's"
-        rows.append(judge(f"Panacea has less regret than {title}", "ours", what, less, "<", 0))
+        rows.append(judge(f"Panacea has less regret than {title}", "Fig. 4", what, less, "<", 0, whose=OURS))
     return rows
 
 

@@ -31,17 +31,16 @@ from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.pareto.scalarised import Best, tchebycheff_optimum
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.chosen import schema_of
-from lightning_moa.study.results import Artefact, print_claims
+from lightning_moa.study.results import Artefact, Judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 from lightning_moa.world import Size, World
 from lightning_moa.world.listing import Listing
 
-OURS = "ours"
 OBJECTIVES = ("helpful", "harmless", "humorous")
 """The first two are the paper's; eq. 8 is asked of all three too."""
 STEP = 0.1
@@ -69,7 +68,7 @@ def main(config: TheoryConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "theory", config)
     tables = [tables_of(config, seed) for seed in config.seeds]
     fronts, distances, mixtures = (pd.concat(each, ignore_index=True) for each in zip(*tables, strict=True))
-    claims = claims_frame(judge_claims(fronts, distances, mixtures))
+    claims = Judged(claims_frame(judge_claims(fronts, distances, mixtures)))
     files = {"fronts.csv": fronts, "distances.csv": distances, "mixtures.csv": mixtures}
     artefact.write_computed(claims, files, "the tiny worlds' own")
     pictures = [artefact.folder / f"theory.{suffix}" for suffix in ("png", "pdf")]
@@ -233,13 +232,14 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     ]
     closer = paired(gaps[TCHEBYCHEFF], gaps[LINEAR])
     claim = "Tchebycheff's eleven leave smaller gaps than linear scalarisation's"
-    rows.append(judge(claim, OURS, "difference of the largest gap / range", closer, "<", 0))
+    what = "difference of the largest gap / range"
+    rows.append(judge(claim, "Prop. 4.5", what, closer, "<", 0, whose=OURS))
     for setting, each in distances.groupby("setting", sort=False):
         spread = per_seed(each, lambda rows: float(rows["spread"].max()))
         what = "largest spread of weighted distances / the largest of them, over preferences"
-        whose = OURS if "best" in str(setting) else "eq. 8"
+        whose = OURS if "best" in str(setting) else PAPER
         claim = f"{setting}: at Tchebycheff's optimum weighted distances are equal"
-        rows.append(judge(claim, whose, what, spread, "<=", TIGHT))
+        rows.append(judge(claim, "eq. 8", what, spread, "<=", TIGHT, whose=whose))
     zero = per_seed(mixtures, lambda rows: float(rows["best_loss"].iloc[0]))
     what = "best DPO loss of one objective, the larger, nats"
     rows.append(judge("the optimal value of one objective's DPO loss is 0", "App. B", what, zero, "<=", NATS))
@@ -254,7 +254,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     above = per_seed(mixtures, lambda rows: float(rows["excess"].min()))
     what = "least excess over that mean, in the worse objective, nats"
     claim = "some mixture is as good as that mean or better, for all objectives, which would do for Prop. 4.4"
-    return [*rows, judge(claim, OURS, what, above, ">=", 0)]
+    return [*rows, judge(claim, "Prop. 4.4", what, above, ">=", 0, whose=OURS)]
 
 
 def gap(fronts: pd.DataFrame, kind: str) -> float:

@@ -64,6 +64,10 @@ ARTEFACTS = tuple(
             "figure7": "The learnt scale of the preference against fixed ones",
             "tables": "Hyper-parameters of Panacea with RLHF and with DPO (Tables 1 and 2)",
             "figure_dimensions": "Three and four objectives: hypervolume, inner product, sparsity, spacing",
+            "figure_adapter": "What of SVD-LoRA is needed: one s, orthogonality, rank, singular values (section 4.1)",
+            "figure_tchebycheff": "Tchebycheff and linear scalarisation in RLHF and in DPO (appendix B)",
+            "theory": "Section 4.2 where every response is listed: convexity, both fronts, weighted distances",
+            "figure_worlds": "Figure 4 in several worlds, a world as the unit",
             "misalignment": "Labels of mixed labelers train a preference that nobody holds (theorem A.4)",
         },
         "gapo": {

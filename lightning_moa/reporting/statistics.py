@@ -148,8 +148,8 @@ def front_by_step(points: pd.DataFrame, method: str, space: str, reference: Arra
         reference: (m,) hypervolume's corner.
 
     Returns:
-        A row for each seed and step, in order: `seed`, `step`, `hypervolume`, and `non_dominated_share`, the share
-        of its points that none of its own dominates.
+        A row for each seed and step, in order: `seed`, `step`, `hypervolume`, and `dominated_by`, the mean over its
+        points of how far each could rise, in every objective at once, while another dominates it: 0 where none is.
     """
     mine = rows_in(points[points["method"] == method], space)
     corner = np.asarray(reference, dtype=np.float64)
@@ -161,7 +161,7 @@ def front_by_step(points: pd.DataFrame, method: str, space: str, reference: Arra
                 "seed": seed,
                 "step": step,
                 "hypervolume": pareto.hypervolume(values, corner),
-                "non_dominated_share": float(pareto.is_non_dominated(values).mean()),
+                "dominated_by": float((values[None] - values[:, None]).min(axis=2).max(axis=1).mean()),
             }
         )
     if not found:

@@ -19,12 +19,12 @@ from lightning_moa.config import parse
 from lightning_moa.data.registry import DATASETS
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
-from lightning_moa.reporting.claims import claims_frame, judge
+from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, Tables, print_summary
+from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.workers import leave_if_imported
 
 
@@ -85,16 +85,8 @@ def run_study(
     with threadpool_limits(limits=1):
         collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    rows = []
-    for first, second in combinations(methods, 2):
-        gap = metric_difference(tables.metrics, "hypervolume", first, second, collected.space)
-        rows.append(
-            judge(
-                f"{first} spans more than {second}", "asked", f"hypervolume ({collected.space})", gap, ">", 0
-            )
-        )
-    claims = claims_frame(rows)
-    artefact.write(collected, tables, claims)
+    judgement = judged(lambda reference: _claims(tables.at(reference), list(methods), collected.space))
+    artefact.write(collected, tables, judgement)
     picture = artefact.folder / "fronts.png"
     fronts = {}
     if collected.exact is not None:
@@ -102,8 +94,18 @@ def run_study(
         fronts["gold"] = collected.exact.front[gold].to_numpy()
     title = ", ".join(methods)
     save_figure(front_figure(tables.points, spaces=[collected.space], fronts=fronts, title=title), picture)
-    print_summary(console, artefact, collected, tables, claims, [picture])
-    return Comparison(tables, claims, picture, artefact.folder)
+    print_summary(console, artefact, collected, tables, judgement, [picture])
+    return Comparison(tables, judgement.claims, picture, artefact.folder)
+
+
+def _claims(tables: Tables, methods: Sequence[str], space: str) -> list[Row]:
+    """Of each two methods, in their order: whether the first spans more."""
+    rows = []
+    for first, second in combinations(methods, 2):
+        gap = metric_difference(tables.metrics, "hypervolume", first, second, space)
+        what = f"difference of hypervolume ({space})"
+        rows.append(judge(f"{first} spans more than {second}", "asked", what, gap, ">", 0, whose="ours"))
+    return rows
 
 
 def _words(data: str | Path, labels: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:

@@ -33,8 +33,8 @@ def same_or_other(
     rng: np.random.Generator, names: Sequence[str], size: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Numbers of each name, from a few that are drawn: some names have the same."""
-    pool = rng.normal(size=(3, *size)) * rng.choice([0.3, 3.0])
-    return {name: pool[rng.integers(3)] for name in names}
+    pool = rng.normal(size=(rng.choice([3, 2 * len(names)]), *size)) * rng.choice([0.3, 3.0])
+    return {name: pool[rng.integers(len(pool))] for name in names}
 
 
 def preferences_of(method: Product | None, m: int, step: float) -> np.ndarray:
@@ -44,7 +44,7 @@ def preferences_of(method: Product | None, m: int, step: float) -> np.ndarray:
     if isinstance(method.deployment, EachHead):
         return np.full((HEADS, m), np.nan)
     if isinstance(method.deployment, InPrompt):
-        return np.asarray(method.deployment.rows)
+        return np.asarray(method.deployment.preferences)
     return preference_grid(m, step)
 
 
@@ -52,8 +52,9 @@ def values_at(numbers: np.ndarray, weights: np.ndarray, step: int) -> np.ndarray
     """(n, m) rewards at weights (n, m), or of n policies that know none: along a line through their middle."""
     n = len(weights)
     places = np.linspace(0, 1, n)[:, None] * np.ones(weights.shape) if np.isnan(weights).any() else weights
-    level, slope, bend, trend = np.moveaxis(numbers, 1, 0)
-    return level + slope * places + 4 * bend * places * (1 - places) - trend * (1 - step / STEPS[-1])
+    level, slope, bend, trend, turn = np.moveaxis(numbers, 1, 0)
+    left = 1 - step / STEPS[-1]
+    return level + (slope + turn * left) * places + 4 * bend * places * (1 - places) - trend * left
 
 
 def made_up(
@@ -67,7 +68,10 @@ def made_up(
     """A study's rows, with values in `spaces`; methods in `snapshots` at all of STEPS, others at the last."""
     m = len(objectives)
     everyone: dict[str, Product | None] = {**methods, REFERENCE: None}
-    numbers = same_or_other(rng, list(everyone), (m, 4))
+    numbers = same_or_other(rng, list(everyone), (m, 5))
+    if rng.random() < 0.7:
+        # Objectives that are at odds: each rises with its own weight.
+        numbers = {name: each * [1, 0, 1, 1, 1] + 5 * np.eye(5)[1] for name, each in numbers.items()}
     spread = same_or_other(rng, list(everyone), (1,))
     keys: list[tuple[str, int, int, str]] = []
     asked, means, apart = [], [], []

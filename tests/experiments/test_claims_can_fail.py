@@ -23,6 +23,7 @@ from lightning_moa.study.planning import REFERENCE
 
 from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of
 from .scripts import REPOSITORY, load
+from .test_panacea_theory import tables as theory_tables
 
 DRAWS = 150
 TWO = ("helpful", "harmless")
@@ -36,12 +37,14 @@ def settings(module: Any, *words: str) -> tuple[Any, Any]:
     return module.STUDY.read(["scale=smoke", *words])
 
 
-def panacea(name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",)) -> Case:
+def panacea(
+    name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",), step: float = 0.25
+) -> Case:
     """A script whose rows come of `judge_claims(collected, tables)`."""
 
     def rows(module: Any, rng: Rng) -> list[Row]:
         ((_, _, methods),) = module.STUDY.parts_of(*settings(module))
-        collected = made_up(rng, methods, TWO, snapshots=snapshots, spaces=spaces)
+        collected = made_up(rng, methods, TWO, step, snapshots, spaces)
         return module.judge_claims(collected, tables_of("panacea", name, collected))
 
     return rows
@@ -66,6 +69,32 @@ def fixed_scales(module: Any, rng: Rng) -> list[Row]:
     return module.judge_claims(collected, tables_of("panacea", "figure7", collected), values)
 
 
+def adapters(module: Any, rng: Rng) -> list[Row]:
+    collected = made_up(rng, module.METHODS, TWO, step=0.5)
+    shift = rng.choice([0.0, 3.0])
+    values = pd.DataFrame(
+        {"method": module.PANACEA, "seed": seed, "layer": layer, "kind": "sigma"}
+        | {"value": 10 ** (size + shift * layer + 0.001 * rng.normal())}
+        for seed, layer, size in product(SEEDS, range(4), range(4))
+    )
+    return module.judge_claims(collected, tables_of("panacea", "figure_adapter", collected), values)
+
+
+def two_losses(module: Any, rng: Rng) -> list[Row]:
+    found = {}
+    for label, _, methods in module.studies(settings(module)[0]):
+        collected = made_up(rng, methods, TWO, step=0.5)
+        found[label] = (collected, tables_of("panacea", "figure_tchebycheff", collected))
+    return module.judge_claims(found)
+
+
+def theory(module: Any, rng: Rng) -> list[Row]:
+    fronts, *others = theory_tables(int(rng.integers(2)))
+    if rng.random() < 0.5:
+        fronts = fronts.replace({"kind": {"linear": "tchebycheff", "tchebycheff": "linear"}})
+    return module.judge_claims(fronts, *others)
+
+
 def dimensions(module: Any, rng: Rng) -> list[Row]:
     config, _ = settings(module)
     rows = []
@@ -74,6 +103,16 @@ def dimensions(module: Any, rng: Rng) -> list[Row]:
         tables = tables_of("panacea", "figure_dimensions", collected)
         rows += module.judge_claims(module.Part(None, collected, tables))
     return rows
+
+
+def worlds(module: Any, rng: Rng) -> list[Row]:
+    found = {key: noisy(rng, rng.uniform(0, 1)) for key in product(module.METHODS, ("share", "regret"))}
+    return module.judge_claims(
+        pd.DataFrame(
+            {"world": world, "method": name, "seed": 0, **{c: found[name, c][world] for c in module.MEASURES}}
+            for name, world in product(module.METHODS, SEEDS)
+        )
+    )
 
 
 def misaligned(module: Any, rng: Rng) -> list[Row]:
@@ -128,7 +167,7 @@ def progressing(module: Any, rng: Rng) -> list[Row]:
     rows = []
     for method, place in product(module.METHODS, module.PLACES):
         power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice([0.0, 0.03, 0.5]), rng.uniform(0.5, 1)
-        for seed, step in product(SEEDS, range(40)):
+        for seed, step in product(SEEDS, range(20)):
             norms = np.exp(rng.normal(size=2))
             progress = level * norms ** (power + rng.normal(0, 0.01)) * np.where(rng.random(2) < lost, -1, 1)
             for name, norm, each in zip("ab", norms, progress, strict=True):
@@ -152,7 +191,7 @@ def scaled(multiplies: str) -> Case:
 
 
 def harmless(module: Any, rng: Rng) -> list[Row]:
-    paper = module.paper_shares(SimpleNamespace(objectives=list(TWO)), "harmless")
+    paper = module.paper_shares(settings(module)[0], "harmless")
     rates = {
         name: noisy(rng, float(at[0])) for name, at in same_or_other(rng, [*paper, "linear"], (1,)).items()
     }
@@ -281,10 +320,14 @@ def bound(module: Any, rng: Rng) -> list[Row]:
 CASES: dict[str, list[Case]] = {
     "panacea/figure3": [distributions],
     "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
-    "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"))],
+    "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"), step=0.5)],
     "panacea/figure6": [panacea("figure6")],
     "panacea/figure7": [fixed_scales],
+    "panacea/figure_adapter": [adapters],
     "panacea/figure_dimensions": [dimensions],
+    "panacea/figure_tchebycheff": [two_losses],
+    "panacea/theory": [theory],
+    "panacea/figure_worlds": [worlds],
     "panacea/misalignment": [misaligned],
     "gapo/figure_balance": [balance],
     "gapo/figure_pareto": [preferences],

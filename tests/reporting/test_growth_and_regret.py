@@ -48,7 +48,7 @@ def test_the_front_by_step():
     first = growth[growth["step"] == 50]
     # All but one of 11 points are the same point, which dominates the last one.
     np.testing.assert_allclose(first["hypervolume"], 0.25)
-    np.testing.assert_allclose(first["non_dominated_share"], 10 / 11)
+    np.testing.assert_allclose(first["dominated_by"], 0.4 / 11)
     # Staircase under the circle x^2 + y^2 = 1 (values are square roots of weights), by hand.
     x = np.sqrt(np.arange(11) / 10)
     staircase = float((np.diff(x) * np.sqrt(1 - x[1:] ** 2)).sum())
@@ -56,7 +56,7 @@ def test_the_front_by_step():
     assert last_minus_first(growth, "hypervolume") == pytest.approx(
         {0: staircase - 0.25, 1: staircase - 0.25}
     )
-    assert last_minus_first(growth, "non_dominated_share") == pytest.approx({0: 1 / 11, 1: 1 / 11})
+    assert last_minus_first(growth, "dominated_by") == pytest.approx({0: -0.4 / 11, 1: -0.4 / 11})
 
 
 def test_a_front_by_step_of_nobody_is_refused():
