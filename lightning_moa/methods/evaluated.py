@@ -31,6 +31,9 @@ class Evaluated(Stoppable):
 
     def setup(self, stage: str) -> None:
         """What must be worked out before the first batch: reference log-probs, where the objective needs them."""
+        if stage == "fit":
+            # A pretrained model arrives in evaluation mode, in which it would keep all activations.
+            self.train()
         data: Any = getattr(self.trainer, "datamodule", None)
         if isinstance(data, TrainingData):
             # Prompts alone are scored by objectives of the rewards' own.
