@@ -58,7 +58,14 @@ import lightning_moa as moa
 
 METHODS = {{
     "panacea": moa.Product("panacea", "svd_lora", "dpo", "linear", moa.TrainedOn.sampled(), moa.Steered()),
-    "{name}": moa.Product("{name}:{kind}", "svd_lora", "dpo", "tchebycheff", moa.TrainedOn.sampled(), moa.Steered()),
+    "{name}": moa.Product(
+        method="{name}:{kind}",
+        policy="svd_lora",
+        objective="dpo",
+        aggregation="tchebycheff",
+        trained_on=moa.TrainedOn.sampled(),
+        deployment=moa.Steered(),
+    ),
 }}
 SETTINGS = {{"dpo.beta": 0.5, "dpo.lr": 0.01, "dpo.steps": 100, "sft.steps": 400, "sft.batch_size": 128}}
 
