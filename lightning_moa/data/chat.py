@@ -102,7 +102,11 @@ def replies_behind(
         found.append(reply)
         odd += [] if as_one else [row]
     behind = tokenise_behind(
-        tokenizer, *([each[row] for row in odd] for each in (begun, tokens, inner)), False
+        tokenizer,
+        [begun[row] for row in odd],
+        [tokens[row] for row in odd],
+        [inner[row] for row in odd],
+        plain=False,
     )
     for row, ids in zip(odd, behind[0], strict=True):
         found[row] = ids

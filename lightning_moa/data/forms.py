@@ -51,7 +51,8 @@ def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
     most_pairs, chat = config.pairs_per_prompt, config.template == CHAT
     there = set(columns)
     prompt = config.prompt_column or next((name for name in PROMPTS if name in there), PROMPTS[0])
-    sides = config.response_columns or next((pair for pair in SIDES if there.issuperset(pair)), ())
+    known = next((pair for pair in SIDES if there.issuperset(pair)), ())
+    sides: Sequence[str] = config.response_columns or known
     if sides:
         return Form(
             f"{prompt} and two responses, {' and '.join(sides)}", lambda frame: _two(frame, prompt, sides)
@@ -118,8 +119,8 @@ def _ends(frame: pd.DataFrame, column: str) -> list[str | None]:
 
 
 def _conversations(frame: pd.DataFrame, chat: bool) -> Rows:
-    sides = [dialogues_of(frame, column, chat) for column in (CHOSEN, REJECTED)]
-    return _alike(frame, *sides, [CHOSEN, REJECTED])
+    these, others = (dialogues_of(frame, column, chat) for column in (CHOSEN, REJECTED))
+    return _alike(frame, these, others, [CHOSEN, REJECTED])
 
 
 def _with_rejected(frame: pd.DataFrame) -> Rows:

@@ -177,7 +177,7 @@ def _is_transposed(module: nn.Module | None) -> bool:
 def as_linear(module: Any) -> nn.Linear:
     """The layer itself, or a linear one that shares the weights of one of GPT-2's (and remembers it)."""
     if not _is_transposed(module):
-        return module  # type: ignore[no-any-return]
+        return module
     rows, columns = module.weight.shape
     linear = nn.Linear(rows, columns, device="meta")
     linear.weight = nn.Parameter(module.weight.T, requires_grad=False)
@@ -196,7 +196,7 @@ def _as_it_was(linear: nn.Linear) -> nn.Module:
         linear.weight.detach().T.contiguous(), requires_grad=linear.weight.requires_grad
     )
     module.bias = linear.bias
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def inject(model: nn.Module, targets: Sequence[str], make: Callable[[str, nn.Linear], AdaptedLinear]) -> None:
