@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from lightning_moa.batches import PromptBatch as PromptBatch
     from lightning_moa.batches import Rollout as Rollout
     from lightning_moa.batches import SequenceBatch as SequenceBatch
+    from lightning_moa.callbacks.grid_rewards import GridRewards as GridRewards
+    from lightning_moa.callbacks.log_responses import LogResponses as LogResponses
+    from lightning_moa.callbacks.looks import Look as Look
+    from lightning_moa.callbacks.looks import log_numbers as log_numbers
+    from lightning_moa.callbacks.stop_on_kl import StopOnKL as StopOnKL
+    from lightning_moa.callbacks.watch_gradients import WatchGradients as WatchGradients
+    from lightning_moa.callbacks.watch_heads import WatchHeads as WatchHeads
     from lightning_moa.config.options import StudyConfig as StudyConfig
     from lightning_moa.data.base import PreferenceData as PreferenceData
     from lightning_moa.data.base import RowData as RowData
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
     from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.data.training import TrainingData as TrainingData
     from lightning_moa.data.ultrafeedback import UltraFeedback as UltraFeedback
     from lightning_moa.deployments.alone import Alone as Alone
     from lightning_moa.deployments.base import Deployed as Deployed
@@ -131,6 +139,7 @@ if TYPE_CHECKING:
     from lightning_moa.rewards.table import HubModel as HubModel
     from lightning_moa.rewards.trained import TrainedRewards as TrainedRewards
     from lightning_moa.rewards.unit import UnitMap as UnitMap
+    from lightning_moa.study.compared import run_study as run_study
     from lightning_moa.study.conduct import conduct as conduct
     from lightning_moa.study.results import Artefact as Artefact
     from lightning_moa.study.results import judged as judged
@@ -152,6 +161,7 @@ __getattr__, __dir__, __all__ = attach(
         "print_summary": "study.results",
         "Artefact": "study.results",
         "conduct": "study.conduct",
+        "run_study": "study.compared",
         "script": "study.script",
         "StudyConfig": "config.options",
         "Study": "study.study",
@@ -240,7 +250,15 @@ __getattr__, __dir__, __all__ = attach(
         "Synthetic": "data.synthetic",
         "SyntheticSummaries": "data.synthetic_summaries",
         "Tchebycheff": "aggregation.tchebycheff",
+        "GridRewards": "callbacks.grid_rewards",
+        "LogResponses": "callbacks.log_responses",
+        "Look": "callbacks.looks",
+        "log_numbers": "callbacks.looks",
+        "StopOnKL": "callbacks.stop_on_kl",
+        "WatchGradients": "callbacks.watch_gradients",
+        "WatchHeads": "callbacks.watch_heads",
         "TrainedRewards": "rewards.trained",
+        "TrainingData": "data.training",
         "UnitMap": "rewards.unit",
         "UserError": "errors",
         "WinRate": "evaluation.judge",

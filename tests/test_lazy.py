@@ -16,7 +16,7 @@ from lightning_moa.lazy import attach
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lightning_moa"
-ROOMS = ("aggregation", "data", "evaluation", "methods", "objectives", "policies", "rewards")
+ROOMS = ("aggregation", "callbacks", "data", "evaluation", "methods", "objectives", "policies", "rewards")
 LAZY = ("lightning_moa", *(f"lightning_moa.{room}" for room in ROOMS))
 HEAVY = ("torch", "lightning", "transformers", "peft", "datasets", "pandas", "numpy")
 

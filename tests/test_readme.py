@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lightning_moa as moa
 from lightning_moa.methods.products import Product
 from lightning_moa.reporting.catalogue import ARTEFACTS, Claims, Standing, standings
 from lightning_moa.reporting.readme import with_verdicts
@@ -69,6 +70,13 @@ SMALLER = {
 """As few updates as possible: what a script leaves has tests of its own."""
 
 
+TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 32}
+COMPARED = (
+    *(f"model.{key}={value}" for key, value in TINY.items()),
+    *("workers=1", "seeds=[0,1]", "data.pairs=40", "data.eval_pairs=24", "data.sft_rows=64"),
+    *("sft.steps=3", "sft.batch_size=16", "reward_model.steps=2", "reward_model.batch_size=8"),
+    *("evaluation.prompts=12", "evaluation.pairs=12", "evaluation.grid_step=0.5"),
+)
 STUDY = "results/panacea/figure5/smoke"
 """What the page's commands call a study that was finished before them."""
 
@@ -87,7 +95,7 @@ def run(arguments: list[str], folder: Path) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: the repository's scripts and results, and a file of pairs."""
     folder = tmp_path_factory.mktemp("user")
-    for name in ("experiments", "results"):
+    for name in ("experiments", "examples", "results"):
         (folder / name).symlink_to(ROOT / name)
     rows = [
         {
@@ -100,6 +108,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(60)
     ]
     (folder / "my_pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = moa.TrainingData(folder / "my_pairs.jsonl", {"short": "shorter"}, vocab_size=300)
+    model = moa.build_model(tokenizer=data.tokenizer, **TINY)
+    moa.save_model(model, folder / "my_model")
+    data.tokenizer.save_pretrained(folder / "my_model")
     (folder / "theirs.csv").write_text("algorithm,run,help,safe\nx,0,1,2\nx,1,2,1\ny,0,0,1\n")
     (folder / "answers.csv").write_text("prompt,response\nexplain boats,sure boats\n")
     return folder
@@ -118,11 +130,25 @@ def test_there_are_commands() -> None:
     assert {"make reproduce", "make test", "moa list"} <= set(COMMANDS)
 
 
+def example_words(words: list[str]) -> list[str]:
+    """What makes an example small."""
+    name = Path(words[0]).stem
+    if name == "train_by_yaml":
+        pytest.importorskip("jsonargparse")
+        return [*words[1:], "--trainer.accelerator=cpu", "--trainer.max_steps=2"]
+    if name == "compare_two_methods":
+        return ["dpo.steps=2", "dpo.batch_size=8", *COMPARED]
+    return [*words[1:], "--limit=32", "--steps=2", f"--out=made_{name}"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         run([*words, "--dry-run"], ROOT)
+    elif words[:1] == ["python"] and words[1].startswith("examples/"):
+        done = forked.run(ROOT / words[1], example_words(words[1:]), folder=folder)
+        assert done.returncode == 0, done.stderr[-2000:]
     elif words[0] == "python":
         assert words[1].startswith("experiments/")
         more = JOINED if any("hardware.devices" in word for word in words) else ()
@@ -183,8 +209,10 @@ def test_the_page_on_scaling_names_what_configurations_load() -> None:
             assert (entry.revision or "not pinned")[:7] in row
 
 
-def test_python_examples(folder: Path, finished: str) -> None:
-    """Its methods make a study, its points have the numbers that stand beside them, its policy answers."""
+def test_python_examples(folder: Path, finished: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its methods make a study, its training trains, its points have the numbers that stand beside them, its policy
+    answers."""
+    monkeypatch.chdir(folder)
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", TEXT, re.S):
         exec(example.replace(STUDY, str(folder / finished)), names)
@@ -196,6 +224,8 @@ def test_python_examples(folder: Path, finished: str) -> None:
     config, _ = replace(figure, methods=methods).read(["scale=smoke", "exact_beta=0.5"])
     plan = plan_study(config, methods)
     assert all(set(seed.policies) == set(methods) for seed in plan.seeds.values())
+    assert (folder / "my_policy" / "policy.safetensors").is_file()
+    assert {"val/loss/helpful", "val/accuracy/concise"} <= set(names["trainer"].callback_metrics)  # type: ignore[attr-defined]
     points = names["points"]
     assert names["hypervolume"](points, reference_point=[0.0, 0.0]) == pytest.approx(0.48)  # type: ignore[operator]
     assert list(names["is_non_dominated"](points)) == [True, True, False]  # type: ignore[operator]

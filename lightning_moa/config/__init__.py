@@ -10,6 +10,7 @@ from lightning_moa.config.options import (
     SFTConfig,
     StudyConfig,
     TokenizerConfig,
+    TrainerConfig,
 )
 from lightning_moa.config.parsing import parse
 
@@ -23,5 +24,6 @@ __all__ = [
     "SFTConfig",
     "StudyConfig",
     "TokenizerConfig",
+    "TrainerConfig",
     "parse",
 ]

@@ -11,6 +11,7 @@ from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.strategies.choices import OPTIMISERS, PRECISIONS, STRATEGIES
 
 SYNTHETIC = "synthetic"
+LOGGERS = ("csv", "tensorboard", "wandb")
 
 
 @dataclass
@@ -66,6 +67,18 @@ class MethodConfig:
     )
     watch: int = option(
         0, "updates between two looks at all objectives' gradients, kept in its runs; 0: none", at_least=0
+    )
+
+
+@dataclass
+class TrainerConfig:
+    """What every training of a method is logged to and watched by, besides what a study does itself."""
+
+    logger: str = option(
+        "csv", "where losses go: the run's log/metrics.csv alone, or another place too", choices=LOGGERS
+    )
+    callbacks: list[str] = option(
+        [], "Lightning callbacks of one's own, [module:Class], each built without arguments"
     )
 
 
@@ -151,6 +164,7 @@ class StudyConfig:
         choices=("shared", "fresh"),
     )
     evaluation: EvaluationConfig = option(EvaluationConfig, "the measurements")
+    trainer: TrainerConfig = option(TrainerConfig, "what trainings are logged to and watched by")
     hardware: HardwareConfig = option(HardwareConfig, "what the runs train on")
     exact_beta: float | None = option(
         None,

@@ -26,11 +26,14 @@ from lightning_moa.strategies.choices import check_hardware
 
 T = TypeVar("T", bound=StudyConfig)
 
+OWN_SCALE = "own"
+"""Of a study without files."""
+
 
 def parse(
     schema: type[T],
     arguments: Sequence[str],
-    folder: Path,
+    folder: Path | None,
     methods: Collection[str] | None = None,
     others: Collection[str] = (),
 ) -> T:
@@ -40,7 +43,7 @@ def parse(
         schema: the study's dataclass.
         arguments: `key=value` words; `scale=` and `data=` choose files and classes. The value of a key that takes a
             text is that text (or a quoted text in YAML), of any other key it is YAML.
-        folder: holds `<scale>.yaml`.
+        folder: holds `<scale>.yaml`; None: there is no file, and the scale is called `own`.
         methods: the study's methods; what the files say of others, for other studies, is left out. None keeps all.
         others: sections that the files may have for other studies; left out where the schema has none of that name.
 
@@ -48,11 +51,7 @@ def parse(
         UserError: a wrong key, type or value; the line names the key, what was given and what is allowed.
     """
     given = dict(_split(word) for word in arguments)
-    scales = [name for name in ("smoke", "tiny", "gpu", "paper") if (folder / f"{name}.yaml").is_file()]
-    scale = given.pop("scale", "tiny")
-    if scale not in scales:
-        raise UserError(f"scale={scale}: allowed are {', '.join(scales)}")
-    layer = _load_yaml(folder / f"{scale}.yaml")
+    scale, layer = _layer(folder, given.pop("scale", None))
     data = given.pop("data", (layer.get("data") or {}).get("name", SYNTHETIC))
     options = data_entry(data).config
     config: DictConfig = OmegaConf.structured(schema)
@@ -64,8 +63,8 @@ def parse(
         (layer.get("evaluation") or {}).pop("prompt_sets", None)
     passed_over = set(others) - {item.name for item in fields(schema)}
     config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")
-    text = folder / f"{scale}.text.yaml"
-    if not issubclass(options, WorldConfig) and text.is_file():
+    text = None if folder is None else folder / f"{scale}.text.yaml"
+    if text is not None and not issubclass(options, WorldConfig) and text.is_file():
         config = _merge(config, _without(_load_yaml(text), passed_over), text.name)
     if methods is not None:
         for name in set(config.methods) - set(methods):
@@ -82,6 +81,17 @@ def parse(
     check_config(built.data)
     _check_study(built)
     return built
+
+
+def _layer(folder: Path | None, scale: str | None) -> tuple[str, dict[str, Any]]:
+    """The scale's name, and what its file says."""
+    if folder is None:
+        return OWN_SCALE, {}
+    scales = [name for name in ("smoke", "tiny", "gpu", "paper") if (folder / f"{name}.yaml").is_file()]
+    scale = scale or "tiny"
+    if scale not in scales:
+        raise UserError(f"scale={scale}: allowed are {', '.join(scales)}")
+    return scale, _load_yaml(folder / f"{scale}.yaml")
 
 
 def _without(layer: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.aggregation import Aggregator, GradientAggregator, Linear
@@ -32,7 +33,8 @@ from lightning_moa.methods.checkpointing import (
     unpacked,
 )
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
-from lightning_moa.methods.stopping import Stoppable
+from lightning_moa.methods.evaluated import Evaluated
+from lightning_moa.methods.switches import check_trainer, with_schedule
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
@@ -41,7 +43,7 @@ from lightning_moa.policies import Policy, Probe
 from lightning_moa.processes import all_objects, average_gradients, is_partitioned
 
 
-class Alignment(Stoppable, ABC):
+class Alignment(Evaluated, ABC):
     """One policy trained on m objectives by one ordinary backward pass an update.
 
     What the answers promise is checked at the first update (see `contracts`).
@@ -52,9 +54,12 @@ class Alignment(Stoppable, ABC):
     Args:
         policy: how the preference enters the network.
         objective: what objective i is on a batch.
-        aggregator: how m losses become one.
-        optimiser: builds the optimiser and its schedule for the policy's trained parameters.
-        m: number of objectives.
+        aggregator: how m losses become one; None: the method's own.
+        optimiser: called with the policy's trained parameters, builds their optimiser, or the optimiser and a schedule
+            that is stepped once an update; None: AdamW.
+        objectives: their m names, for the log; None: those of the data module (`TrainingData`).
+        lr: learning rate of AdamW, where no optimiser is given.
+        m: number of objectives; None: as many as names, or as the policy is steered by.
         seed: seed of whatever the method draws. What it draws for update t must be a function of (seed, t) alone, so
             that a run that is taken up again draws what an undisturbed one draws.
         at: the preference, (m,), that this policy is trained for; None for a policy of all preferences.
@@ -67,8 +72,12 @@ class Alignment(Stoppable, ABC):
             (DeepSpeed's ZeRO-3).
 
     Raises:
-        UserError: `watch` with `fresh_passes`: it goes back through the pass that the update is made by.
+        UserError: a number of objectives that nothing says; or `watch` with `fresh_passes`: it goes back through the
+            pass that the update is made by.
     """
+
+    aggregation: ClassVar[Callable[[], Aggregator]] = Linear
+    """The aggregator of a method that is given none."""
 
     sections: ClassVar[Mapping[str, type]] = {}
     """Sections of a study's configuration that the method itself brings."""
@@ -77,11 +86,13 @@ class Alignment(Stoppable, ABC):
         self,
         policy: Policy,
         objective: Objective,
-        aggregator: Aggregator,
-        optimiser: OptimiserFactory,
+        aggregator: Aggregator | None = None,
+        optimiser: OptimiserFactory | None = None,
         *,
-        m: int,
-        seed: int,
+        objectives: Sequence[str] | None = None,
+        lr: float = 1e-3,
+        m: int | None = None,
+        seed: int = 0,
         at: Sequence[float] | None = None,
         accumulate: int = 1,
         grad_clip: float = 0.0,
@@ -98,11 +109,12 @@ class Alignment(Stoppable, ABC):
         object.__setattr__(self, "objective", objective)
         self.own_optimiser: Optimizer | None = None
         self.own_schedule: LRScheduler | None = None
-        self.aggregator = aggregator
-        self.make_optimiser = optimiser
-        self.m = m
+        self.aggregator = type(self).aggregation() if aggregator is None else aggregator
+        self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
+        self.names = None if objectives is None else tuple(objectives)
+        self.m = self._number(m)
         self.seed = seed
-        self.at = None if at is None else torch.from_numpy(check_preference(at, m)).float()
+        self.at = None if at is None else torch.from_numpy(check_preference(at, self.m)).float()
         self.accumulate = accumulate
         self.grad_clip = grad_clip
         self.probe = None if probe is None else Probe(policy, probe)
@@ -117,6 +129,17 @@ class Alignment(Stoppable, ABC):
         self.strict_loading = False
 
     objective: Objective
+
+    def _number(self, m: int | None) -> int:
+        """Of objectives."""
+        found = m or len(self.names or ()) or self.policy.m
+        if not found:
+            raise UserError(
+                f"{type(self).__name__}: how many objectives there are is not said: give objectives=[...], their names"
+            )
+        if self.names is not None and len(self.names) != found:
+            raise UserError(f"objectives={list(self.names)}: {found} names are needed")
+        return found
 
     @classmethod
     def arguments(cls, run: Run) -> dict[str, Any]:
@@ -152,6 +175,8 @@ class Alignment(Stoppable, ABC):
         return dict(self.aggregator.logs()) if isinstance(self.aggregator, GradientAggregator) else {}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
+        # Over all epochs: each has batches, preferences and noise of its own.
+        batch_idx = self._batches_before(batch_idx)
         if batch_idx >= self.accumulate:
             self._checked = True
         elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
@@ -171,17 +196,20 @@ class Alignment(Stoppable, ABC):
         for batches in zip(*(parts for _, parts in held), strict=True):
             with self._named(update):
                 weighed = zip(batches, preferences, *self._shares(batches, update), strict=True)
-                losses = [self._backward(*one) for one in weighed]
+                losses, totals = zip(*(self._backward(*one) for one in weighed), strict=True)
                 self._update()
         means = torch.stack([loss.reshape(-1, loss.shape[-1]).mean(0) for loss in losses]).mean(0)
-        self.log_dict(
-            {
-                **{f"loss_{i}": loss for i, loss in enumerate(means)},
-                **self.objective.logs(),
-                **self.logs(),
-            },
-            sync_dist=True,
-        )
+        self.log("loss", torch.stack(totals).mean(), prog_bar=True, sync_dist=True)
+        named = {
+            f"loss/{name}": loss for name, loss in zip(self.named_losses(len(means)), means, strict=True)
+        }
+        self.log_dict({**named, **self.objective.logs(), **self.logs()}, sync_dist=True)
+
+    def _batches_before(self, batch_idx: int) -> int:
+        """Of this training, over all its epochs and all its starts."""
+        if self._trainer is None:
+            return batch_idx
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.completed)
 
     def _preference_of_batch(self, update: int, part: int) -> Tensor:
         """What one of an update's batches is trained for."""
@@ -225,8 +253,9 @@ class Alignment(Stoppable, ABC):
 
     def _backward(
         self, part: Any, preference: Tensor, weight: Tensor | None, shared_weight: Tensor | None
-    ) -> Tensor:
-        """Add a batch's share to the gradients; its losses, without gradient. The weights: see `_shares`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Add a batch's share to the gradients; its losses and their aggregate, without gradient. The weights: see
+        `_shares`."""
         losses, total = self._aggregated(part, preference, weight)
         if not self._checked:
             check_total(self.aggregator, total)
@@ -237,6 +266,7 @@ class Alignment(Stoppable, ABC):
             )
         if self.watch is not None and self.watch.due:
             self.watch.look(losses, total)
+        aggregate = total.detach()
         shared = self.objective.shared_loss(self.policy, part, preference)
         if shared is not None:
             total = total + (shared if shared_weight is None else shared * shared_weight.squeeze())
@@ -251,7 +281,7 @@ class Alignment(Stoppable, ABC):
         if not self._checked and not self._deepspeed():
             check_gradients(self.policy)
         self._checked = True
-        return losses.detach()
+        return losses.detach(), aggregate
 
     def _deepspeed(self) -> bool:
         """Whether gradients are taken away as they come."""
@@ -294,14 +324,15 @@ class Alignment(Stoppable, ABC):
             self.clip_gradients(optimiser, gradient_clip_val=self.grad_clip)
         optimiser.step()
         optimiser.zero_grad()
-        schedule.step()
+        if schedule is not None:
+            schedule.step()
         self._update_own()
         if self.watch is not None:
             self.watch.after_step(before)
 
     def _update_own(self) -> None:
         """Step what the objective trains of its own."""
-        if self.own_optimiser is None or self.own_schedule is None:
+        if self.own_optimiser is None:
             return
         parameters = list(self.objective.parameters())
         average_gradients(parameters)
@@ -309,7 +340,8 @@ class Alignment(Stoppable, ABC):
             torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip)
         self.own_optimiser.step()
         self.own_optimiser.zero_grad()
-        self.own_schedule.step()
+        if self.own_schedule is not None:
+            self.own_schedule.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is trained, all of it, and nothing that isn't."""
@@ -328,6 +360,7 @@ class Alignment(Stoppable, ABC):
 
     def on_train_start(self) -> None:
         resumed, self._resumed = self._resumed, None
+        self._held = []
         # A module that was loaded from a checkpoint and is trained anew begins at its own beginning.
         if resumed is not None and self.trainer.ckpt_path is not None:
             mine = own_part(resumed["processes"])
@@ -336,8 +369,14 @@ class Alignment(Stoppable, ABC):
             set_random_state(mine["random"])
             self._checked = True
 
+    def configure_callbacks(self) -> list[Callback]:
+        """None; refuses, before anything is set up, what a `Trainer` can't do for this module."""
+        check_trainer(self.trainer)
+        return []
+
     def configure_optimizers(self) -> Any:
         if self.objective.own_optimiser is not None:
-            self.own_optimiser, self.own_schedule = self.objective.own_optimiser(self.objective.parameters())
-        optimiser, schedule = self.make_optimiser(self.policy.trainable_parameters())
-        return [optimiser], [schedule]
+            own = self.objective.own_optimiser(self.objective.parameters())
+            self.own_optimiser, self.own_schedule = with_schedule(own)
+        optimiser, schedule = with_schedule(self.make_optimiser(self.policy.trainable_parameters()))
+        return [optimiser], [] if schedule is None else [schedule]

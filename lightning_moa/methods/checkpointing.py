@@ -41,8 +41,9 @@ def own_state(module: Alignment) -> dict[str, Any]:
 def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
     """Take over what `own_state` gave, optimisers being there already."""
     module.objective.load_state_dict(state["objective"])
-    if module.own_optimiser is not None and module.own_schedule is not None:
+    if module.own_optimiser is not None:
         module.own_optimiser.load_state_dict(state["own_optimiser"])
+    if module.own_schedule is not None:
         module.own_schedule.load_state_dict(state["own_schedule"])
     with torch.no_grad():
         for name, buffer in _buffers(module):

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from lightning_moa.aggregation import volume
 from lightning_moa.data.stepping import StepData
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.head_watch import head_watch
@@ -20,6 +21,8 @@ from lightning_moa.task_files import HEADS
 
 class HaM(Alignment):
     """Maximises vol({Lbar(theta_k)}_k) (HaM, eq. 6); nobody's preference is asked for."""
+
+    aggregation = volume.Hypervolume
 
     def callbacks(self, run: Run, rows: StepData, out: Path) -> list[Callback]:
         """The look at the heads that the section `heads` asks for."""

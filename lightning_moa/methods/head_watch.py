@@ -71,7 +71,8 @@ class HeadWatch(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._updates, partly = divmod(batch_idx + 1, self.accumulate)
+        # Over all epochs.
+        self._updates, partly = divmod(trainer.fit_loop.total_batch_idx + 1, self.accumulate)
         if not partly and self._updates % self.every == 0:
             self._look(self._updates, pl_module.device)
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lightning_moa.aggregation import gapo
 from lightning_moa.errors import UserError
 from lightning_moa.methods.base import Alignment
 
 
 class PGAPO(Alignment):
     """Trains for the one preference `at`."""
+
+    aggregation = gapo.PGAPO
 
     def preference(self, step: int) -> Tensor:
         if self.at is None:

@@ -27,14 +27,16 @@ class SafeRLHF(Alignment):
     code. Each objective's reward carries the KL term, a negated cost's too, so that all pull to the reference.
 
     Args:
-        lagrangian: arguments of `Multipliers`.
+        lagrangian: arguments of `Multipliers`; None: its defaults.
     """
 
     sections: ClassVar[Sections] = {"lagrangian": LagrangianConfig}
 
-    def __init__(self, *args: Any, lagrangian: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lagrangian: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.multipliers = Multipliers(self.m - 1, **lagrangian)
+        self.multipliers = Multipliers(
+            self.m - 1, **(vars(LagrangianConfig()) if lagrangian is None else lagrangian)
+        )
 
     def preference(self, step: int) -> Tensor:
         return self.multipliers.weights().float()

@@ -15,19 +15,23 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_moa.batches import PairBatch
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.costs import Memory, Operations, full_batch, longest, weightless
+from lightning_moa.objectives.held_out import ranked_right, reference_logps
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
+from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import joint_mean, rows_of_joint_batch, together, world_size
 
 if TYPE_CHECKING:
     from lightning_moa.data.base import PreferenceData
     from lightning_moa.data.stepping import StepData
+    from lightning_moa.data.training import TrainingData
     from lightning_moa.rewards import Rewards
 
-OptimiserFactory = Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]
-"""The trained parameters to an optimiser and its schedule, which is stepped once an update."""
+OptimiserFactory = Callable[[Iterable[Parameter]], Optimizer | tuple[Optimizer, LRScheduler]]
+"""The trained parameters to their optimiser, or to it and a schedule, which is stepped once an update."""
 
 
 class Plan(Protocol):
@@ -247,6 +251,41 @@ class Objective(nn.Module, ABC):
         """Of one update: operations (`Work`), and tokens trained on. By default those of its batch's texts."""
         rows, time = operations.rows * (2 if cls.view == "pairs" else 1), longest(run)[0]
         return operations.update(rows, time), float(rows * time)
+
+    def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
+        """What a `Trainer` of one's own needs worked out before its first batch; in a study, tasks do that. By default
+        the reference log-probs of pairs, where the objective needs them.
+
+        Args:
+            policy: at its start, on the device that it is trained on.
+            data: what it is trained and validated on.
+            splits: those that are gone through, of train and eval.
+        """
+        if "reference" not in self.needs:
+            return
+        device = next(policy.parameters()).device
+        for split in splits:
+            with evaluating(policy), policy.reference():
+                logps = reference_logps(policy, data.source, data.tokenizer, split, data.batch_size, device)
+            data.take_reference(split, logps)
+
+    def measures(
+        self, policy: Policy, batch: Any, preference: Tensor, step: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """What is told of a batch that isn't trained on: name -> values (m,), (K, m) of heads, or (1,), and of how many
+        entries each is the mean, (m,) or (1,). By default the losses, and of pairs with reference log-probs the share
+        that the policy ranks as they are labelled (`accuracy`).
+
+        Args:
+            preference: (m,), that the policy is asked for.
+            step: which batch, from 0; what is sampled for it depends on it alone.
+        """
+        counts = self.counts(batch)
+        rows = torch.tensor([len(batch.input_ids)]) if counts is None else counts
+        found = {"loss": (self.losses(policy, batch, preference), rows)}
+        if isinstance(batch, PairBatch) and batch.ref_logps is not None and policy.several is None:
+            found["accuracy"] = ranked_right(policy, batch, preference)
+        return found
 
     def count(self, m: int) -> int:
         """How many losses it gives: m, unless the preference has acted before them."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_moa.answers import Sections
-from lightning_moa.batches import PairBatch, SequenceBatch
+from lightning_moa.batches import PairBatch, SequenceBatch, moved
 from lightning_moa.data.about import read_about
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, Plan, Run, labelled_mean, per_example
@@ -18,12 +18,14 @@ from lightning_moa.objectives.scored import ScoredObjective
 from lightning_moa.objectives.settings import SCORED, LikelihoodConfig
 from lightning_moa.pareto import even_preferences
 from lightning_moa.policies import Heads, Policy, RewardPrompt, head_logps, response_logps
+from lightning_moa.policies.generation import evaluating
 from lightning_moa.policies.settings import HeadsConfig
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import joint_mean
 
 if TYPE_CHECKING:
     from lightning_moa.data.scored import Rewrite
+    from lightning_moa.data.training import TrainingData
 
 
 class Likelihood(Objective):
@@ -71,6 +73,8 @@ class RewardWeightedLikelihood(ScoredObjective):
         directions: (D, m) preferences: objective d is then weighed by (direction_d . r)^power, scalarised first, so
             that a response which is good in both ways counts for more than a mixture of ones that are good in one.
             None: each reward weighs its own objective.
+        z_factor: where `z` is None: z becomes so many times the reference's largest |L_j| on the training rows, when a
+            `Trainer` begins; None leaves it out.
 
     Raises:
         UserError: z or power not above 0, or directions off the simplex.
@@ -105,18 +109,35 @@ class RewardWeightedLikelihood(ScoredObjective):
         z: float | None = None,
         power: float = 1.0,
         directions: Sequence[Sequence[float]] | None = None,
+        z_factor: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("z", z), ("power", power)):
+        for name, value in (("z", z), ("power", power), ("z_factor", z_factor)):
             if value is not None and not value > 0:
                 raise UserError(f"{name}={value}: must be above 0")
         self.z = z
+        self.z_factor = z_factor
         self.power = power
         rows = None if directions is None else torch.tensor(directions, dtype=torch.float32)
         self.register_buffer(
             "directions", None if rows is None else check_preference(rows, *rows.shape[::-1])
         )
         self._clipped: float | Tensor = 0.0
+
+    @torch.no_grad()
+    def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
+        """z, where `z_factor` asks for it."""
+        if self.z is not None or self.z_factor is None:
+            return
+        device, rows = next(policy.parameters()).device, 0
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        with evaluating(policy), policy.reference():
+            for loaded in data.batches("train"):
+                batch = moved(loaded, device)
+                logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
+                total = total + (self.weights(batch) * logps[:, None]).double().sum(0)
+                rows += len(logps)
+        self.z = self.z_factor * float(total.abs().max()) / rows
 
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
         """(m,) or (g, m) of a policy; (K, m) of `Heads`. With directions D stands for m.

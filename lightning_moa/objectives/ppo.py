@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.optim import AdamW
 
 from lightning_moa.answers import Sections
 from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
@@ -27,6 +29,7 @@ from lightning_moa.objectives.rollout import (
     reference_pass,
     response_token_logps,
     sample_responses,
+    sampled_means,
     score_responses,
 )
 from lightning_moa.objectives.settings import PPOConfig
@@ -193,6 +196,45 @@ class PPO(PPOCosts):
         self.likelihood = Likelihood()
         self._logs: dict[str, float | Tensor] = {}
 
+    @classmethod
+    def of(
+        cls,
+        policy: Policy,
+        rewards: Rewards,
+        tokenizer: Any,
+        *,
+        max_new_tokens: int = 16,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        critic_lr: float = 5e-3,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Self:
+        """PPO with a critic of its own, for a `Trainer` of one's own.
+
+        Args:
+            policy, tokenizer: what will be trained, and its tokenizer.
+            rewards: scores responses; its objectives are the m.
+            max_new_tokens, temperature, top_p, seed: how responses are sampled.
+            critic_lr: of the critic's AdamW. settings: fields of `PPOSettings`, such as kl_coeff=0.1.
+        """
+        known = PPOSettings(**settings)
+        k = 1 if known.weigh.endswith("_reward") else len(rewards.objectives)
+        critic = Critic(policy.model.config.hidden_size, k, policy.m)
+        sampling = Sampling(max_new_tokens, temperature, top_p)
+        return cls(rewards, critic, partial(AdamW, lr=critic_lr), tokenizer, sampling, known, seed=seed)
+
+    def measures(
+        self, policy: Policy, batch: PromptBatch, preference: Tensor, step: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of sampled responses: unscaled scores (m,); KL, nats, and length, (1,); loss = kl_coeff KL - score, (m,)."""
+        seed = _mix(self.seed, step)
+        scores, kl, length = sampled_means(
+            policy, batch, preference, self.sampling, seed, self.rewards, self.tokenizer
+        )
+        loss, rows = self.settings.kl_coeff * kl - scores * self.scale, torch.tensor([len(batch.input_ids)])
+        return {"loss": (loss, rows), "score": (scores, rows), "kl": (kl, rows), "length": (length, rows)}
+
     def count(self, m: int) -> int:
         return m if self.settings.weigh == "surrogates" else 1
 
@@ -302,7 +344,7 @@ class PPO(PPOCosts):
         # All processes' rows together, so that all of them stop where one would.
         k1, k3 = (joint_mean(each, 1) for each in kl_estimates(logps, ref_logps, mask))
         self._logs = {"kl_k1": k1, "kl_k3": k3, "length": mask.sum(1).float().mean()}
-        self._logs |= {f"score_{i}": mean for i, mean in enumerate(raw.mean(0))}
+        self._logs |= {f"score/{name}": raw[:, i].mean() for i, name in enumerate(self.rewards.objectives)}
         limit = float("inf") if self.settings.max_kl is None else self.settings.max_kl
         if not bool(torch.isfinite(k1)) or float(k1) > limit:
             raise Diverged(

@@ -74,3 +74,24 @@ def reference_pass(
         out = policy.run(input_ids, attention_mask, time + 1, output_hidden_states=True)
     logps = token_logps(out.logits[:, -time - 1 :], input_ids[:, -time - 1 :])[:, 1:].masked_fill(~mask, 0.0)
     return logps, out.hidden_states[-1][:, -time - 1 : -1]
+
+
+@torch.no_grad()
+def sampled_means(
+    policy: Policy,
+    batch: PromptBatch,
+    preference: Tensor | None,
+    sampling: Sampling,
+    seed: int,
+    rewards: Rewards,
+    tokenizer: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one response to each prompt: mean scores (m,), unscaled; the KL from the reference, (1,), nats per response;
+    and their length, (1,), tokens."""
+    sampled = sample_responses(policy, batch, preference, sampling, seed)
+    ids = torch.cat([batch.input_ids, sampled.tokens], dim=1)
+    attention = torch.cat([batch.attention_mask.bool(), sampled.mask], dim=1)
+    own = response_token_logps(policy, ids, attention, sampled.mask, preference)
+    kl = (own - reference_pass(policy, ids, attention, sampled.mask)[0]).sum(1).mean()
+    scores = score_responses(rewards, tokenizer, batch, sampled).mean(0)
+    return scores, kl[None], sampled.mask.sum(1).float().mean()[None]

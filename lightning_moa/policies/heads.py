@@ -17,6 +17,7 @@ from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.head_bank import Choice, FullHead, HeadBank, LowRankHead
 from lightning_moa.policies.layers import Factors, resolve_targets
 from lightning_moa.policies.lora import LoRA
+from lightning_moa.policies.model import as_model
 from lightning_moa.policies.settings import AdapterConfig, HeadsConfig
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Heads(LoRA):
     tie in whatever compares them; a maximum then passes its gradient to one of them alone.
 
     Args:
-        model: a transformers causal language model, changed in place. Its token embedding stays as it is, where it
-            was tied to the output head too.
+        model: a transformers causal language model, changed in place; or its hub id or folder. Its token embedding
+            stays as it is, where it was tied to the output head too.
         heads: K.
         rank: of the backbone's LoRA.
         scaling: factor on the backbone's update (peft's lora_alpha / r).
@@ -71,7 +72,7 @@ class Heads(LoRA):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | str | Path,
         heads: int = 5,
         rank: int = 64,
         *,
@@ -83,6 +84,7 @@ class Heads(LoRA):
         seed: int | None = None,
     ) -> None:
         _check_sizes(heads, head_rank, jitter)
+        model = as_model(model)
         place, base = output_head(model)
         # Resolved here, so that a refusal leaves the model as it was.
         named = resolve_targets(model, targets)

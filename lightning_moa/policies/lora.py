@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -15,6 +16,7 @@ from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import PlainGate
 from lightning_moa.policies.layers import Factors
+from lightning_moa.policies.model import as_model
 from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class LoRA(AdapterPolicy):
     """W = W0 + scaling * B A (Panacea, eq. 4). B starts at 0, so the policy starts as its reference.
 
     Args:
-        model: a transformers causal language model, changed in place.
+        model: a transformers causal language model, changed in place; or its hub id or folder.
         rank: r.
         scaling: factor on the update (peft's lora_alpha / r).
         targets: which linear layers are adapted, as `resolve_targets` takes them.
@@ -50,7 +52,7 @@ class LoRA(AdapterPolicy):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | str | Path,
         rank: int = 8,
         *,
         scaling: float = 1.0,
@@ -58,6 +60,7 @@ class LoRA(AdapterPolicy):
         dropout: float = 0.0,
         seed: int | None = None,
     ) -> None:
+        model = as_model(model)
         if rank < 1:
             raise UserError(f"rank={rank}: must be at least 1")
         self._options: dict[str, Any] = {"rank": rank, "scaling": scaling, "dropout": dropout}

@@ -14,6 +14,7 @@ import torch
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base_folder import check_folder
 from lightning_moa.policies.quantised import is_quantised, steady
+from lightning_moa.policies.vocabulary import agree
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -28,7 +29,8 @@ _DROPOUTS = ("dropout", "attention_dropout", "hidden_dropout", "activation_dropo
 def build_model(
     family: str = "llama",
     *,
-    vocab_size: int,
+    vocab_size: int | None = None,
+    tokenizer: Any = None,
     hidden_size: int = 64,
     layers: int = 2,
     heads: int = 4,
@@ -47,15 +49,22 @@ def build_model(
 
     Args:
         family: llama, mistral or opt.
+        tokenizer: gives the size of the vocabulary and the special tokens, which may be left out then.
         vocab_size, hidden_size, layers, heads, intermediate_size, max_positions: the architecture's sizes.
         pad_id, bos_id, eos_id: special tokens; None where there is none.
         seed: of the weights.
         dtype: float32, bfloat16 or float16.
 
     Raises:
-        UserError: an unknown family or dtype, or sizes that do not go together.
+        UserError: an unknown family or dtype, sizes that do not go together, or no size of the vocabulary.
     """
     from transformers import AutoModelForCausalLM
+
+    if tokenizer is not None:
+        vocab_size = vocab_size or len(tokenizer)
+        pad_id, bos_id, eos_id = tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id
+    if vocab_size is None:
+        raise UserError("build_model: give tokenizer=, or vocab_size=")
 
     if family not in FAMILIES:
         raise UserError(f"family={family}: allowed are {', '.join(FAMILIES)}")
@@ -96,6 +105,23 @@ def _config(family: str, sizes: dict[str, Any], intermediate_size: int) -> Pretr
     if family == "mistral":
         return MistralConfig(**sizes, intermediate_size=intermediate_size, num_key_value_heads=heads)
     return LlamaConfig(**sizes, intermediate_size=intermediate_size, num_key_value_heads=heads)
+
+
+def as_model(model: PreTrainedModel | str | Path) -> PreTrainedModel:
+    """A model as it is; or the one of a hub id or folder, made to agree with the tokenizer that lies beside it.
+
+    Raises:
+        UserError: as for `load_model`, or there is no tokenizer.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    from transformers import AutoTokenizer
+
+    loaded = load_model(model)
+    with _named_failures(model):
+        tokenizer = AutoTokenizer.from_pretrained(str(model), use_fast=True, trust_remote_code=False)
+    agree(loaded, tokenizer, f"model={model}")
+    return loaded
 
 
 def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -14,6 +15,7 @@ from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.files import PolicyRun
 from lightning_moa.policies.gates import SVDGate
 from lightning_moa.policies.layers import Factors, normal
+from lightning_moa.policies.model import as_model
 from lightning_moa.policies.settings import AdapterConfig
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class SVDLoRA(AdapterPolicy):
     sigma and s alone.
 
     Args:
-        model: a transformers causal language model, changed in place.
+        model: a transformers causal language model, changed in place; or its hub id or folder.
         k: preference-agnostic singular values.
         m: number of objectives. With 0 this is the SVD-LoRA of rank k that Panacea's baselines train (which
             get one more singular value than Panacea's k): it knows no preference, accepts any and ignores it.
@@ -69,7 +71,7 @@ class SVDLoRA(AdapterPolicy):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | str | Path,
         k: int = 8,
         m: int = 0,
         *,
@@ -83,6 +85,7 @@ class SVDLoRA(AdapterPolicy):
         orthogonality: float = 0.0,
         seed: int | None = None,
     ) -> None:
+        model = as_model(model)
         if k < 0 or m < 0 or k + m < 1:
             raise UserError(f"k={k}, m={m}: neither may be negative, and their sum must be at least 1")
         if init_std <= 0:

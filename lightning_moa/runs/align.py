@@ -26,6 +26,7 @@ from lightning_moa.runs.training import (
     snapshots_in,
     steps_of,
 )
+from lightning_moa.runs.watching import own_callbacks, own_loggers
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.task_files import GRADIENTS, Progress, partial_folder
 
@@ -76,7 +77,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     snapshots = Snapshots(
         policy, kept, run.objectives, {step * settings["accumulate"]: step for step in taken}
     )
-    callbacks = method.callbacks(run, source, out)
+    callbacks = [*method.callbacks(run, source, out), *own_callbacks(run)]
     fit(
         method,
         source,
@@ -86,6 +87,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         progress=progress,
         callbacks=[snapshots, *callbacks],
         resume=resume_of(spec, out, settings, source, callbacks),
+        loggers=own_loggers(run, out),
     )
     save_policy(policy, out / "policy", run.objectives)
     if is_main_process():

@@ -128,6 +128,7 @@ def build_method(run: Context) -> Alignment:
         objective,
         aggregator,
         optimiser_factory(spec["settings"], updates, spec["hardware"]["optimiser"]),
+        objectives=run.objectives,
         m=run.m,
         seed=run.seed,
         at=run.at,

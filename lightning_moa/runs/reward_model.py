@@ -65,7 +65,12 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "pairs")))
     rows, batches = micro_batches(settings, steps)
     data.use(tokenizer, "pairs", batch_size=rows, steps=batches, seed=spec["seed"])
-    module = RewardModel(network, optimiser_factory(settings, steps), settings["regularisation"])
+    module = RewardModel(
+        network,
+        optimiser_factory(settings, steps),
+        settings["regularisation"],
+        objectives=data.objectives,
+    )
     fit(
         module,
         data,

@@ -14,7 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -85,6 +85,7 @@ def fit(
     accumulate: int = 1,
     callbacks: Iterable[Callback] = (),
     resume: Resume | None = None,
+    loggers: Iterable[Logger] = (),
 ) -> None:
     """Train on all batches of the data module's loader once; losses go to `out/log/metrics.csv`.
 
@@ -93,6 +94,7 @@ def fit(
         grad_clip, accumulate: for modules with automatic optimisation, which train all weights; the others do both by
             themselves.
         resume: writes checkpoints and goes on from them; None: a training that is stopped begins anew.
+        loggers: told the same as the CSV.
 
     Raises:
         Stopped: it was told to stop, and there is a checkpoint to go on from.
@@ -106,13 +108,16 @@ def fit(
     with warnings.catch_warnings():
         # The loaders are in memory and step-indexed: more workers would only cost processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # What a study measures it measures when the training is done.
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
         # Lightning's and DeepSpeed's own use of torch functions that are being renamed.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         trainer = L.Trainer(
             **trainer_options(hardware, grad_clip=clip or 0.0, whole=whole),
             max_epochs=1,
-            logger=CSVLogger(out, name="log", version=""),
+            # Line by line, so that a training can be followed.
+            logger=[CSVLogger(out, name="log", version="", flush_logs_every_n_steps=1), *loggers],
             log_every_n_steps=each * max(1, batches // each // 50),
             gradient_clip_val=grad_clip if whole else None,
             accumulate_grad_batches=accumulate,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lightning_moa.answers import path_of
-from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig, TrainerConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
@@ -282,10 +282,13 @@ class MethodPlan:
             "rewards": {objective: source.to_json() for objective, source in self.sources.items()},
             "reward_files": digest_of(self.sources),
         }
+        if config.trainer != TrainerConfig():
+            # A callback may end a training, or change it.
+            spec["trainer"] = asdict(config.trainer)
         shown = chosen.name if at is None else f"{chosen.name} at {' '.join(f'{value:g}' for value in at)}"
         cost = chosen.objective.step_seconds * (settings.steps or 1000)
         needs = {"base": self.seed.base(), **needs}
-        code = [*paths.values(), *codes_of(self.sources)]
+        code = [*paths.values(), *codes_of(self.sources), *config.trainer.callbacks]
         return self.seed.task(shown, f"{RUNS}.align:align", spec, needs, cost, code)
 
     def _probed(self) -> tuple[str | None, bool]:

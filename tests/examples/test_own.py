@@ -23,7 +23,15 @@ from lightning_moa.errors import UserError
 from tests.conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "examples" / "own"
-FILES = ("my_objective", "my_policy", "my_deployment", "my_reward", "my_data", "my_aggregation")
+FILES = (
+    "my_objective",
+    "my_policy",
+    "my_deployment",
+    "my_reward",
+    "my_data",
+    "my_aggregation",
+    "my_callback",
+)
 CSVS = ("points.csv", "accuracies.csv", "metrics.csv", "claims.csv")
 
 

@@ -117,7 +117,7 @@ def test_the_scale_is_applied_to_the_scores_and_the_log_is_unscaled():
     first, second = (objective.rollout(policy, batch, HALF, 0) for objective in (plain, scaled))
     torch.testing.assert_close(second.scores, first.scores * torch.tensor([1.0, 5.0]))
     torch.testing.assert_close(second.advantages, first.advantages * torch.tensor([1.0, 5.0]))
-    assert scaled.logs()["score_1"] == plain.logs()["score_1"]
+    assert scaled.logs()["score/even"] == plain.logs()["score/even"]
 
 
 def test_tchebycheff_rewards_by_hand():

@@ -86,7 +86,7 @@ def test_what_is_compared_is_alive(one):
     dots = ["dot_0_0", "dot_0_1", "dot_1_1"]
     for name, (log, points) in found.items():
         assert len(log) >= 3, name
-        assert (log[["loss_0", "loss_1"]].nunique() > 1).all(), name
+        assert (log[["loss/helpful", "loss/harmless"]].nunique() > 1).all(), name
         assert (log[dots].nunique() >= len(log) - 1).all(), name
         # A batch of HaM's rows may have no reward of one objective.
         assert ((log[["dot_0_0", "dot_1_1"]] > 0).sum() >= len(log) - (name == "ham")).all(), name

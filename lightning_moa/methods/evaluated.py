@@ -1,0 +1,97 @@
+"""What is worked out before a method's first batch, and what it is measured by on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_moa.data.training import TrainingData
+from lightning_moa.errors import UserError
+from lightning_moa.methods.stopping import Stoppable
+from lightning_moa.objectives import Objective
+from lightning_moa.policies import Policy
+
+
+class Evaluated(Stoppable):
+    """A module with a policy and an objective that a `Trainer` validates and tests."""
+
+    policy: Policy
+    objective: Objective
+    names: tuple[str, ...] | None
+    m: int
+    at: Tensor | None
+
+    @property
+    def view(self) -> str:
+        """What a batch is: pairs, sequences or prompts."""
+        return self.objective.view
+
+    def setup(self, stage: str) -> None:
+        """What must be worked out before the first batch: reference log-probs, where the objective needs them."""
+        if stage == "fit":
+            # A pretrained model arrives in evaluation mode, in which it would keep all activations.
+            self.train()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, TrainingData):
+            # Prompts alone are scored by objectives of the rewards' own.
+            if len(data.objectives) != self.m and self.view != "prompts":
+                raise UserError(
+                    f"{type(self).__name__} has {self.m} objectives, the data {len(data.objectives)}: "
+                    f"{', '.join(data.objectives)}"
+                )
+            if self.names is None and len(data.objectives) == self.m:
+                self.names = data.objectives
+            if stage == "fit" or self.objective.needs:
+                self.to(self.trainer.strategy.root_device)
+                self.objective.prepare(self.policy, data, ("train", "eval") if stage == "fit" else ("eval",))
+
+    def named_losses(self, count: int) -> Sequence[str]:
+        """The objectives' names; numbers where the losses are not theirs (there is one, or one a direction)."""
+        known = self.names is not None and len(self.names) == count
+        return self.names if known and self.names else [str(i) for i in range(count)]
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Losses, and what else the objective measures, on held-out rows: see `evaluate`."""
+        self.evaluate(batch, batch_idx, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """The same as in validation, named `test/...`."""
+        self.evaluate(batch, batch_idx, "test")
+
+    def evaluate(self, batch: Any, batch_idx: int, stage: str) -> None:
+        """Log what the objective measures on a batch that is not trained on.
+
+        `<stage>/<what>/<objective>`: at the preference that the policy is trained for, or at equal weights; of heads
+        the mean. `<stage>/own_<what>/<objective>`: of a policy that a preference steers, at that objective alone.
+        `<stage>/loss`: the mean of the objectives' losses.
+        """
+        centre = torch.full((self.m,), 1 / self.m) if self.at is None else self.at
+        measured = self.objective.measures(self.policy, batch, centre.to(self.device), batch_idx)
+        for what, (values, counts) in measured.items():
+            each = values.reshape(-1, values.shape[-1]).mean(0)
+            self._log_means(f"{stage}/{what}", each, counts)
+            if what == "loss":
+                self.log(
+                    f"{stage}/loss",
+                    each.mean(),
+                    prog_bar=True,
+                    sync_dist=True,
+                    batch_size=len(batch.input_ids),
+                )
+        if self.policy.m == self.m:
+            for i, corner in enumerate(torch.eye(self.m, device=self.device)):
+                own = self.objective.measures(self.policy, batch, corner, batch_idx)
+                for what, (values, counts) in own.items():
+                    if len(values) == self.m:
+                        self._log_means(f"{stage}/own_{what}", values, counts, only=i)
+
+    def _log_means(self, key: str, values: Tensor, counts: Tensor, only: int | None = None) -> None:
+        """Means over all batches, each weighed by how many entries it is the mean of."""
+        for i, name in enumerate(self.named_losses(len(values))):
+            if only is None or only == i:
+                rows = int(counts[i if len(counts) > 1 else 0])
+                whole = key if len(values) == 1 else f"{key}/{name}"
+                self.log(whole, values[i], sync_dist=True, batch_size=rows)

@@ -1,0 +1,63 @@
+"""What of a `Trainer`'s arguments a method that makes its own updates can honour, and what it is given by the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lightning_moa.errors import UserError
+
+
+def check_trainer(trainer: L.Trainer) -> None:
+    """Refuse what would be left out silently, or would change what is trained.
+
+    Raises:
+        UserError: names the `Trainer`'s argument, and the one to use instead.
+    """
+    if trainer.accumulate_grad_batches != 1:
+        raise UserError(
+            f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches}): the method makes its own updates; "
+            f"give the method accumulate={trainer.accumulate_grad_batches} instead"
+        )
+    if trainer.gradient_clip_val:
+        raise UserError(
+            f"Trainer(gradient_clip_val={trainer.gradient_clip_val}): the method makes its own updates; give the "
+            f"method grad_clip={trainer.gradient_clip_val} instead"
+        )
+    if str(trainer.precision) not in ("32-true", "32"):
+        raise UserError(
+            f'Trainer(precision="{trainer.precision}"): it would convert what is trained, too, which stays in '
+            'float32; load the base in fewer bits instead, load_model(path, dtype="bfloat16")'
+        )
+
+
+def with_schedule(
+    made: Optimizer | tuple[Optimizer, LRScheduler | None],
+) -> tuple[Optimizer, LRScheduler | None]:
+    """What a factory of optimisers has made: the optimiser, and its schedule where there is one.
+
+    Raises:
+        UserError: it has made something else, or a schedule that must be told a metric.
+    """
+    optimiser, schedule = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(optimiser, Optimizer):
+        raise UserError(
+            f"optimiser: it must give an optimiser, or an optimiser and its schedule; "
+            f"{type(optimiser).__name__} came"
+        )
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise UserError(
+            "optimiser: ReduceLROnPlateau waits for a metric, and a schedule is stepped each update"
+        )
+    return optimiser, schedule
+
+
+def stepped(made: Optimizer | tuple[Optimizer, LRScheduler | None]) -> dict[str, Any]:
+    """The same, for a module whose updates the `Trainer` makes: the schedule is stepped once an update."""
+    optimiser, schedule = with_schedule(made)
+    if schedule is None:
+        return {"optimizer": optimiser}
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,59 @@
+"""`moa new method NAME`: its three files run at once; what can't be written is refused."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from lightning_moa.cli import main
+from tests.conftest import REPOSITORY
+from tests.test_readme import COMPARED
+
+
+def test_a_new_methods_files_run_as_they_are(tmp_path, monkeypatch, capsys):
+    assert main(["new", "method", "my_draw", "--folder", str(tmp_path / "mine")]) == 0
+    written = capsys.readouterr().out.split()
+    assert [path.rpartition("/")[2] for path in written] == [
+        "my_draw.py",
+        "test_my_draw.py",
+        "compare_my_draw.py",
+    ]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    importlib.import_module("test_my_draw").test_my_draw_trains_and_is_validated()
+    words = ["dpo.steps=2", "dpo.batch_size=8", *COMPARED]
+    monkeypatch.setattr(sys, "argv", [written[2], *words])
+    runpy.run_path(written[2], run_name="__main__")
+    left = tmp_path / "results" / "own" / "my_draw" / "own"
+    assert set(pd.read_csv(left / "metrics.csv")["method"]) >= {"panacea", "my_draw"}
+    (verdict,) = pd.read_csv(left / "claims.csv")["verdict"]
+    assert verdict in ("holds", "fails", "within noise")
+    assert (left / "fronts.png").stat().st_size > 10_000
+
+
+def test_its_files_are_in_the_houses_form(tmp_path):
+    assert main(["new", "method", "a_longer_name", "--folder", str(tmp_path)]) == 0
+    ruff = [sys.executable, "-m", "ruff"]
+    for words in (["check"], ["format", "--check"]):
+        config = ["--config", str(REPOSITORY / "pyproject.toml")]
+        done = subprocess.run([*ruff, *words, *config, str(tmp_path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["My", "1st", "class", "a-b", ""])
+def test_a_name_that_no_module_can_have_is_refused(tmp_path, name, capsys):
+    assert main(["new", "method", name, "--folder", str(tmp_path)]) == 2
+    assert "small letters" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_kept(tmp_path, capsys):
+    (tmp_path / "test_mine.py").write_text("kept")
+    assert main(["new", "method", "mine", "--folder", str(tmp_path)]) == 2
+    assert "there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
