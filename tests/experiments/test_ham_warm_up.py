@@ -62,7 +62,7 @@ def test_rows_are_what_the_runs_have_left(made, folder):
     ends = [look[look["step"] == look["step"].max()]["alive"].mean() for look in looks.values()]
     assert sorted(ends) == pytest.approx(sorted(rows["alive"].dropna()))
     assert (folder / "figure_warm_up.png").stat().st_size > 10_000
-    assert "small model, offline, mean over seeds" in made[1]
+    assert "ham figure_warm_up a" in made[1], "the printed table"
 
 
 def test_claims_follow_from_the_rows(folder):
