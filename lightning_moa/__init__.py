@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from lightning_moa.data.base import RowData as RowData
     from lightning_moa.data.beavertails import BeaverTails as BeaverTails
     from lightning_moa.data.configs import DataConfig as DataConfig
+    from lightning_moa.data.helpsteer2 import HelpSteer2 as HelpSteer2
+    from lightning_moa.data.helpsteer3 import HelpSteer3 as HelpSteer3
     from lightning_moa.data.hh_rlhf import HHRLHF as HHRLHF
     from lightning_moa.data.pairs import Pairs as Pairs
     from lightning_moa.data.pku_saferlhf import PKUSafeRLHF as PKUSafeRLHF
+    from lightning_moa.data.prompts import Prompts as Prompts
     from lightning_moa.data.scored import ScoredRows as ScoredRows
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
     from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.data.ultrafeedback import UltraFeedback as UltraFeedback
     from lightning_moa.deployments.alone import Alone as Alone
     from lightning_moa.deployments.base import Deployed as Deployed
     from lightning_moa.deployments.base import Deployment as Deployment
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from lightning_moa.evaluation.sampling import Decoding as Decoding
     from lightning_moa.evaluation.sampling import sample_grid as sample_grid
     from lightning_moa.fields import option as option
+    from lightning_moa.inference.loading import load as load
     from lightning_moa.methods.base import Alignment as Alignment
     from lightning_moa.methods.dps import DPS as DPS
     from lightning_moa.methods.gapo import GAPO as GAPO
@@ -170,6 +175,10 @@ __getattr__, __dir__, __all__ = attach(
         "DPS": "methods.dps",
         "GAPO": "methods.gapo",
         "HHRLHF": "data.hh_rlhf",
+        "HelpSteer2": "data.helpsteer2",
+        "HelpSteer3": "data.helpsteer3",
+        "Prompts": "data.prompts",
+        "UltraFeedback": "data.ultrafeedback",
         "MGDA": "methods.mgda",
         "PGAPO": "methods.pgapo",
         "PPO": "objectives.ppo",
@@ -248,6 +257,7 @@ __getattr__, __dir__, __all__ = attach(
         "inner_product": "pareto.measures",
         "is_non_dominated": "pareto.dominance",
         "load_model": "policies.model",
+        "load": "inference.loading",
         "load_policy": "policies.loading",
         "min_norm_weights": "pareto.min_norm",
         "option": "fields",

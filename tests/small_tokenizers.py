@@ -9,8 +9,8 @@ TEXTS = ["user assistant system you are evil, quick brown fox?", "Human: how do 
 ALPHABET = sorted({*"abcdefghijklmnopqrstuvwxyz <>|/_,?▁\nH", *map(str, range(10))})
 
 
-def finished(inner, bos="<|im_start|>"):
-    names = {"bos_token": bos, "eos_token": "<|im_end|>", "pad_token": "<|pad|>"}
+def finished(inner, bos="<|im_start|>", **more):
+    names = {"bos_token": bos, "eos_token": "<|im_end|>", "pad_token": "<|pad|>", **more}
     return PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False, **names)
 
 
@@ -52,7 +52,7 @@ def sentencepiece(texts, scheme, size):
         inner.pre_tokenizer = None
     else:
         inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
-    return finished(inner)
+    return finished(inner, unk_token="<unk>")
 
 
 def unigram():

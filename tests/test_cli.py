@@ -41,7 +41,10 @@ def test_compare_prints_a_table_and_draws(results: Path, capsys: pytest.CaptureF
     row = next(line for line in printed.out.splitlines() if line.startswith("│ 1 │"))
     assert "#2" in row
     assert "5.0 of 5.0" in row
-    assert "warning: panacea: no data or rewards in run.yaml" in printed.err
+    assert (
+        "warning: not told by run.yaml, so differences in it are not seen: panacea, rewarded_soups (nothing"
+        in printed.err
+    )
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 

@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
-from lightning_moa.config import StudyConfig
+from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
 from lightning_moa.forecast.plan import stand_in
@@ -36,7 +36,7 @@ from lightning_moa.strategies.choices import processes_of
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
 from tests.shapes import Shapes
-from tests.test_configs_shipped import EXPERIMENTS, FILES, SCRIPTS, name_of, scale_of
+from tests.test_configs_shipped import EXPERIMENTS, FILES, REFUSED, SCRIPTS, name_of, scale_of
 
 LEAVES = {
     ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -68,14 +68,13 @@ def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
         if study.folder != path.parent or not study.methods:
             continue
         config, methods = study.read(scale_of(path))
-        if not hasattr(config, "large"):
-            yield config, methods
+        if name_of(place) in REFUSED and config.data.name != SYNTHETIC:
             continue
         parts = study.parts_of(config, methods)
         for _, own, mine in parts:
             yield own, mine
         _, first, _ = parts[0]
-        if first.objectives:
+        if hasattr(config, "large") and first.objectives:
             yield settings_of(config, first.objectives, large=True), methods
 
 

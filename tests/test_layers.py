@@ -31,6 +31,7 @@ LEAVES = {
         "signals",
         "run_folders",
         "task_files",
+        "turns",
         "workers",
     )
 }
@@ -60,8 +61,11 @@ ROOMS |= {
     "study": {*ANSWERS, "help", "reach"} - {"evaluation", "world"},
     "forecast": {*ANSWERS, "study", "runs"} - {"evaluation", "world"},
     "figures": {*ANSWERS, "study", "runs"},
+    "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
+    # A command's module loads what it needs when it runs.
+    "commands": {"data", "forecast", "inference", "reporting"},
 }
-TOP = {"cli": {"forecast", "reporting"}}
+TOP = {"cli": {"commands", "reporting"}}
 
 LIGHT = [
     "aggregation",
@@ -94,6 +98,8 @@ LIGHT = [
     "reach.digest",
     "runs.offline_logps",
     "cli",
+    "inference.found",
+    "inference.preferences",
     "help",
     "methods.products",
     "rewards.sources",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import ScoredRows
 from lightning_moa.data.tokenizer import train_bpe
+from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.policies import RewardPrompt
 from lightning_moa.policies.settings import RiCConfig
 from lightning_moa.rewards.table import hub_model
@@ -110,11 +112,13 @@ def tokenizer(request, texts):
     return sentencepiece([*texts, *alphabet], scheme, 1500)
 
 
-def planned(script, *words, part=0, methods=None):
+@cache
+def planned(script, *words, prompts=None):
+    """The first study of a script's as it is planned, measured on a named set of prompts where it has several."""
     study = study_of(EXPERIMENTS / script)
-    given = [] if methods is None else [f"methods={methods}"]
-    _, config, chosen = study.parts_of(*study.read(["scale=paper", *words, *given]))[part]
-    return next(iter(plan_study(config, chosen).seeds.values()))
+    _, config, chosen = study.parts_of(*study.read(["scale=paper", *words]))[0]
+    asked = None if prompts is None else prompt_sets(config)[prompts]
+    return next(iter(plan_study(config, chosen, asked).seeds.values()))
 
 
 def measured(spec, tokenizer):
@@ -193,7 +197,7 @@ def scored(tokenizer, model, prompt, response):
 
 
 def test_panaceas_pairs(tokenizer, pku):
-    seed = planned("panacea/figure5.py", f"data.path={pku}", methods="[panacea_ls]")
+    seed = planned("panacea/figure5.py", f"data.path={pku}", "methods=[panacea_ls]")
     data = load_data(seed.policies["panacea_ls"][0].spec)
     for split in ("train", "eval"):
         apart, table = 0, data.table(split)
@@ -215,31 +219,19 @@ def test_panaceas_pairs(tokenizer, pku):
 
 def test_gapos_prompts_and_what_scores_them(tokenizer, pku, hh):
     words = [f"data.path={pku}", f"evaluation.prompt_sets.hh.path={hh}", f"evaluation.prompts={ROWS}"]
-    study = study_of(EXPERIMENTS / "gapo/table_main.py")
-    config, _ = study.read(["scale=paper", *words])
-    from lightning_moa.figures.prompts import prompt_sets
-
-    config.evaluation.prompt_sets = {}
-    config.data = prompt_sets(study.read(["scale=paper", *words])[0])["hh"]
-    config.ppo.ptx = 0
-    _, config, chosen = study.parts_of(config, study.methods)[0]
-    spec = next(iter(plan_study(config, chosen).seeds.values())).evaluations["gapo_p1"].spec
-    made = measured(spec, tokenizer)
-    whole = set(made.prompts.prompt_list("eval"))
-    batches = list(made._prompts(1))
-    assert sum(len(batch.prompts) for batch in batches) == ROWS
-    cut = check_prompts(batches, tokenizer, SAFE_RLHF, whole, room=128)
-    assert cut < ROWS / 4
-    assert [p for batch in batches for p in batch.prompts] != sorted(whole)[:ROWS]
-    # Every dialogue is from one file here; the order is none of the file's.
-    for batch in batches:
-        for tokens, prompt, room in asked(batch):
-            assert min(room, made.spec["max_new_tokens"]) + len(tokens) <= MAX_LENGTH
-            for model in ("PKU-Alignment/beaver-7b-v1.0-reward", "PKU-Alignment/beaver-7b-v1.0-cost"):
-                assert (
-                    scored(tokenizer, model, prompt, "Sure, I can.")
-                    == form(tokenizer, SAFE_RLHF, prompt, "Sure, I can.")[1]
-                )
+    seed = planned("gapo/table_main.py", *words, "methods=[gapo_p1]", prompts="hh")
+    made = measured(seed.evaluations["gapo_p1"].spec, tokenizer)
+    real, batches = made.prompts.prompt_list("eval"), list(made._prompts(1))
+    shown = [prompt for batch in batches for prompt in batch.prompts]
+    assert len(shown) == ROWS
+    assert all(prompt.endswith(cut) for prompt, cut in zip(real, shown, strict=False)), (
+        "the first of the order"
+    )
+    assert check_prompts(batches, tokenizer, SAFE_RLHF, set(real), room=128) < ROWS / 4
+    for prompt in shown[:10]:
+        for model in ("PKU-Alignment/beaver-7b-v1.0-reward", "PKU-Alignment/beaver-7b-v1.0-cost"):
+            read = scored(tokenizer, model, prompt, "Sure, I can.")
+            assert read == form(tokenizer, SAFE_RLHF, prompt, "Sure, I can.")[1]
 
 
 # HaM, Figures 3 and 5
@@ -253,10 +245,9 @@ def test_hams_rows_and_prompts(script, around, tokenizer, request):
     data = load_data(spec)
     frame, _, _ = _drawn(spec, data, tokenizer)
     assert len(frame) == ROWS
-    whole = dict(zip(*reversed(data.sft_rows("train")), strict=True))
-    assert all(
-        whole[reply].endswith(shown) for shown, reply in zip(frame["prompt"], frame["response"], strict=True)
-    )
+    real = list(zip(*data.sft_rows("train"), strict=True))
+    for shown, response in zip(frame["prompt"], frame["response"], strict=True):
+        assert any(prompt.endswith(shown) for prompt, reply in real if reply == response)
     rewards = {f"reward_{name}": np.full(ROWS, 0.5) for name in data.objectives}
     rules = EncodingRules.of(data.config)
     rows = ScoredRows(frame.assign(**rewards), data.objectives, rules)

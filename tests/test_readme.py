@@ -69,6 +69,9 @@ SMALLER = {
 """As few updates as possible: what a script leaves has tests of its own."""
 
 
+STUDY = "results/panacea/figure5/smoke"
+"""What the page's commands call a study that was finished before them."""
+
 JOINED = ("seeds=[0]", "dpo.steps=1", "evaluation.grid_step=1")
 """Several processes start slowly, and make a fresh engine for each policy."""
 
@@ -97,7 +100,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(60)
     ]
     (folder / "my_pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "theirs.csv").write_text("algorithm,run,help,safe\nx,0,1,2\nx,1,2,1\ny,0,0,1\n")
+    (folder / "answers.csv").write_text("prompt,response\nexplain boats,sure boats\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> str:
+    """Results of the smoke study that the page's commands use, in this folder."""
+    words = [*SMALL, *SMALLER["panacea"], "scale=smoke", "results_dir=finished"]
+    done = forked.run(ROOT / "experiments" / "panacea" / "figure5.py", words, folder=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return "finished/panacea/figure5/smoke"
 
 
 def test_there_are_commands() -> None:
@@ -105,7 +119,7 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, folder: Path) -> None:
+def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         run([*words, "--dry-run"], ROOT)
@@ -118,7 +132,13 @@ def test_command(command: str, folder: Path) -> None:
         assert done.returncode == 0, done.stderr[-2000:]
     else:
         assert words[0] == "moa"
-        run(words, folder)
+        if STUDY not in command:
+            run(words, folder)
+            return
+        place = request.getfixturevalue("finished")
+        given = [place if word == STUDY else word for word in words[1:]]
+        done = forked.run("lightning_moa.cli", given, folder=folder)
+        assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("command", LARGE)
@@ -163,11 +183,13 @@ def test_the_page_on_scaling_names_what_configurations_load() -> None:
             assert (entry.revision or "not pinned")[:7] in row
 
 
-def test_python_examples() -> None:
-    """Its methods make a study, its points have the numbers that stand beside them."""
+def test_python_examples(folder: Path, finished: str) -> None:
+    """Its methods make a study, its points have the numbers that stand beside them, its policy answers."""
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", TEXT, re.S):
-        exec(example, names)
+        exec(example.replace(STUDY, str(folder / finished)), names)
+    (response,) = names["policy"].generate(["explain boats"], {"helpful": 0.3, "harmless": 0.7})  # type: ignore[attr-defined]
+    assert response
     methods: dict[str, Product] = names["METHODS"]  # type: ignore[assignment]
     assert methods
     figure = study_of(ROOT / "experiments" / "panacea" / "figure5.py")

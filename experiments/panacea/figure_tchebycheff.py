@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa import pareto
@@ -108,15 +109,14 @@ def main(config: TchebycheffConfig, console: Console) -> None:
         artefact.write(collected, tables, None)
         print_methods(console, artefact, collected, tables)
         found[label] = artefact, collected, tables
+    both = {label: (collected, tables) for label, (_, collected, tables) in found.items()}
     claims = judged(
-        lambda name: judge_claims(
-            {label: (collected, tables.at(name)) for label, (_, collected, tables) in found.items()}
-        )
+        lambda name: judge_claims({label: (mine, tables.at(name)) for label, (mine, tables) in both.items()})
     )
     folder = found["rlhf"][0].folder.parent
     claims.write(folder)
     pictures = [folder / f"figure_tchebycheff.{suffix}" for suffix in ("png", "pdf")]
-    draw({label: (collected, tables) for label, (_, collected, tables) in found.items()}, pictures)
+    save_figure(draw(both), *pictures)
     print_claims(console, claims, pictures)
 
 
@@ -131,19 +131,16 @@ def judge_claims(found: Mapping[str, tuple[Collected, Tables]]) -> list[Row]:
     what = f"{lower}: RLHF - DPO"
     known, guessed = (paired(lost[name], lost["dpo"]) for name in ("known", "guessed"))
     apart = paired(lost["guessed"], lost["known"])
-    asked = [
-        ("Tchebycheff is less suitable for RLHF than for DPO, z known", what, known),
-        ("z too high costs hypervolume", "difference of that in RLHF, guessed - known", apart),
-        ("RLHF, z known: Tchebycheff spans less", lower, lost["known"]),
-        ("DPO: Tchebycheff spans less", lower, lost["dpo"]),
-    ]
-    claim = "Tchebycheff is less suitable for RLHF than for DPO, z guessed"
+    claim = "Tchebycheff is less suitable for RLHF than for DPO"
+    ours = {
+        f"{claim}, z known": (what, known),
+        "RLHF: a z that is too high costs hypervolume": (f"{lower}: guessed - known", apart),
+        "RLHF, z known: Tchebycheff spans less": (lower, lost["known"]),
+        "DPO: Tchebycheff spans less": (lower, lost["dpo"]),
+    }
     return [
-        judge(claim, "App. B", what, guessed, "<", 0),
-        *(
-            judge(words, "App. B", statistic, values, "<", 0, whose=OURS)
-            for words, statistic, values in asked
-        ),
+        judge(f"{claim}, z guessed", "App. B", what, guessed, "<", 0),
+        *(judge(words, "App. B", *each, "<", 0, whose=OURS) for words, each in ours.items()),
     ]
 
 
@@ -157,7 +154,7 @@ def loss_of(collected: Collected, tables: Tables, method: str, other: str) -> Pe
     return {seed: value / whole for seed, value in gap.items()}
 
 
-def draw(found: Mapping[str, tuple[Collected, Tables]], pictures: list) -> None:
+def draw(found: Mapping[str, tuple[Collected, Tables]]) -> Figure:
     """Fronts in gold rewards, RLHF and DPO."""
     with canvas(10.5, 5.0, "Panacea, Appendix B: Tchebycheff and linear scalarisation") as figure:
         titles = {"rlhf": "RLHF (eqs. 12, 13)", "dpo": "DPO (eqs. 14, 16)"}
@@ -166,7 +163,7 @@ def draw(found: Mapping[str, tuple[Collected, Tables]], pictures: list) -> None:
             gold = [f"gold_{name}" for name in collected.objectives]
             exact = collected.exact.front[gold].to_numpy()
             draw_fronts(part, tables.points, "gold", front=exact, title=titles[label])
-    save_figure(figure, *pictures)
+    return figure
 
 
 STUDY = Study(__file__, "rlhf", METHODS, TchebycheffConfig, parts=studies)

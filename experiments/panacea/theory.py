@@ -232,8 +232,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     ]
     closer = paired(gaps[TCHEBYCHEFF], gaps[LINEAR])
     claim = "Tchebycheff's eleven leave smaller gaps than linear scalarisation's"
-    what = "difference of the largest gap / range"
-    rows.append(judge(claim, "Prop. 4.5", what, closer, "<", 0, whose=OURS))
+    rows.append(judge(claim, "eq. 8", "difference of the largest gap / range", closer, "<", 0, whose=OURS))
     for setting, each in distances.groupby("setting", sort=False):
         spread = per_seed(each, lambda rows: float(rows["spread"].max()))
         what = "largest spread of weighted distances / the largest of them, over preferences"
@@ -254,7 +253,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     above = per_seed(mixtures, lambda rows: float(rows["excess"].min()))
     what = "least excess over that mean, in the worse objective, nats"
     claim = "some mixture is as good as that mean or better, for all objectives, which would do for Prop. 4.4"
-    return [*rows, judge(claim, "Prop. 4.4", what, above, ">=", 0, whose=OURS)]
+    return [*rows, judge(claim, "Lemma 4.2", what, above, ">=", 0, whose=OURS)]
 
 
 def gap(fronts: pd.DataFrame, kind: str) -> float:

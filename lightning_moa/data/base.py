@@ -188,7 +188,8 @@ class PreferenceData(StepData):
             if not len(result):
                 raise UserError(
                     f"no row of the {split} split fits data.max_response_length="
-                    f"{self.config.max_response_length} and data.max_length={self.config.max_length} tokens"
+                    f"{self.config.max_response_length} and data.max_length={self.config.max_length} tokens: "
+                    + ", ".join(f"{reason} {count}" for reason, count in result.dropped.items())
                 )
             self._encoded[split, view] = result
         return self._encoded[split, view]

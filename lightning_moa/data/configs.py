@@ -12,6 +12,9 @@ from lightning_moa.fields import check, option
 HH_SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 """The folders of hh-rlhf that hold comparisons."""
 
+CHAT = "chat"
+"""The template that is the tokenizer's own."""
+
 CHECKED_BYTES = 100_000_000
 """Of a user's own files: how much is read while planning. What is larger is checked by the first worker."""
 
@@ -27,7 +30,10 @@ class DataConfig:
     revision: str | None = option(None, "the hub commit (40 hex digits) that is loaded when there is no path")
     labels: dict[str, str] = option({}, "objective: label column ('-column' reverses it)")
     template: str = option(
-        "{prompt}", "the text given to the model for a prompt; holds {prompt} once", in_prompts=True
+        "{prompt}",
+        "the text given to the model for a prompt; holds {prompt} once; or chat: the tokenizer's chat template, with "
+        "turns and a system's message",
+        in_prompts=True,
     )
     eval_fraction: float = option(
         0.1,
@@ -57,6 +63,13 @@ class DataConfig:
     )
     limit: int | None = option(None, "use at most so many rows of each split; empty: all", at_least=1)
 
+    views: ClassVar[tuple[str, ...]] = ("pairs", "sequences", "prompts")
+    """What can be trained on: pairs of responses, single ones, prompts alone."""
+
+    def label_columns(self) -> dict[str, str]:
+        """Objective: label column, as `labels` has them; what a study's objectives are chosen from."""
+        return self.labels
+
     def check_rows(self, objectives: Sequence[str]) -> None:
         """Raise a `UserError` for a mistake in local rows, before anything is trained. Here nothing is looked at."""
 
@@ -73,7 +86,8 @@ class HHRLHFConfig(DataConfig):
     revision: str | None = option("09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa", "the hub commit that is loaded")
     labels: dict[str, str] = option(
         {"harmless": "human", "concise": "shorter"},
-        "objective: label column; 'human' is the chosen reply, 'shorter' the one with fewer characters",
+        "objective: label column; 'human' is the chosen reply, 'harmless' and 'helpful' are the same on the rows of "
+        "the folders of that name alone, 'shorter' is the one with fewer characters",
     )
     subsets: list[str] = option(
         ["harmless-base"], f"the folders that are read, any of {', '.join(HH_SUBSETS)}"
@@ -101,6 +115,7 @@ class BeaverTailsConfig(DataConfig):
 
     name: str = option("beavertails", "the data set's name")
     revision: str | None = option("8401fe609d288129cc684a9b3be6a93e41cfe678", "the hub commit that is loaded")
+    views: ClassVar[tuple[str, ...]] = ("sequences", "prompts")
     labels: dict[str, str] = option({"harmless": "is_safe"}, "objective: reward column, 1 for a safe answer")
     template: str = option(
         "BEGINNING OF CONVERSATION: USER: {prompt} ASSISTANT:", "the text given to the model for a prompt"
@@ -126,20 +141,106 @@ class SummarizeFromFeedbackConfig(DataConfig):
 
 @dataclass
 class PairsConfig(DataConfig):
-    """Your own file of pairs: a prompt, two responses, and a column of 0/1 for each objective."""
+    """Your own pairs, in any of the forms that `forms.py` tells apart by their columns."""
 
     name: str = option("pairs", "the data set's name")
-    prompt_column: str = option("prompt", "the column of prompts")
-    response_columns: list[str] = option(["response_0", "response_1"], "the columns of the two responses")
+    prompt_column: str | None = option(
+        None, "the column of prompts; empty: prompt, instruction, question, context or input"
+    )
+    response_columns: list[str] = option(
+        [],
+        "the columns of the two responses; empty: response_0 and response_1, or another form, told by its columns",
+    )
+    scores: dict[str, list[str]] = option(
+        {},
+        "objective: two columns of numbers, a rating of each response; the higher one is better, a tie is no label "
+        "(the columns in the other order: the lower one)",
+    )
+    pairs_per_prompt: int | None = option(
+        None,
+        "of a prompt's several responses at most so many pairs, whichever they are; empty: all",
+        at_least=1,
+    )
+
+    def label_columns(self) -> dict[str, str]:
+        """Those of `labels`, and one that the ratings of each objective in `scores` make."""
+        return self.labels | {name: rating_label(columns) for name, columns in self.scores.items()}
 
     def check_rows(self, objectives: Sequence[str]) -> None:
         """As a worker will read them, up to `CHECKED_BYTES`: it takes some two seconds for 100 MB."""
         from lightning_moa.data.files import size_of
-        from lightning_moa.data.pair_files import read_pairs
+        from lightning_moa.data.pair_files import check_columns, read_pairs
+        from lightning_moa.data.tables import DropReport
+
+        check_columns(self)
+        if self.path is None and self.revision is not None:
+            return
+        if size_of(self.path) <= CHECKED_BYTES:
+            read_pairs(self, objectives, DropReport())
+
+
+def rating_label(columns: Sequence[str]) -> str:
+    """The name of the label that two columns of ratings make."""
+    return " against ".join(columns)
+
+
+@dataclass
+class PromptsConfig(DataConfig):
+    """Your own file of prompts alone, for policies that learn from rewards of what they sample."""
+
+    views: ClassVar[tuple[str, ...]] = ("prompts",)
+
+    name: str = option("prompts", "the data set's name")
+    prompt_column: str | None = option(
+        None, "the column of prompts; empty: prompt, instruction, question, context, input or messages"
+    )
+
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """As a worker will read them, up to `CHECKED_BYTES`."""
+        from lightning_moa.data.files import size_of
+        from lightning_moa.data.prompt_files import read_prompts
         from lightning_moa.data.tables import DropReport
 
         if size_of(self.path) <= CHECKED_BYTES:
-            read_pairs(self, objectives, DropReport())
+            read_prompts(self, DropReport())
+
+
+@dataclass
+class HelpSteer2Config(PairsConfig):
+    """nvidia/HelpSteer2: two responses to a prompt, each rated 0 to 4 in five respects."""
+
+    name: str = option("helpsteer2", "the data set's name")
+    revision: str | None = option("990b2711a36180dd19d9c94b8627844866f8982a", "the hub commit that is loaded")
+    labels: dict[str, str] = option(
+        {"helpful": "helpfulness", "concise": "-verbosity"},
+        "objective: label column, any of helpfulness, correctness, coherence, complexity, verbosity; '-column' "
+        "reverses it; a tie is no label",
+    )
+
+
+@dataclass
+class HelpSteer3Config(PairsConfig):
+    """nvidia/HelpSteer3, its preferences: conversations with two responses and one strength of preference, -3 to 3."""
+
+    name: str = option("helpsteer3", "the data set's name")
+    revision: str | None = option("f6d145777bcbde96137596340fab89793acd1031", "the hub commit that is loaded")
+    labels: dict[str, str] = option(
+        {"preferred": "overall_preference", "concise": "shorter"},
+        "objective: label column; 'overall_preference' is the annotators', 'shorter' the one with fewer characters",
+    )
+
+
+@dataclass
+class UltraFeedbackConfig(PairsConfig):
+    """openbmb/UltraFeedback: four completions of a prompt, each rated 1 to 5 in four respects by a language model."""
+
+    name: str = option("ultrafeedback", "the data set's name")
+    revision: str | None = option("40b436560ca83a8dba36114c22ab3c66e43f6d5e", "the hub commit that is loaded")
+    labels: dict[str, str] = option(
+        {"helpful": "helpfulness", "truthful": "truthfulness"},
+        "objective: label column, any of instruction_following, honesty, truthfulness, helpfulness, overall_score; "
+        "'-column' reverses it; a tie is no label",
+    )
 
 
 @dataclass
@@ -215,6 +316,10 @@ CONFIGS: dict[str, type[DataConfig]] = {
     "beavertails": BeaverTailsConfig,
     "summarize_from_feedback": SummarizeFromFeedbackConfig,
     "pairs": PairsConfig,
+    "prompts": PromptsConfig,
+    "helpsteer2": HelpSteer2Config,
+    "helpsteer3": HelpSteer3Config,
+    "ultrafeedback": UltraFeedbackConfig,
     "synthetic": SyntheticConfig,
     "synthetic_summaries": SyntheticSummariesConfig,
 }
@@ -229,8 +334,11 @@ def check_config(config: DataConfig) -> None:
         raise UserError(
             f"data.labels: an objective cannot be called {dotted[0]!r}; allowed are names without a dot"
         )
-    if config.template.count("{prompt}") != 1:
-        raise UserError(f"data.template={config.template!r}: it must hold {{prompt}} exactly once")
+    if config.template != CHAT and config.template.count("{prompt}") != 1:
+        raise UserError(
+            f"data.template={config.template!r}: it must hold {{prompt}} exactly once, or be {CHAT}, the tokenizer's "
+            "own"
+        )
     if config.max_response_length >= config.max_length:
         raise UserError(
             f"data.max_response_length={config.max_response_length}: must be below data.max_length, "

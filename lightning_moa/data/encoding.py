@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_moa.data.configs import DataConfig
+from lightning_moa.data.chat import chat_texts, end_of_turn, replies_behind
+from lightning_moa.data.configs import CHAT, DataConfig
 from lightning_moa.data.joining import tokenise_behind
-from lightning_moa.data.plain_text import control_tokens, tokenise_between
+from lightning_moa.data.plain_text import control_ids, control_tokens, tokenise_between
 from lightning_moa.errors import UserError
+from lightning_moa.turns import messages_of, readable, with_last, without_first_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -43,10 +45,23 @@ class EncodingRules:
         """Tokens that a prompt to sample from leaves to its response at least."""
         return self.max_response_length if self.response_room is None else self.response_room
 
+    @property
+    def chat(self) -> bool:
+        """Whether the template is the tokenizer's own."""
+        return self.template == CHAT
+
     def prompt_text(self, prompt: str) -> str:
-        """The template with the prompt in its place."""
+        """The template with the prompt in its place, a conversation as one plain text.
+
+        Raises:
+            UserError: the template is a tokenizer's.
+        """
+        if self.chat:
+            raise UserError(
+                f"data.template={CHAT}: a tokenizer that is made here has no chat template; give model.path"
+            )
         before, after = self.around()
-        return before + prompt + after
+        return before + readable(prompt) + after
 
     def around(self) -> tuple[str, str]:
         """What stands before a prompt and after it."""
@@ -115,16 +130,18 @@ def encode(
     A prompt is [BOS, where the tokenizer has one and the template does not begin with it] + the template's text, in
     which control tokens come from the template alone. A response has the tokens that follow the prompt's where both are
     tokenised as one text (`joining.tokenise_behind`), and is closed by EOS. The names of control tokens inside prompts
-    and responses are plain text.
+    and responses are plain text. With the tokenizer's chat template a prompt has the tokens of `apply_chat_template`,
+    BOS or none, and a response is closed as the template closes an assistant's turn.
 
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
       with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS.
     - Where prompt and longest response together exceed `max_length`, the start of the prompt is cut, within the
-      template: its end, the template and the BOS stay. All responses of a row follow the same prompt. Prompts alone
+      template: its end, the template and the BOS stay. A conversation loses its oldest turns first; a system's message
+      stays. All responses of a row follow the same prompt. Prompts alone
       leave `rules.room` tokens to their response.
     - Two responses that are equal once they are cut drop their row: it no longer says anything.
     - A row drops out whose prompt has not a single token, for nothing would predict the first token of the response,
-      and one whose template and responses leave no room for the prompt.
+      and one whose template and responses leave no room for the prompt, or that the chat template refuses.
 
     Raises `UserError` where the tokenizer has no EOS.
     """
@@ -168,38 +185,52 @@ def encode(
 
 def template_length(tokenizer: PreTrainedTokenizerFast, rules: EncodingRules) -> int:
     """Tokens of a prompt of one letter in its template, BOS included."""
-    ids = tokenise_between(tokenizer, *rules.around(), ["x"])
-    return len(_with_bos(tokenizer.bos_token_id, ids[0]))
+    return len(_framed(tokenizer, ["x"], rules).tokens[0])
 
 
 def without_start(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], tokens: Sequence[int]
 ) -> list[str]:
-    """Each text without about so many tokens at its start, and without one character at least."""
+    """Each prompt without about so many tokens at its start, and without one character at least; a conversation without
+    its oldest turns. Empty where nothing is left to cut."""
     if not texts:
         return []
-    batch = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
+    last = [messages_of(text)[-1][1] for text in texts]
+    batch = tokenizer(last, add_special_tokens=False, split_special_tokens=True, verbose=False)
     cut = []
-    for text, count, encoding in zip(texts, tokens, batch.encodings, strict=True):
+    for prompt, text, count, encoding in zip(texts, last, tokens, batch.encodings, strict=True):
+        fewer = without_first_turn(prompt)
         start = encoding.offsets[count][0] if count < len(encoding) else len(text)
-        cut.append(text[max(start, 1) :])
+        rest = text[max(start, 1) :]
+        cut.append(fewer if fewer is not None else with_last(prompt, rest) if rest else "")
     return cut
+
+
+def without_end(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> str:
+    """A text without about so many tokens at its end, and without one character at least."""
+    batch = tokenizer([text], add_special_tokens=False, split_special_tokens=True, verbose=False)
+    offsets = batch.encodings[0].offsets
+    return text[: min(offsets[-tokens][0], len(text) - 1)] if tokens < len(offsets) else ""
 
 
 @dataclass(frozen=True)
 class _Row:
     """One row's tokens, whatever their number.
 
-    cut: responses that were too long. apart: responses that are not tokenised as one text with the prompt.
+    cut: responses that were too long. apart: responses that are not tokenised as one text with the prompt. refused: by
+    the chat template, and why.
     """
 
     prompt: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
     replies: tuple[np.ndarray, ...] = ()
     cut: int = 0
     apart: int = 0
+    refused: str | None = None
 
     def reason(self, rules: EncodingRules) -> str | None:
         """Why it is of no use, however short the prompt; None: it is."""
+        if self.refused is not None:
+            return self.refused
         if self.cut and rules.long_responses == "drop":
             return "response too long"
         if len(self.replies) == 2 and np.array_equal(*self.replies):
@@ -219,23 +250,54 @@ def _rows(
     sides: Sequence[Sequence[str]],
     rules: EncodingRules,
 ) -> list[_Row]:
-    before, after = rules.around()
-    tokens = tokenise_between(tokenizer, before, after, prompts)
-    plain = not any(name in before or name in after for name in control_tokens(tokenizer))
-    texts = [before + prompt + after for prompt in prompts]
-    found = [tokenise_behind(tokenizer, texts, tokens, side, plain) for side in sides]
+    framed = _framed(tokenizer, prompts, rules)
+    closing = end_of_turn(tokenizer) if rules.chat else int(tokenizer.eos_token_id)
+    begun = (framed.texts, framed.behind)
+    if rules.chat:
+        found = [replies_behind(tokenizer, prompts, *begun, side, closing) for side in sides]
+    else:
+        found = [tokenise_behind(tokenizer, *begun, side, framed.plain) for side in sides]
     rows = []
-    for i, own in enumerate(tokens):
-        closed = [_close(ids[i], int(tokenizer.eos_token_id), rules) for ids, _ in found]
+    for i, own in enumerate(framed.tokens):
+        closed = [_close(ids[i], closing, rules) for ids, _ in found]
         rows.append(
             _Row(
-                _with_bos(tokenizer.bos_token_id, own),
+                own,
                 tuple(reply for reply, _ in closed),
                 sum(cut for _, cut in closed),
                 sum(bool(apart[i]) for _, apart in found),
+                framed.refused[i],
             )
         )
     return rows
+
+
+@dataclass(frozen=True)
+class _Framed:
+    """Prompts in their template.
+
+    texts, behind: each text and its tokens, for what is tokenised behind it. tokens: those that the model is given, BOS
+    included. plain: no control tokens are looked for in texts. refused: why the template refuses one.
+    """
+
+    texts: list[str]
+    behind: list[np.ndarray]
+    tokens: list[np.ndarray]
+    plain: bool
+    refused: list[str | None]
+
+
+def _framed(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], rules: EncodingRules) -> _Framed:
+    if rules.chat:
+        texts, refused = map(list, zip(*chat_texts(tokenizer, prompts), strict=True)) if prompts else ([], [])
+        ids = control_ids(tokenizer, texts)
+        return _Framed(texts, ids, ids, False, refused)
+    before, after = rules.around()
+    plain = not any(name in before or name in after for name in control_tokens(tokenizer))
+    shown = [readable(prompt) for prompt in prompts]
+    ids = tokenise_between(tokenizer, before, after, shown)
+    tokens = [_with_bos(tokenizer.bos_token_id, own) for own in ids]
+    return _Framed([before + prompt + after for prompt in shown], ids, tokens, plain, [None] * len(shown))
 
 
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_moa.errors import UserError
+from lightning_moa.turns import unmarked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,7 @@ EVAL_WORDS = {"test", "eval", "evaluation", "valid", "validation", "dev"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame]:
+def read_local(path: str | Path, by_name: bool = True, below: bool = True) -> dict[str, pd.DataFrame]:
     """The rows of a file, or of all files below a folder: {"train": frame} or {"train": ..., "eval": ...}.
 
     A folder may be one that `datasets` has saved, or a copy of the hub's: files that tell of the data (`METADATA`),
@@ -41,6 +43,7 @@ def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame
     test, eval, evaluation, valid, validation or dev goes to "eval". Words are what stands between dots,
     dashes and underscores, as in `test-00000-of-00001.parquet`. Where no name says anything (and for a single
     file, whatever its name) all rows are "train", and the caller splits them. `by_name=False` does so always.
+    `below=False` leaves out what lies in sub-folders.
     Raises `UserError` where a path is missing, no file has a known format, or names say something only in
     part.
     """
@@ -49,7 +52,11 @@ def read_local(path: str | Path, by_name: bool = True) -> dict[str, pd.DataFrame
         return {"train": _concat([(path.name, read_file(path))])}
     if not path.is_dir():
         raise UserError(f"data.path {path} is not there: give a file or a folder of {_formats()}")
-    files = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file.relative_to(path)))
+    files = sorted(
+        file
+        for file in path.glob("**/*" if below else "*")
+        if file.is_file() and _is_data(file.relative_to(path))
+    )
     if not files:
         raise UserError(f"the folder data.path {path} holds no file of the formats {_formats()}")
     sides = {file: side_of(file.relative_to(path)) if by_name else None for file in files}
@@ -132,10 +139,12 @@ def read_hub(
     revision: str | None,
     splits: Mapping[str, str],
     *,
+    subset: str | None = None,
     data_dir: str | None = None,
     data_files: Mapping[str, str] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Rows of a hub data set at one commit; `splits` maps our split ("train", "eval") to the hub's name.
+    """Rows of a hub data set at one commit; `splits` maps our split ("train", "eval") to the hub's name, and `subset`
+    is the hub's name of a part with rows of its own form.
 
     Raises `UserError` where no commit is given (a branch's name would not pin anything), where the hub can't
     be reached, or where the set at that commit lacks a split. Code from the hub is never run.
@@ -147,7 +156,7 @@ def read_hub(
         )
     import datasets
 
-    options = {"data_dir": data_dir, "data_files": dict(data_files) if data_files else None}
+    options = {"name": subset, "data_dir": data_dir, "data_files": dict(data_files) if data_files else None}
     try:
         loaded = datasets.load_dataset(hub_id, revision=revision, **options)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -181,7 +190,7 @@ def texts(frame: pd.DataFrame, column: str) -> list[str | None]:
             raise UserError(
                 f"{file}, row {row}, column {column!r}: text is expected, got {type(value).__name__}"
             )
-    return found
+    return [None if value is None else unmarked(value) for value in found]
 
 
 def values(frame: pd.DataFrame, column: str) -> list[Any]:
@@ -189,6 +198,15 @@ def values(frame: pd.DataFrame, column: str) -> list[Any]:
     series = frame[column].astype(object)
     found: list[Any] = series.where(series.notna(), None).tolist()
     return found
+
+
+def number(value: Any) -> float | None:
+    """A value, or the text of one, as a finite number; None for anything else."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def place(frame: pd.DataFrame, position: int) -> tuple[str, int]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.configs import HH_SUBSETS, HHRLHFConfig
+from lightning_moa.data.configs import CHAT, HH_SUBSETS, HHRLHFConfig
 from lightning_moa.data.files import read_hub, read_local, texts
 from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.messages import talked
 from lightning_moa.data.order import stable_hash
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
@@ -21,15 +22,22 @@ if TYPE_CHECKING:
 HUB_ID = "Anthropic/hh-rlhf"
 MARKER = "\n\nAssistant:"
 RED_TEAM = "red-team-attempts"
+SUBSET = "subset"
+"""The column that says which folder a row is of; empty where it isn't known."""
+GOALS = ("harmless", "helpful")
+"""How the folders' names begin: what people were asked to choose by."""
 
 
 class HHRLHF(PreferenceData):
-    """Comparisons of hh-rlhf. Label columns: `human` (the chosen reply) and the rule `shorter`.
+    """Comparisons of hh-rlhf. Label columns: `human` (the chosen reply), `harmless` and `helpful` (the same, on rows of
+    the folders of that name alone: what people chose in the others says nothing of it), and the rule `shorter`.
 
     The prompt is the dialogue up to and with its last "\\n\\nAssistant:", the response what follows, without
     outer white space. Chosen and rejected are cut each at its own last marker. Dropped and counted: dialogues
     whose prompts differ, without a marker, with an empty reply, or with equal replies. Which of the two
     replies is response 0 is decided by a hash of them, so that the index gives no hint of the label.
+
+    With `data.template=chat` the prompt is a conversation of the dialogue's turns.
 
     `path`: a file, a folder with files named train and test, or a copy of the repository (folders named as
     `subsets`). Empty: the hub. The hub's and a folder's own test split is used for evaluation.
@@ -43,7 +51,8 @@ class HHRLHF(PreferenceData):
 
     def tables(self) -> dict[str, PairTable]:
         """The pairs of "train" and "eval"."""
-        rows = {split: parse(frame) for split, frame in self._frames().items()}
+        chat = self.config.template == CHAT
+        rows = {split: parse(frame, chat) for split, frame in self._frames().items()}
         return pair_tables(rows, choose_labels(self.config.labels, self.objectives), self.config, self.report)
 
     def _frames(self) -> dict[str, pd.DataFrame]:
@@ -64,16 +73,15 @@ class HHRLHF(PreferenceData):
         named = subsets if len(parts) == len(subsets) else [""]
         return {
             split: pd.concat(
-                [part[split].assign(subset=name) for part, name in zip(parts, named, strict=True)]
+                [part[split].assign(**{SUBSET: name}) for part, name in zip(parts, named, strict=True)]
             )
             for split in parts[0]
         }
 
 
-def parse(frame: pd.DataFrame) -> Rows:
-    """The rows of a frame with the columns chosen and rejected, and subset where there are several."""
-    import pandas as pd
-
+def parse(frame: pd.DataFrame, chat: bool = False) -> Rows:
+    """The rows of a frame with the columns chosen and rejected, and subset where it is known. `chat`: a prompt is a
+    conversation of the dialogue's turns, for a tokenizer's own template."""
     prompts: list[str | None] = []
     responses: list[tuple[str | None, ...]] = []
     reasons: list[str | None] = []
@@ -87,13 +95,29 @@ def parse(frame: pd.DataFrame) -> Rows:
         reasons.append(_reason(good_prompt, bad_prompt))
         chosen_index.append(swap)
     return Rows(
-        prompts=prompts,
+        prompts=[talked(prompt) if chat else prompt for prompt in prompts],
         responses=responses,
         reasons=reasons,
         keys=[prompt or "" for prompt in prompts],
-        labels=pd.DataFrame({"human": chosen_index}, index=frame.index),
-        subsets=frame["subset"].tolist() if "subset" in frame else [],
+        labels=_labels(chosen_index, frame),
+        subsets=frame[SUBSET].tolist() if SUBSET in frame else [],
     )
+
+
+def _labels(chosen: Sequence[int], frame: pd.DataFrame) -> pd.DataFrame:
+    """The chosen reply, on all rows and on those of each goal's folders, where it is known which folder a row is of."""
+    import pandas as pd
+
+    labels = pd.DataFrame({"human": chosen}, index=frame.index)
+    subsets = frame[SUBSET].tolist() if SUBSET in frame.columns else [""]
+    if not all(subsets):
+        return labels
+    for goal in GOALS:
+        held = [
+            index if subset.startswith(goal) else None for index, subset in zip(chosen, subsets, strict=True)
+        ]
+        labels[goal] = pd.Series(held, frame.index, dtype=object)
+    return labels
 
 
 def _cut(dialogue: str) -> tuple[str | None, str]:
@@ -122,7 +146,8 @@ def _check_subsets(subsets: Sequence[str]) -> None:
 
 
 def _local_parts(path: Path, subsets: Sequence[str]) -> list[Path]:
-    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder."""
+    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder, of which
+    nobody knows which one where several are named."""
     path = path.expanduser()
     if not any((path / subset).is_dir() for subset in (*HH_SUBSETS, RED_TEAM)):
         return [path]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_moa.data.files import place, values
+from lightning_moa.data.files import number, place, values
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 SHORTER = "shorter"
 """The rule column of every set of pairs: the index of the response with fewer characters."""
 
-VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0, "": np.nan, "null": np.nan}
+WORDS = {
+    **{"false": 0.0, "true": 1.0, "a": 0.0, "b": 1.0, "model_a": 0.0, "model_b": 1.0},
+    **dict.fromkeys(("", "null", "none", "nan", "tie", "draw", "both", "neither"), np.nan),
+}
+"""What a text says, in lower case, that is no number."""
+NUMBERS = {0.0: 0.0, 1.0: 1.0, 0.5: np.nan, -1.0: np.nan}
+"""What a number says where a column holds the index of the better response: 0.5 is a tie, -1 that nobody knows."""
+STRONGEST = 3
+"""Largest strength of a preference."""
+ALLOWED = (
+    "0, 1, false, true, a, b; of no side are null, -1, 0.5, tie; or a whole column of strengths from -3 to 3, below 0 "
+    "where the first response is the better one"
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,17 @@ def choose_labels(labels: dict[str, str], objectives: Sequence[str] | None = Non
     return [LabelChoice(name, labels[name].removeprefix("-"), labels[name].startswith("-")) for name in names]
 
 
-def label_matrix(frame: pd.DataFrame, choices: Sequence[LabelChoice], columns: Sequence[str]) -> np.ndarray:
+def label_matrix(
+    frame: pd.DataFrame,
+    choices: Sequence[LabelChoice],
+    columns: Sequence[str],
+    strengths: Collection[str] = (),
+) -> np.ndarray:
     """(n, m) index of the better response for each objective: 0.0, 1.0, or NaN where nobody said.
 
-    `frame` has a column for each name in `columns` (what `data.labels` may choose from). Raises `UserError`
-    for a column that is not among them, naming the ones there are, and for a value other than
-    0, 1, true, false or null, naming its file and row.
+    `frame` has a column for each name in `columns` (what `data.labels` may choose from), of which those in `strengths`
+    hold strengths. Raises `UserError` for a column that is not among them, naming the ones there are, and for a value
+    that says nothing, naming its file and row.
     """
     matrix = np.empty((len(frame), len(choices)))
     for objective, choice in enumerate(choices):
@@ -65,28 +82,45 @@ def label_matrix(frame: pd.DataFrame, choices: Sequence[LabelChoice], columns: S
                 f"data.labels.{choice.objective}={choice.column}: there is no such label column; "
                 f"available are {', '.join(columns)}"
             )
-        values = label_values(frame, choice.column)
+        values = label_values(frame, choice.column, choice.column in strengths)
         matrix[:, objective] = 1.0 - values if choice.reverse else values
     return matrix
 
 
-def label_values(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """(n,) a column of 0, 1, true, false or null as 0.0, 1.0, NaN. Raises `UserError` for any other value."""
+def label_values(frame: pd.DataFrame, column: str, strengths: bool = False) -> np.ndarray:
+    """(n,) a column as the index of the better response: 0.0, 1.0, or NaN where nobody said or both are alike.
+
+    Strengths are below 0 where the first response is the better one, and above it where the second is. Raises
+    `UserError` for a value that says nothing, naming its file and row.
+    """
     out = np.empty(len(frame))
     for position, value in enumerate(values(frame, column)):
-        if isinstance(value, str):
-            number = VALUES.get(value.strip().lower())
-        elif value is None:
-            number = np.nan
-        else:
-            number = float(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
-        if number is None:
+        found = _index_of(value, strengths)
+        if found is None:
             file, row = place(frame, position)
-            raise UserError(
-                f"{file}, row {row}, column {column!r}: allowed are 0, 1, true, false and null, got {value!r}"
-            )
-        out[position] = number
+            raise UserError(f"{file}, row {row}, column {column!r}: allowed are {ALLOWED}; got {value!r}")
+        out[position] = found
     return out
+
+
+def hold_strengths(found: Iterable[Any]) -> bool:
+    """Whether a column's values are strengths of a preference: numbers with some below 0 and some beyond 1 or -1."""
+    numbers = [each for value in found if (each := number(value)) is not None]
+    return any(each < 0 for each in numbers) and any(abs(each) > 1 for each in numbers)
+
+
+def _index_of(value: Any, strength: bool) -> float | None:
+    """0.0, 1.0, NaN; None for a value that is not allowed."""
+    if value is None:
+        return np.nan
+    if isinstance(value, str) and (word := value.strip().lower()) in WORDS:
+        return WORDS[word]
+    found = number(value) if isinstance(value, (str, bool, int, float)) else None
+    if found is None or not strength:
+        return None if found is None else NUMBERS.get(found)
+    if abs(found) > STRONGEST:
+        return None
+    return np.nan if found == 0 else float(found > 0)
 
 
 def shorter(responses_0: Sequence[str], responses_1: Sequence[str]) -> np.ndarray:

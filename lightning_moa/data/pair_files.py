@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from lightning_moa.data.configs import PairsConfig
-from lightning_moa.data.files import read_local, require_columns, texts
+from lightning_moa.data.configs import PairsConfig, rating_label
+from lightning_moa.data.files import number, place, read_local, require_columns, values
+from lightning_moa.data.forms import Form, form_of, refuse
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import DropReport, PairTable
@@ -24,25 +26,76 @@ def read_pairs(config: PairsConfig, objectives: Sequence[str], report: DropRepor
     """
     if config.path is None:
         raise UserError("data.path is empty: give data.path=<file or folder> of your pairs")
-    if len(config.response_columns) != 2:
+    return tables_of(read_local(config.path), config, objectives, report)
+
+
+def tables_of(
+    frames: Mapping[str, pd.DataFrame], config: PairsConfig, objectives: Sequence[str], report: DropReport
+) -> dict[str, PairTable]:
+    """The same of frames that are read already, of "train" and, where there is one, of "eval".
+
+    Raises:
+        UserError: columns of no known form, or a value that is not allowed; the line names file and row.
+    """
+    check_columns(config)
+    choices = choose_labels(config.label_columns(), objectives)
+    forms = {split: _form(frame, config) for split, frame in frames.items()}
+    report.notes = list(dict.fromkeys(f"read as {form.words}" for form in forms.values()))
+    rated = {name: config.scores[name] for name in objectives if name in config.scores}
+    rows = {split: _scored(forms[split].read(frame), rated, forms[split]) for split, frame in frames.items()}
+    return pair_tables(rows, choices, config, report)
+
+
+def check_columns(config: PairsConfig) -> None:
+    """Raise a `UserError` for settings that cannot name columns."""
+    if len(config.response_columns) not in (0, 2):
         raise UserError(f"data.response_columns must name two columns, got {config.response_columns}")
-    rows = {
-        split: parse(frame, config.prompt_column, config.response_columns)
-        for split, frame in read_local(config.path).items()
+    for name, columns in config.scores.items():
+        if len(columns) != 2:
+            raise UserError(f"data.scores.{name} must name two columns, one for each response, got {columns}")
+        if name in config.labels:
+            raise UserError(
+                f"data.scores.{name}: the objective has a label already, data.labels.{name}; give one"
+            )
+
+
+def _form(frame: pd.DataFrame, config: PairsConfig) -> Form:
+    form = form_of(map(str, frame.columns), config)
+    return form or refuse(frame, config.prompt_column)
+
+
+def _scored(rows: Rows, scores: Mapping[str, Sequence[str]], form: Form) -> Rows:
+    """The rows with a label for each pair of rating columns."""
+    if scores and form.rated:
+        name = next(iter(scores))
+        raise UserError(
+            f"data.scores.{name}: here responses are rated one by one, and each rating is a label: give "
+            f"data.labels.{name}=<column>, one of {', '.join(map(str, rows.labels.columns))}"
+        )
+    made: dict[str, Any] = {
+        rating_label(columns): _ratings(rows.labels, columns) for columns in scores.values()
     }
-    return pair_tables(rows, choose_labels(config.labels, objectives), config, report)
+    return replace(rows, labels=rows.labels.assign(**made), checked=True) if made else rows
 
 
-def parse(frame: pd.DataFrame, prompt_column: str, response_columns: Sequence[str]) -> Rows:
-    """The rows of a frame with the named columns; every other column may be a label."""
-    text_columns = [prompt_column, *response_columns]
-    require_columns(frame, text_columns)
-    prompts = texts(frame, prompt_column)
-    sides = [texts(frame, column) for column in response_columns]
-    return Rows(
-        prompts=prompts,
-        responses=list(zip(*sides, strict=True)),
-        reasons=[None] * len(frame),
-        keys=[prompt or "" for prompt in prompts],
-        labels=frame.drop(columns=text_columns),
-    )
+def _ratings(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """The index of the response that is rated higher; None where both are alike or one rating is missing."""
+    import pandas as pd
+
+    require_columns(frame, columns)
+    sides = [
+        [_rating(frame, column, *each) for each in enumerate(values(frame, column))] for column in columns
+    ]
+    better = [
+        None if first is None or second is None or first == second else int(second > first)
+        for first, second in zip(*sides, strict=True)
+    ]
+    return pd.Series(better, frame.index, dtype=object)
+
+
+def _rating(frame: pd.DataFrame, column: str, row: int, value: Any) -> float | None:
+    found = number(value)
+    if found is None and value not in (None, ""):
+        file, line = place(frame, row)
+        raise UserError(f"{file}, row {line}, column {column!r}: a number is expected, got {value!r}")
+    return found

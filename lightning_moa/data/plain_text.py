@@ -64,6 +64,18 @@ def tokenise_between(
     return ids
 
 
+def harmless(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[str]:
+    """The texts, `spaced` where the tokenizer would find a control token in one."""
+    control = np.array(list(control_tokens(tokenizer).values()), dtype=np.int32)
+    found = _where(_ids(tokenizer, texts, plain=False), control)
+    return [spaced(tokenizer, text) if hit.any() else text for text, hit in zip(texts, found, strict=True)]
+
+
+def control_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[np.ndarray]:
+    """int32 token ids of each text, nothing added, control tokens found wherever the text has their names."""
+    return _ids(tokenizer, texts, plain=False)
+
+
 def spaced(tokenizer: PreTrainedTokenizerFast, text: str) -> str:
     """The text with a space within each stretch that the tokenizer would take for a control token, `< |im_end|>`."""
     control = np.array(list(control_tokens(tokenizer).values()), dtype=np.int32)

@@ -41,6 +41,10 @@ CLASSES = {
     "beavertails": "BeaverTails",
     "summarize_from_feedback": "SummarizeFromFeedback",
     "pairs": "Pairs",
+    "prompts": "Prompts",
+    "helpsteer2": "HelpSteer2",
+    "helpsteer3": "HelpSteer3",
+    "ultrafeedback": "UltraFeedback",
     "synthetic": "Synthetic",
     "synthetic_summaries": "SyntheticSummaries",
 }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.doubts import doubts
-from lightning_moa.data.files import folder_of
-from lightning_moa.data.labels import SHORTER, LabelChoice, label_matrix, shorter
+from lightning_moa.data.files import folder_of, values
+from lightning_moa.data.labels import SHORTER, LabelChoice, hold_strengths, label_matrix, shorter
 from lightning_moa.data.order import spread, stable_hash
 from lightning_moa.data.tables import AnswerTable, DropReport, PairTable
 from lightning_moa.errors import UserError
+from lightning_moa.turns import messages_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,8 @@ class Rows:
     checked: its texts were looked at already.
     keys: what a split must not tear apart (the prompt, or the id of a post).
     labels: frame of the n rows' label columns, index (file, row).
+    mixed: which response is the first says what its label is, so the sides are mixed, by a hash of the texts, once
+        labels are known.
     subsets: the part of the data set that each row is of; by default the folder that its file lies in.
     """
 
@@ -39,6 +44,7 @@ class Rows:
     keys: list[str]
     labels: pd.DataFrame
     checked: bool = False
+    mixed: bool = False
     subsets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,7 +63,7 @@ def reason_to_drop(prompt: str | None, responses: tuple[str | None, ...]) -> str
     if prompt is None or any(response is None for response in responses):
         return "missing text"
     stripped = [response.strip() for response in responses if response is not None]
-    if not prompt.strip():
+    if not messages_of(prompt)[-1][1].strip():
         return "empty prompt"
     if not all(stripped):
         return "empty reply"
@@ -102,15 +108,25 @@ def pair_tables(
     objectives = tuple(choice.objective for choice in choices)
     tables = {}
     for split, (part, labels) in _split_and_drop(rows, choices, config, report, paired=True).items():
-        tables[split] = PairTable(
-            prompts=[str(prompt) for prompt in part.prompts],
-            responses=[(str(first), str(second)) for first, second in part.responses],
-            labels=labels,
-            objectives=objectives,
-            subsets=part.subsets,
-        )
+        responses = [(str(first), str(second)) for first, second in part.responses]
+        if part.mixed:
+            responses, labels = _mixed(responses, labels)
+        prompts = [str(prompt) for prompt in part.prompts]
+        tables[split] = PairTable(prompts, responses, labels, objectives, part.subsets)
         report.doubts[split] = doubts(tables[split])
     return tables
+
+
+def _mixed(
+    responses: Sequence[tuple[str, str]], labels: np.ndarray
+) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Responses and labels with the sides of some pairs swapped, so that the index gives no hint of the label."""
+    swap = np.array([stable_hash(*pair) % 2 == 1 for pair in responses])
+    sides = [
+        (second, first) if swapped else (first, second)
+        for (first, second), swapped in zip(responses, swap, strict=True)
+    ]
+    return sides, np.where(swap[:, None], 1 - labels, labels)
 
 
 def answer_tables(
@@ -133,6 +149,12 @@ def answer_tables(
     }
 
 
+def prompt_lists(rows: Mapping[str, Rows], config: DataConfig, report: DropReport) -> dict[str, list[str]]:
+    """As `pair_tables`, for rows of a prompt alone: the distinct prompts of "train" and "eval", in their order."""
+    found = _split_and_drop(rows, [], config, report, paired=False)
+    return {split: list(dict.fromkeys(map(str, part.prompts))) for split, (part, _) in found.items()}
+
+
 def _split_and_drop(
     rows: Mapping[str, Rows],
     choices: Sequence[LabelChoice],
@@ -140,14 +162,24 @@ def _split_and_drop(
     report: DropReport,
     paired: bool,
 ) -> dict[str, tuple[Rows, np.ndarray]]:
-    labels = {name: _labels(part, choices, paired) for name, part in rows.items()}
+    strengths = _strengths(rows, choices) if paired else []
+    labels = {name: _labels(part, choices, paired, strengths) for name, part in rows.items()}
+    report.notes += [
+        f"{column}: strengths, below 0 where the first response is the better one" for column in strengths
+    ]
     for name, part in rows.items():
-        for i in np.flatnonzero(np.isnan(labels[name]).all(axis=1)):
+        for i in np.flatnonzero(np.isnan(labels[name]).all(axis=1)) if choices else ():
             part.reasons[i] = part.reasons[i] or "no label"
     if "eval" in rows:
         sides = {name: [(name, np.arange(len(part.prompts)))] for name, part in rows.items()}
     else:
-        held_out = split_by_key(rows["train"].keys, config.eval_fraction, config.split_seed)
+        keys, variants = alike(rows["train"].keys)
+        held_out = split_by_key(keys, config.eval_fraction, config.split_seed)
+        if variants:
+            report.notes.append(
+                f"warning: {variants} prompts differ from another only in white space, line ends, case or Unicode "
+                "form; they are on one side of the split"
+            )
         sides = {"train": [("train", np.flatnonzero(~held_out)), ("eval", np.flatnonzero(held_out))]}
     parts = {split: (name, positions) for name, splits in sides.items() for split, positions in splits}
     _drop_shared(rows, parts)
@@ -163,7 +195,33 @@ def _split_and_drop(
     return kept
 
 
-def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool) -> np.ndarray:
+def alike(keys: Sequence[str]) -> tuple[list[str], int]:
+    """The keys, of which those that differ only in white space, line ends, case or Unicode form are one, the first in
+    the alphabet; and how many distinct ones were such variants."""
+    first: dict[str, str] = {}
+    for key in sorted(set(keys)):
+        first.setdefault(plainest(key), key)
+    return [first[plainest(key)] for key in keys], len(set(keys)) - len(first)
+
+
+@lru_cache(maxsize=1_000_000)
+def plainest(key: str) -> str:
+    """A text in lower case, its stretches of white space as one space each, in one Unicode form."""
+    return " ".join(unicodedata.normalize("NFKC", key).casefold().split())
+
+
+def _strengths(rows: Mapping[str, Rows], choices: Sequence[LabelChoice]) -> list[str]:
+    """The chosen columns that hold strengths, of all splits together."""
+    names = dict.fromkeys(choice.column for choice in choices)
+    frames = [part.labels for part in rows.values()]
+    return [
+        name
+        for name in names
+        if hold_strengths(value for frame in frames if name in frame.columns for value in values(frame, name))
+    ]
+
+
+def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool, strengths: Sequence[str]) -> np.ndarray:
     """(n, m) labels of all rows; the rule `shorter` is worked out where rows have two responses."""
     frame = part.labels
     if paired:
@@ -171,19 +229,21 @@ def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool) -> np.ndar
             raise UserError(f"the data has a column {SHORTER!r} of its own, which is also a rule: rename it")
         sides = [[responses[k] or "" for responses in part.responses] for k in (0, 1)]
         frame = frame.assign(**{SHORTER: shorter(*sides)})
-    return label_matrix(frame, choices, [str(column) for column in frame.columns])
+    return label_matrix(frame, choices, [str(column) for column in frame.columns], strengths)
 
 
 def _drop_shared(rows: Mapping[str, Rows], parts: Mapping[str, tuple[str, np.ndarray]]) -> None:
-    """Mark training rows whose key or prompt is also held out."""
+    """Mark training rows whose key or prompt is also held out, or one that differs in nothing but its writing."""
     name, positions = parts["eval"]
     held = rows[name]
-    keys = {held.keys[i] for i in positions if held.reasons[i] is None}
-    prompts = {held.prompts[i] for i in positions if held.reasons[i] is None}
+    good = [i for i in positions if held.reasons[i] is None]
+    seen = {plainest(text) for i in good for text in (held.keys[i], held.prompts[i] or "")}
     name, positions = parts["train"]
     train = rows[name]
     for i in positions:
-        if train.reasons[i] is None and (train.keys[i] in keys or train.prompts[i] in prompts):
+        if train.reasons[i] is None and not seen.isdisjoint(
+            (plainest(train.keys[i]), plainest(train.prompts[i] or ""))
+        ):
             train.reasons[i] = "prompt also in the evaluation split"
 
 
@@ -219,5 +279,6 @@ def _take(rows: Rows, positions: np.ndarray) -> Rows:
         keys=[rows.keys[i] for i in positions],
         labels=rows.labels.iloc[positions],
         checked=True,
+        mixed=rows.mixed,
         subsets=[rows.subsets[i] for i in positions],
     )

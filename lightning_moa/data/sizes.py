@@ -14,12 +14,15 @@ HH_RLHF_ROWS = {
 """Training pairs of each folder (Bai et al. 2022's repository; 160,800 together)."""
 
 PAIRS = {
+    "helpsteer2": 10_162,
+    "helpsteer3": 38_459,
+    "ultrafeedback": 6 * 63_967,
     "pku_saferlhf": 73_907,
     "summarize_from_feedback": 92_858,
 }
 """Training pairs, by the data sets' cards."""
 
-PROMPTS_PER_PAIR = {"pku_saferlhf": 38_641 / 73_907}
+PROMPTS_PER_PAIR = {"pku_saferlhf": 38_641 / 73_907, "ultrafeedback": 1 / 6}
 """Distinct prompts for each pair, where prompts repeat."""
 
 
@@ -43,8 +46,12 @@ def published_rows(data: Mapping[str, Any], view: str) -> int | None:
         pairs = sum(HH_RLHF_ROWS[subset] for subset in data["subsets"])
     if pairs is None:
         return None
+    prompts = PROMPTS_PER_PAIR.get(data["name"], 1.0) * pairs
+    if data.get("pairs_per_prompt") is not None:
+        pairs = min(pairs, round(data["pairs_per_prompt"] * prompts))
+    share = prompts / pairs
     if data["limit"] is not None:
         pairs = min(pairs, data["limit"])
     if view == "prompts":
-        return round(pairs * PROMPTS_PER_PAIR.get(data["name"], 1.0))
+        return round(pairs * share)
     return 2 * pairs if view == "sequences" else pairs

@@ -56,6 +56,8 @@ class DropReport:
     changed: dict[str, Counter[str]] = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
     """What makes one doubt the rows that were kept, see `doubts.doubts`."""
+    notes: list[str] = field(default_factory=list)
+    """How the rows were read, before they were split."""
     subsets: dict[str, Counter[str]] = field(default_factory=dict)
     """Rows kept of each part of the data set."""
 
@@ -78,11 +80,11 @@ class DropReport:
         self.subsets.pop(stage, None)
 
     def lines(self) -> list[str]:
-        """One readable line per stage, such as `train: 575 pairs kept, 12 dropped (equal replies 3, ...)`, then one for
-        each doubt about them."""
+        """How the rows were read, a readable line per stage, such as `train: 575 pairs kept, 12 dropped (equal
+        replies 3, ...)`, then one for each doubt about them."""
         stages = sorted({*self.kept, *self.dropped, *self.changed})
         doubts = [f"{stage}, warning: {each}" for stage in stages for each in self.doubts.get(stage, [])]
-        return [*map(self._line, stages), *doubts]
+        return [*self.notes, *map(self._line, stages), *doubts]
 
     def _line(self, stage: str) -> str:
         dropped, changed = self.dropped.get(stage, Counter()), self.changed.get(stage, Counter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from lightning_moa.deployments.trained_on import TrainedOn
 from lightning_moa.errors import UserError
@@ -110,6 +110,11 @@ class Deployment:
         Raises:
             UserError: says what is needed.
         """
+
+    def asked(self, preferences: Sequence[Sequence[float]]) -> Self:
+        """The same for a user's preferences, (n, m), where they are the deployment's own; else `Trained.grid` says
+        which are asked for."""
+        return self
 
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         """The policies to measure, one at a time.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 from lightning_moa.deployments.base import Deployed, Deployment, Load, Trained, need_one, shown
 from lightning_moa.deployments.trained_on import Rows, TrainedOn, as_rows
@@ -40,6 +41,9 @@ class InPrompt(Deployment):
 
     def check(self, trained_on: TrainedOn) -> None:
         need_one(self, trained_on)
+
+    def asked(self, preferences: Sequence[Sequence[float]]) -> Self:
+        return replace(self, preferences=as_rows(preferences))
 
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         import torch

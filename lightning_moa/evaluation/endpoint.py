@@ -20,6 +20,7 @@ import numpy as np
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation.judge import check_pairs
 from lightning_moa.fields import check, option
+from lightning_moa.turns import readable
 
 QUESTION = """Two answers to one request are to be compared by a single criterion.
 
@@ -145,7 +146,9 @@ class EndpointJudge:
     def _judge(self, key: str, prompt: str, first: str, second: str) -> float:
         if first == second:
             return 0.5
-        question = QUESTION.format(criterion=self.criterion, prompt=prompt, first=first, second=second)
+        question = QUESTION.format(
+            criterion=self.criterion, prompt=readable(prompt), first=first, second=second
+        )
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": question}],

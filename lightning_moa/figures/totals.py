@@ -23,10 +23,10 @@ from lightning_moa.study.planning import objectives_of
 class TotalsConfig(StudyConfig):
     """A study in which one policy for all preferences may have the updates of several others together."""
 
-    equal_totals: bool = option(
-        True,
+    equal_totals: bool | None = option(
+        None,
         "beside as many updates as each policy of a baseline has, train the one policy for all preferences with as "
-        "many as all of a baseline's policies have together",
+        "many as all of a baseline's policies have together; empty: where updates are given as steps, not as epochs",
     )
 
 
@@ -51,9 +51,10 @@ def with_totals(
         baselines: methods that train several.
 
     Raises:
-        UserError: the updates are given in epochs, which no sum can be made of before the rows are counted.
+        UserError: `equal_totals=true` where updates are given in epochs, which no sum can be made of before the rows
+            are counted.
     """
-    if not config.equal_totals:
+    if config.equal_totals is False:
         return config, methods
     own, more = deepcopy(config), dict(methods)
     m = len(objectives_of(config))
@@ -62,6 +63,8 @@ def with_totals(
         if baseline not in methods:
             continue
         steps = config.methods.get(baseline, MethodConfig()).steps or getattr(config, section).steps
+        if steps is None and config.equal_totals is None:
+            return config, methods
         if steps is None:
             raise UserError(
                 f"equal_totals=true: {section}.steps is needed, not epochs; allowed is equal_totals=false"

@@ -133,11 +133,12 @@ class AdapterPolicy(SteeredPolicy, ABC):
             )
         with torch.no_grad(), self.fixed(preference):
             model = copy.deepcopy(self.model)
-            for name, layer in adapted_layers(model).items():
+            head = model.get_output_embeddings()
+            for layer in adapted_layers(model).values():
                 merged = layer.base.weight.float() + layer.delta()
                 # A new parameter, since an output head may share its weight with the token embedding.
                 layer.base.weight = nn.Parameter(merged.to(layer.base.weight.dtype))
-                if name.rpartition(".")[2] == "lm_head":
+                if layer is head:
                     model.config.tie_word_embeddings = False
         eject(model)
         return model.requires_grad_(True)

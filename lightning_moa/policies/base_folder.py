@@ -34,6 +34,13 @@ def check_folder(folder: Path, where: str) -> None:
         check_sizes(highest, rows, where)
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer of a folder has a chat template."""
+    return (folder / "chat_template.jinja").is_file() or bool(
+        _json(folder / "tokenizer_config.json").get("chat_template")
+    )
+
+
 def check_sizes(highest: int, rows: int, where: str) -> None:
     """Raise a `UserError` where the tokenizer's highest id has no row in an embedding of so many rows."""
     if highest >= rows:

@@ -20,22 +20,23 @@ if TYPE_CHECKING:
 
 
 class _Shifted(nn.Module):
-    """W0 + D where the policy is on, W0 where it is its reference."""
+    """W0 + D where the policy is on, W0 where it is its reference; D in single precision, over any base."""
 
     def __init__(self, weight: Tensor, steering: Steering) -> None:
         super().__init__()
-        self.delta = nn.Parameter(torch.zeros_like(weight))
+        self.delta = nn.Parameter(torch.zeros_like(weight, dtype=torch.float32))
         self.steering = steering
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.delta if self.steering.enabled else weight
+        return (weight + self.delta).to(weight.dtype) if self.steering.enabled else weight
 
 
 class FullWeights(SteeredPolicy):
     """W = W0 + D for every weight, D of W's own shape and 0 at the start. It knows no preference.
 
     Adam's step of D is its step of W, so this is full fine-tuning; W0 is kept beside D, for the reference. A weight
-    that the output head shares with the token embedding is trained apart in each.
+    that the output head shares with the token embedding is trained apart in each. Not for strategies that partition
+    weights as they are made.
 
     Args:
         model: a transformers causal language model, changed in place.

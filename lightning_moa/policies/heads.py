@@ -226,6 +226,10 @@ class HeadPolicy(Policy):
         others = {id(p) for k, head in enumerate(heads) if k != self.index for p in head.parameters()}
         return [p for p in self.policy.trainable_parameters() if id(p) not in others]
 
+    def merge(self, preference: Tensor | None = None) -> PreTrainedModel:
+        """A plain transformers model, as `Heads.merge_head` gives it; a preference steers nothing."""
+        return self.policy.merge_head(self.index)
+
     def _checkpointing(self) -> dict[str, object]:
         return self.policy._checkpointing()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -122,32 +123,80 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> list[str]
     Args:
         model: a transformers causal language model.
         targets: "all-linear-and-head"; "all-linear", which leaves out the output head; any other text, which
-            takes each linear layer whose qualified name contains it (Panacea: "layers."); or the names
-            themselves.
+            takes each linear layer whose qualified name contains it (Panacea: "layers."); several such texts,
+            "[q_proj,v_proj]" or a sequence of them; or the names themselves.
 
     Raises:
-        UserError: nothing matches, or a given name is no linear layer.
+        UserError: nothing matches, or one of several texts matches nothing.
     """
-    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    body = [name for name in linears if name.rpartition(".")[2] != "lm_head"]
+    linears = [name for name, module in model.named_modules() if is_linear(module)]
+    head = output_name(model)
     if not isinstance(targets, str):
-        missing = sorted(set(targets) - set(linears))
-        if missing or not targets:
-            what = missing[0] if missing else "an empty list"
-            raise UserError(f"targets: {what} is no linear layer of {type(model).__name__}")
-        return list(targets)
+        return _named(model, linears, list(targets))
+    if targets.startswith("["):
+        return _named(model, linears, [each.strip() for each in targets.strip("[]").split(",")])
+    body = [name for name in linears if name != head]
     if targets.startswith("all-linear") and not body:
         raise UserError(
             f"targets={targets}: {type(model).__name__} has no linear layers below its output head"
         )
     named = {"all-linear-and-head": linears, "all-linear": body}
-    found = named[targets] if targets in named else [name for name in linears if targets and targets in name]
-    if not found:
-        raise UserError(
-            f"targets={targets}: no linear layer's name contains it; allowed are all-linear-and-head, "
-            f"all-linear, or a part of names such as {', '.join(linears[:2])}"
-        )
-    return found
+    return named[targets] if targets in named else _named(model, linears, [targets])
+
+
+def _named(model: nn.Module, linears: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The layers that bear one of the names, or whose names contain one of the texts, in the model's order."""
+    if set(texts) <= set(linears) and texts:
+        return list(texts)
+    for text in texts or [""]:
+        if not text or not any(text in name for name in linears):
+            raise UserError(
+                f"targets: no linear layer's name of {type(model).__name__} contains {text!r}; allowed are "
+                f"all-linear-and-head, all-linear, or parts of names such as {', '.join(linears[:2])}"
+            )
+    return [name for name in linears if any(text in name for text in texts)]
+
+
+def is_linear(module: nn.Module | None) -> bool:
+    """Whether a module is a linear layer: torch's, or GPT-2's, which holds its weight the other way round."""
+    return isinstance(module, nn.Linear) or _is_transposed(module)
+
+
+def output_name(model: Any) -> str | None:
+    """The qualified name of a model's output head, whatever it is called; None where it has none."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return None if head is None else next(name for name, module in model.named_modules() if module is head)
+
+
+def _is_transposed(module: nn.Module | None) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def as_linear(module: Any) -> nn.Linear:
+    """The layer itself, or a linear one that shares the weights of one of GPT-2's (and remembers it)."""
+    if not _is_transposed(module):
+        return module
+    rows, columns = module.weight.shape
+    linear = nn.Linear(rows, columns, device="meta")
+    linear.weight = nn.Parameter(module.weight.T, requires_grad=False)
+    linear.bias = module.bias
+    # Past `__setattr__`, which would make its weights part of the model a second time.
+    linear.__dict__["shared_with"] = module
+    return linear
+
+
+def _as_it_was(linear: nn.Linear) -> nn.Module:
+    """The layer that `as_linear` was given, with the weights that the linear one has now."""
+    module: Any = linear.__dict__.get("shared_with")
+    if module is None:
+        return linear
+    module.weight = nn.Parameter(
+        linear.weight.detach().T.contiguous(), requires_grad=linear.weight.requires_grad
+    )
+    module.bias = linear.bias
+    return module
 
 
 def inject(model: nn.Module, targets: Sequence[str], make: Callable[[str, nn.Linear], AdaptedLinear]) -> None:
@@ -160,14 +209,14 @@ def inject(model: nn.Module, targets: Sequence[str], make: Callable[[str, nn.Lin
         raise UserError("this model carries an adapter already: call the former policy's unload() first")
     model.requires_grad_(False)
     for name in targets:
-        model.set_submodule(name, make(name, model.get_submodule(name)))  # type: ignore[arg-type]
+        model.set_submodule(name, make(name, as_linear(model.get_submodule(name))))
 
 
 def eject(model: nn.Module) -> None:
     """Put the base layers back in the place of the adapted ones."""
     for name, module in list(model.named_modules()):
         if isinstance(module, AdaptedLinear):
-            model.set_submodule(name, module.base)
+            model.set_submodule(name, _as_it_was(module.base))
 
 
 def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:

@@ -17,7 +17,8 @@ class AdapterConfig:
     )
     scaling: float = option(1.0, "factor on the low-rank update", above=0)
     targets: str = option(
-        "all-linear-and-head", "linear layers adapted: all-linear-and-head, or a part of their names"
+        "all-linear-and-head",
+        "linear layers adapted: all-linear-and-head, all-linear, a part of their names, or several, [q_proj,v_proj]",
     )
     dropout: float = option(0.0, "dropout on the adapter's input", at_least=0, at_most=1)
     fixed_scale: float | None = option(None, "Panacea's factor on the preference; empty: learned")

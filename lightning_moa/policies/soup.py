@@ -12,7 +12,7 @@ from torch import nn
 from lightning_moa.errors import UserError
 from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.gates import SoupGate
-from lightning_moa.policies.layers import Factors
+from lightning_moa.policies.layers import Factors, as_linear, is_linear
 from lightning_moa.policies.loading import load_policy
 
 if TYPE_CHECKING:
@@ -95,11 +95,12 @@ class RewardedSoup(AdapterPolicy):
     def rebuild(cls, model: PreTrainedModel, options: dict[str, Any]) -> RewardedSoup:
         targets = options["targets"]
         linears = dict(model.named_modules())
-        missing = [name for name in targets if not isinstance(linears.get(name), nn.Linear)]
+        missing = [name for name in targets if not is_linear(linears.get(name))]
         if missing:
             raise UserError(f"targets: {missing[0]} is no linear layer of {type(model).__name__}")
 
-        def blank(rank: int, linear: Any) -> Factors:
+        def blank(rank: int, layer: Any) -> Factors:
+            linear = as_linear(layer)
             return torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank)
 
         return cls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,14 +18,16 @@ NEVER = -1e4
 """Added to the logit of an id without text: its probability is 0 in every precision, and nothing becomes infinite."""
 
 
-def agree(model: PreTrainedModel, tokenizer: Any, where: str) -> None:
-    """Let a model sample no id without text, and end responses at the tokenizer's EOS, too; in place.
+def agree(model: PreTrainedModel, tokenizer: Any, where: str, closing: Sequence[int] = ()) -> None:
+    """Let a model sample no id without text, and end responses at the tokenizer's EOS, too, and at what closes a turn;
+    in place.
 
     Args:
         model: a causal language model. Where its embedding has rows beyond the tokenizer's tokens, its output head gets
             a bias that makes their probability 0, in sampling and in log-probs alike.
         tokenizer: a fast one.
         where: what named both, for errors.
+        closing: further ids that end a response, such as what a chat template closes an assistant's turn by.
 
     Raises:
         UserError: a token has no row in the embedding; or ids have no text and the output head is no linear layer.
@@ -37,8 +40,10 @@ def agree(model: PreTrainedModel, tokenizer: Any, where: str) -> None:
     if silent:
         _silence(model, silent, where)
     ends = ends_of(model)
-    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
-        model.generation_config.eos_token_id = [*ends, tokenizer.eos_token_id]
+    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    more = [each for each in dict.fromkeys([*eos, *closing]) if each not in ends]
+    if more:
+        model.generation_config.eos_token_id = [*ends, *more]
 
 
 def ends_of(model: PreTrainedModel) -> list[int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lightning_moa.reporting.compare import Run
+from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.plots import front_figure
 
 

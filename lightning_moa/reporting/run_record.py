@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,8 @@ PACKAGES = (
 )
 FORMAT = 2
 """Of `config`. Records without a format are older: their keys may have been spelled or filled in otherwise."""
+MEASURED_WITH = ("data", "prompts", "decoding", "base", "rewards")
+"""What numbers hang on besides their methods."""
 CODE = ("lightning_moa", "experiments", "pyproject.toml")
 """What must be committed for a commit to tell how a result was made; results themselves don't count."""
 
@@ -33,34 +35,38 @@ def write_run_record(
     path: str | Path,
     config: Mapping[str, Any],
     *,
-    data: Any,
-    rewards: Any,
+    measured_with: Mapping[str, Any],
     started: datetime,
     duration: float,
+    runs: str | None = None,
+    policies: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write run.yaml, whole or not at all.
 
     Args:
         path: the file, beside points.csv.
         config: the resolved config.
-        data: which data the points were measured on: a name, or a mapping of names and revisions.
-        rewards: which reward models scored them. Two runs are comparable where data and rewards are equal.
+        measured_with: keys of `MEASURED_WITH`, what the points hang on besides their methods: runs are comparable
+            where all are equal.
         started: when the run began, with a time zone.
         duration: seconds it took.
+        runs: the folder of the runs, relative to the file's.
+        policies: for each method and seed its trained policies, by the names of their runs.
 
     Raises:
         UserError: the file can't be written.
     """
     record = {
         "format": FORMAT,
-        "data": data,
-        "rewards": rewards,
+        **measured_with,
         "started": started.isoformat(timespec="seconds"),
         "duration_seconds": round(duration, 3),
         "commit": git_commit(),
         "hardware": hardware(),
         "python": platform.python_version(),
         "packages": package_versions(),
+        "runs": runs,
+        "policies": list(policies),
         "config": config,
     }
     text = yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True, width=110)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_moa.answers import load
 from lightning_moa.errors import UserError
+from lightning_moa.turns import readable
 
 ScoreFunction = Callable[[list[str], list[str]], Sequence[float]]
 """(prompts, responses), n texts each, to n finite numbers, higher is better."""
@@ -20,7 +21,8 @@ class FunctionRewards:
     """Scores of one objective by what 'module:name' names.
 
     That is a function (prompts, responses) -> n numbers, higher is better, or a class with such a method
-    `scores`, built once, without arguments. Each score must depend on its own texts alone. One that has nothing to
+    `scores`, built once, without arguments. A prompt of several turns comes as one plain text (`turns.readable`). Each
+    score must depend on its own texts alone. One that has nothing to
     say of a response gives a number for that, too, such as 0 or what an average response gets: neither None nor NaN,
     since a response without a reward could not be learnt from.
 
@@ -42,7 +44,7 @@ class FunctionRewards:
         """(n, 1) float64, higher is better. Raises `UserError` for anything but n finite numbers."""
         if not len(responses):
             return np.empty((0, 1))
-        given = self.function(list(prompts), list(responses))
+        given = self.function([readable(prompt) for prompt in prompts], list(responses))
         return finite_numbers(given, len(responses), self.name)[:, None]
 
     @property

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lightning_moa.data.configs import CHAT
 from lightning_moa.errors import UserError
 
 PROMPT, RESPONSE, FIXED = "prompt", "response", "fixed"
@@ -50,6 +51,8 @@ class InputForm:
     """See to it that the BOS token comes first."""
     eos_last: bool = False
     """See to it that the EOS token comes last."""
+    chat: bool = False
+    """The tokenizer's chat template, with the response as the assistant's last message."""
 
 
 def dialogue(prompt: str) -> str:
@@ -77,11 +80,17 @@ def templated(template: str) -> InputForm:
 
     Control tokens are the tokenizer's own, and those whose names the template holds; names in texts are plain text.
 
+    `CHAT` is the tokenizer's own.
+
     Raises:
         UserError: a template of another form.
     """
+    if template == CHAT:
+        return InputForm("chat template", "the tokenizer's chat template", _prompt_response, chat=True)
     if template.count("{response}") != 1 or template.count("{prompt}") > 1:
-        raise UserError(f"{template!r}: must hold {{response}} exactly once, and {{prompt}} at most once")
+        raise UserError(
+            f"{template!r}: must hold {{response}} exactly once, and {{prompt}} at most once; or be {CHAT}"
+        )
     parts = re.split(r"(\{prompt\}|\{response\})", template)
 
     def build(prompt: str, response: str) -> tuple[Segment, ...]:

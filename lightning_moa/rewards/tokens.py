@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lightning_moa.data.plain_text import control_tokens, spaced
+from lightning_moa.data.chat import chat_texts
+from lightning_moa.data.encoding import without_end, without_start
+from lightning_moa.data.plain_text import control_ids, control_tokens, spaced
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.inputs import FIXED, PROMPT, RESPONSE, InputForm, Piece, Segment
+from lightning_moa.turns import readable
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -47,7 +50,9 @@ class InputEncoder:
 
         Raises `UserError` where not even the form's own words fit.
         """
-        tokens = self._frame(self._tokens(self.form.build(prompt, response)))
+        if self.form.chat:
+            return [Token(token_id, 0, FIXED) for token_id in self._conversation(prompt, response)]
+        tokens = self._frame(self._tokens(self.form.build(readable(prompt), response)))
         excess = len(tokens) - self.longest
         if excess <= 0:
             return tokens
@@ -65,6 +70,27 @@ class InputEncoder:
             self.cut["responses cut at their end"] += 1
         gone = set(dropped)
         return [token for i, token in enumerate(tokens) if i not in gone]
+
+    def _conversation(self, prompt: str, response: str) -> list[int]:
+        """The tokens of `apply_chat_template`; what is too long loses the oldest turns, then the start of the prompt,
+        then the end of the response."""
+        shown, said = prompt, response
+        while True:
+            ((text, refused),) = chat_texts(self.tokenizer, [shown], [said])
+            if refused is not None:
+                raise UserError(f"a reward model's input was {refused}")
+            ids: list[int] = control_ids(self.tokenizer, [text])[0].tolist()
+            excess = len(ids) - self.longest
+            if excess <= 0:
+                self.cut["prompts cut at their start"] += shown != prompt
+                self.cut["responses cut at their end"] += said != response
+                return ids
+            if shown:
+                (shown,) = without_start(self.tokenizer, [shown], [excess])
+            elif said:
+                said = without_end(self.tokenizer, said, excess)
+            else:
+                raise UserError(f"an input of {self.longest} tokens has no room for {self.form.layout}")
 
     def _tokens(self, segments: Sequence[Segment]) -> list[Token]:
         """The tokenizer's layout of one text or of a pair, each token with its role."""

@@ -122,11 +122,13 @@ def device_of(hardware: dict[str, Any]) -> torch.device:
 
 def pretrained(model: dict[str, Any], hardware: dict[str, Any]) -> tuple[Policy, PreTrainedTokenizerFast]:
     """A pretrained model of the hub or of a local folder, frozen, and its tokenizer."""
+    from lightning_moa.data.chat import end_of_turn
     from lightning_moa.data.tokenizer import load_tokenizer
 
     path, revision = model["path"], model["revision"]
     policy, tokenizer = _frozen(path, revision, hardware), load_tokenizer(path, revision)
-    agree(policy.model, tokenizer, f"model.path={path}")
+    closing = [end_of_turn(tokenizer)] if tokenizer.chat_template else []
+    agree(policy.model, tokenizer, f"model.path={path}", closing)
     return policy, tokenizer
 
 

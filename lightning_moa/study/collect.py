@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from lightning_moa.run_folders import record
 from lightning_moa.study.planning import REFERENCE, Plan
+from lightning_moa.study.provenance import policies_of
 from lightning_moa.study.tasks import Task
 
 _FRAMES = ("points", "accuracies", "responses", "timings", "costs")
@@ -45,6 +46,10 @@ class Collected:
     """objective -> what its column `reward_*` comes from, in words; empty where there is none."""
     policies: dict[tuple[str, int], list[Path]]
     """(method, seed): the folders of its trained policies, in the order of training preferences."""
+    trained: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    """(method, seed): the same for run.yaml, with the preferences that they were trained for."""
+    measured_with: dict[str, Any] = field(default_factory=dict)
+    """What the numbers hang on besides the methods."""
 
     @property
     def space(self) -> str:
@@ -58,6 +63,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
     timings: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     folders: dict[tuple[str, int], list[Path]] = {}
+    named: dict[tuple[str, int], dict[str, Any]] = {}
     for seed, tasks in plan.seeds.items():
         for method, evaluation in tasks.evaluations.items():
             policies = tasks.policies.get(method, [])
@@ -77,9 +83,10 @@ def collect(plan: Plan, runs: Path) -> Collected:
                     into.append(frame.assign(method=method, seed=seed))
             if method != REFERENCE:
                 folders[method, seed] = [runs / task.key / "policy" for task in policies]
+                named[method, seed] = policies_of(method, seed, evaluation, policies)
                 costs.append({"method": method, "seed": seed, **_cost(trained)})
                 timings.append({"method": method, "seed": seed, **_timing(trained)})
-    joined = {
+    joined: dict[str, Any] = {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         for name, parts in frames.items()
     }
@@ -96,6 +103,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         data_lines=_data_lines(plan, runs),
         rewards=plan.rewards,
         policies=folders,
+        trained=named,
     )
 
 
@@ -117,7 +125,8 @@ def joined(parts: Sequence[Collected]) -> Collected:
         name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in frames.items()
     }
     folders = {key: paths for part in reversed(parts) for key, paths in part.policies.items()}
-    return replace(parts[0], **whole, policies=folders)
+    named = {key: said for part in reversed(parts) for key, said in part.trained.items()}
+    return replace(parts[0], **whole, policies=folders, trained=named)
 
 
 def _exact(plan: Plan, runs: Path) -> Exact | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from lightning_moa.strategies.launching import check_started, is_main_process, s
 from lightning_moa.study.collect import Collected, collect
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
+from lightning_moa.study.provenance import measured_with
 from lightning_moa.study.tasks import in_order
 from lightning_moa.workers import leave_if_imported
 
@@ -61,6 +62,7 @@ def conduct(
             join_started(config.hardware.accelerator)
     execute(plan.targets(), runs, workers=workers, fresh=config.fresh, console=console)
     collected = collect(plan, runs)
+    collected = replace(collected, measured_with=measured_with(config, prompts, plan, collected.responses))
     for line in collected.data_lines:
         console.print(f"{config.data.name}, {line}", highlight=False)
     return collected

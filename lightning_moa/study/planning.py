@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.data.configs import DataConfig, WorldConfig
+from lightning_moa.data.configs import CHAT, DataConfig, WorldConfig
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.registry import data_entry
 from lightning_moa.digests import digest
@@ -17,7 +17,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
-from lightning_moa.policies.base_folder import check_folder
+from lightning_moa.policies.base_folder import check_folder, has_chat_template
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
@@ -63,10 +63,12 @@ def plan_study(
     objectives = objectives_of(config)
     sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
     measured = _measured(config, sources, objectives)
+    _check_views(config, chosen, measured)
     path = config.model.path
     local = path is not None and Path(path).expanduser().is_dir()
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
+    _check_template(config)
     shared = Shared(
         config,
         objectives,
@@ -90,6 +92,37 @@ def plan_study(
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
 
 
+def _check_template(config: StudyConfig) -> None:
+    """Raise a `UserError` where the chat template is asked for and it is known already that there is none."""
+    path = config.model.path
+    if config.data.template != CHAT:
+        return
+    if path is None:
+        raise UserError(
+            f"data.template={CHAT}: a model that is made here has no chat template; give model.path"
+        )
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not has_chat_template(folder):
+        raise UserError(f"data.template={CHAT}: the tokenizer in model.path={path} has no chat template")
+
+
+def _check_views(config: StudyConfig, chosen: Mapping[str, Chosen], measured: Mapping[str, Source]) -> None:
+    """Raise a `UserError` where the data set has not what something is trained on."""
+    data = config.data
+    has = f"data={data.name} has {' and '.join(data.views)} alone"
+    for name, one in chosen.items():
+        if one.objective.view not in data.views:
+            raise UserError(f"methods: {name} is trained on {one.objective.view}, and {has}")
+    if config.model.path is None and "sequences" not in data.views:
+        raise UserError(f"model.path is empty: a small model would be trained on responses, and {has}")
+    trained = [name for name, source in measured.items() if source.kind == "trained"]
+    if trained and "pairs" not in data.views:
+        raise UserError(
+            f"objective {trained[0]!r}: its reward model would be trained on pairs, and {has}; name another source "
+            "in the method's rewards"
+        )
+
+
 @lru_cache(maxsize=16)
 def _check_rows(options: str, objectives: tuple[str, ...], files: str) -> None:
     """Once for all the studies of a script; `files` is the content's hash."""
@@ -100,16 +133,21 @@ def _check_rows(options: str, objectives: tuple[str, ...], files: str) -> None:
 def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     """The study's objectives in order: those asked for, or the data set's own."""
     if config.objectives is not None:
-        if config.data.labels:
-            choose_labels(config.data.labels, config.objectives)
+        if config.data.label_columns():
+            choose_labels(config.data.label_columns(), config.objectives)
         return tuple(config.objectives)
     if isinstance(config.data, WorldConfig):
         return config.data.own_objectives
-    names = tuple(config.data.labels)
+    names = tuple(config.data.label_columns())
     if len(names) < 2:
         raise UserError(
             f"data={config.data.name} has {len(names)} labelled objectives ({', '.join(names) or 'none'}): "
             f"two or more are needed, data.labels.<objective>=<column>"
+            + (
+                ""
+                if "pairs" in config.data.views
+                else ", or objectives=[...] where rewards come from elsewhere"
+            )
         )
     return names
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from lightning_moa.reporting.study_tables import (
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.kept import recorded, refuse_to_replace
+from lightning_moa.study.provenance import place_of
 
 REFERENCES = (OF_RULE, "corner", "far")
 """The reference points of hypervolumes: by the rule; at the corner of the box that the best single-objective policies
@@ -168,7 +170,8 @@ class Artefact:
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
             write_atomically(self.folder / "exact_front.csv", text)
-        self._write_record(_reward_sources(collected))
+        measured = {**collected.measured_with, "rewards": _rewards(collected)}
+        self._write_record(measured, list(collected.trained.values()))
 
     def write_computed(self, judged: Judged, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
         """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
@@ -180,7 +183,8 @@ class Artefact:
         """
         self._write_others(others)
         judged.write(self.folder)
-        self._write_record({"computed": rewards})
+        data = {key: getattr(self.config.data, key) for key in ("name", "revision", "labels")}
+        self._write_record({"data": data, "rewards": {"computed": rewards}}, [])
 
     def _write_others(self, others: Mapping[str, pd.DataFrame]) -> None:
         named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}
@@ -188,23 +192,25 @@ class Artefact:
             whole = frame.assign(**named)[[*named, *frame.columns]]
             write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
 
-    def _write_record(self, rewards: Mapping[str, str]) -> None:
+    def _write_record(self, measured_with: Mapping[str, Any], policies: Sequence[Mapping[str, Any]]) -> None:
         config = recorded(self.config)
         write_run_record(
             self.folder / "run.yaml",
             config,
-            data={key: config["data"][key] for key in ("name", "revision", "labels")},
-            rewards=rewards,
+            measured_with=measured_with,
+            runs=place_of(Path(str(self.config.runs_dir)), self.folder) if policies else None,
+            policies=policies,
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
 
 
-def _reward_sources(collected: Collected) -> dict[str, str]:
-    """What each group of reward columns comes from."""
+def _rewards(collected: Collected) -> dict[str, Any]:
+    """What each group of reward columns comes from, in words, and what sets its sources apart."""
     learned = [f"{name}: {words}" for name, words in collected.rewards.items()]
     gold = "none" if collected.exact is None else "the world's own"
-    return {"reward": "; ".join(learned) or "none", "gold": gold}
+    sources = collected.measured_with.get("rewards", {})
+    return {"reward": "; ".join(learned) or "none", "gold": gold, "sources": sources}
 
 
 def _columns(table: object, collected: Collected, named: dict[str, str]) -> list[str]:

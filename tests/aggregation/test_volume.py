@@ -391,3 +391,14 @@ def test_directions_are_each_seeds_and_rounds_own():
     assert Hypervolume.build(runs[0])(losses, preference).item() == found[0]
     # Where none are drawn, no seed tells runs apart that are the same.
     assert {Hypervolume.build(run(seed=seed)).seed for seed in (0, 1)} == {0}
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_it_is_monotone_and_submodular(objectives):
+    """HaM, Proposition 1: a policy adds something, and less to more policies."""
+    for seed in range(20):
+        values = points(6, objectives, seed)
+        few, more, new = values[:2], values[:5], values[5:]
+        gains = [float(hypervolume(torch.cat([each, new])) - hypervolume(each)) for each in (few, more)]
+        assert gains[0] >= gains[1] - 1e-12
+        assert gains[1] >= -1e-12

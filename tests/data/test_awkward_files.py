@@ -36,8 +36,16 @@ def write(path: Path, content: str | bytes | pd.DataFrame) -> Path:
     return path
 
 
+def user(text: str) -> list[dict]:
+    return [{"role": "user", "content": text}]
+
+
+def labels(row: dict) -> dict:
+    return {name: row[name] for name in ("helpful", "concise")}
+
+
 PLAIN = changed(lambda i, row: {})
-SAYS = [{"role": "user", "content": "hi"}]
+SYSTEM = [{"role": "system", "content": "You are kind."}]
 UNEQUAL = PLAIN.splitlines(keepends=True)
 
 READ = {
@@ -68,6 +76,19 @@ READ = {
         changed(lambda i, row: {"prompt": " " if i < 3 else row["prompt"]}),
         {"empty prompt": 3},
     ),
+    "chat.jsonl": (changed(lambda i, row: {"prompt": [*SYSTEM, *user(row["prompt"])]}), {}),
+    "letters.jsonl": (changed(lambda i, row: {"concise": "AB"[i % 2]}), {}),
+    "ties.jsonl": (changed(lambda i, row: {"helpful": 0.5 if i % 5 else 1.0}), {}),
+    "minus one.jsonl": (changed(lambda i, row: {"helpful": -1 if i % 4 == 0 else i % 2}), {}),
+    "completions.parquet": (
+        pd.DataFrame(
+            [
+                {"instruction": row["prompt"], "completions": [row["response_0"], "b"], **labels(row)}
+                for row in ROWS
+            ]
+        ),
+        {},
+    ),
     "half an emoji.jsonl": (
         changed(lambda i, row: {"prompt": "\ud83d" + row["prompt"] if i == 3 else row["prompt"]}),
         {"half a character": 1},
@@ -87,32 +108,31 @@ DOUBTED = {
 }
 
 REFUSED = {
-    "chat.jsonl": (
-        changed(lambda i, row: {"prompt": SAYS}),
-        "row 1, column 'prompt': text is expected, got list",
+    "other responses.jsonl": (
+        changed(lambda i, row: {"prompt": {"role": "user"}}),
+        "row 1, column 'prompt': a text or a list of messages is expected, got dict",
     ),
-    "trl.jsonl": (
-        json.dumps({"chosen": SAYS, "rejected": SAYS}),
-        "has no column 'prompt'; it has chosen, rejected",
+    "tools.jsonl": (
+        changed(lambda i, row: {"prompt": [{"role": "tool", "content": "x"}]}),
+        "row 1, column 'prompt': a message's role is 'tool': allowed are system, user",
     ),
-    "letters.jsonl": (changed(lambda i, row: {"concise": "A"}), "row 1, column 'concise': allowed are 0, 1"),
-    "ties.jsonl": (
-        changed(lambda i, row: {"helpful": 0.5 if i == 5 else 1.0}),
-        "row 6, column 'helpful': allowed",
+    "words.jsonl": (
+        changed(lambda i, row: {"concise": "left"}),
+        "row 1, column 'concise': allowed are 0, 1, false",
     ),
-    "minus one.jsonl": (
-        changed(lambda i, row: {"helpful": -1 if i == 4 else 1}),
-        "row 5, column 'helpful': allowed",
+    "counted from 1.jsonl": (
+        changed(lambda i, row: {"helpful": 1 + i % 2}),
+        "row 2, column 'helpful': allowed are",
+    ),
+    "questions.jsonl": (
+        json.dumps({"prompt": "a", "helpful": 1}),
+        "has no responses among its columns prompt, helpful",
     ),
     "broken line.jsonl": (
         "".join([*UNEQUAL[:30], UNEQUAL[30][:40] + "\n", *UNEQUAL[31:]]),
         "line 31: not valid JSON",
     ),
     "trailing comma.json": ("[" + ",".join(UNEQUAL) + ",]", "not valid JSON"),
-    "completions.parquet": (
-        pd.DataFrame([{"instruction": row["prompt"], "completions": ["a", "b"]} for row in ROWS]),
-        "has no column 'prompt'; it has instruction, completions",
-    ),
 }
 
 

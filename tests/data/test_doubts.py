@@ -50,7 +50,8 @@ def test_doubts_are_printed_with_the_splits_line(tmp_path):
     rows = [{**row, "good": 1} for row in pair_rows(60)]
     data = pairs_of(write_lines(tmp_path / "a.jsonl", rows), labels={"good": "good"})
     data.table("train")
-    lines = data.report.lines()
+    read, *lines = data.report.lines()
+    assert read == "read as prompt and two responses, response_0 and response_1"
     kept = {line.partition(":")[0]: line for line in lines if "warning" not in line}
     assert set(kept) == {"train", "eval"}
     n = {name: int(line.split()[1]) for name, line in kept.items()}

@@ -10,6 +10,7 @@ from lightning_moa.data.configs import HHRLHFConfig
 from lightning_moa.data.files import read_local
 from lightning_moa.data.hh_rlhf import HHRLHF, parse
 from lightning_moa.errors import UserError
+from lightning_moa.turns import messages_of, readable
 
 from .support import write_lines
 
@@ -183,3 +184,39 @@ def test_the_hub_is_asked_for_each_subset(monkeypatch):
     assert len(HHRLHF(config).table("train")) == 2
     assert [name for _, _, name in asked] == ["harmless-base", "helpful-online"]
     assert {(hub_id, revision) for hub_id, revision, _ in asked} == {("Anthropic/hh-rlhf", config.revision)}
+
+
+def test_what_people_chose_holds_for_what_they_were_asked(tmp_path):
+    for subset in ("harmless-base", "helpful-base"):
+        rows = [
+            {
+                "chosen": f"\n\nHuman: {subset} {i}\n\nAssistant: yes",
+                "rejected": f"\n\nHuman: {subset} {i}\n\nAssistant: no",
+            }
+            for i in range(30)
+        ]
+        write_lines(tmp_path / subset / "train.jsonl", rows)
+    labels = {"harmless": "harmless", "helpful": "helpful", "human": "human"}
+    config = HHRLHFConfig(path=str(tmp_path), labels=labels, subsets=["harmless-base", "helpful-base"])
+    table = HHRLHF(config).table("train")
+    harmless = np.array(["harmless" in prompt for prompt in table.prompts])
+    assert (np.isnan(table.labels[:, 0]) == ~harmless).all()
+    assert (np.isnan(table.labels[:, 1]) == harmless).all()
+    known = np.where(harmless, table.labels[:, 0], table.labels[:, 1])
+    np.testing.assert_array_equal(known, table.labels[:, 2])
+    one = HHRLHFConfig(
+        path=str(tmp_path / "helpful-base"), labels=labels, subsets=["harmless-base", "helpful-base"]
+    )
+    with pytest.raises(UserError, match="available are human, shorter"):
+        HHRLHF(one).table("train")
+
+
+def test_with_a_chat_template_a_dialogue_s_turns_are_messages(tmp_path):
+    talk = "\n\nHuman: hi {}\n\nAssistant: yes?\n\nHuman: how?\n\nAssistant:"
+    rows = [{"chosen": talk.format(i) + " so", "rejected": talk.format(i) + " no"} for i in range(30)]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    plain = HHRLHF(HHRLHFConfig(path=str(path))).table("train")
+    chat = HHRLHF(HHRLHFConfig(path=str(path), template="chat")).table("train")
+    assert [readable(prompt) for prompt in chat.prompts] == plain.prompts
+    assert messages_of(chat.prompts[0])[1:] == [("assistant", "yes?"), ("user", "how?")]
+    assert chat.responses == plain.responses

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_moa.data.labels import choose_labels, label_matrix, label_values, shorter
+from lightning_moa.data.labels import choose_labels, hold_strengths, label_matrix, label_values, shorter
 from lightning_moa.errors import UserError
 
 
@@ -41,10 +41,10 @@ def test_a_minus_is_the_exact_complement():
     np.testing.assert_array_equal(reverse, 1 - plain)
 
 
-@pytest.mark.parametrize("value", [2, 0.5, -1, "yes", [0], {"a": 1}])
+@pytest.mark.parametrize("value", [2, 0.4, -2, "yes", [0], {"a": 1}])
 def test_other_values_are_named_with_their_row(value):
     with pytest.raises(
-        UserError, match=r"f\.jsonl, row 2, column 'x': allowed are 0, 1, true, false and null"
+        UserError, match=r"f\.jsonl, row 2, column 'x': allowed are 0, 1, false, true, a, b; .*; got"
     ):
         label_values(framed(x=[0, value]), "x")
 
@@ -57,3 +57,20 @@ def test_an_unknown_column_lists_the_available():
 def test_shorter_counts_stripped_characters():
     found = shorter(["aa", "  b ", "same", "ünï"], ["b", "cc", " same\n", "longer"])
     np.testing.assert_array_equal(found, [1, 0, np.nan, 0])
+
+
+def test_ties_letters_and_unknowns():
+    found = label_values(framed(x=[-1, 0.5, "tie", "A", "b", "0.5", "-1", "model_b"]), "x")
+    np.testing.assert_array_equal(found, [np.nan] * 3 + [0, 1, np.nan, np.nan, 1])
+
+
+def test_strengths_are_told_by_the_whole_column_and_their_sign_says_which():
+    given = [-3, -1, 0, 1, 2, "3", None]
+    assert hold_strengths(given)
+    assert not hold_strengths([-1, 0, 1]), "nobody knows, first, second"
+    assert not hold_strengths([1, 2]), (
+        "numbers of the responses, counted from 1: refused, not taken as strengths"
+    )
+    np.testing.assert_array_equal(label_values(framed(x=given), "x", True), [0, 0, np.nan, 1, 1, 1, np.nan])
+    with pytest.raises(UserError, match="got 4"):
+        label_values(framed(x=[-1, 4]), "x", True)

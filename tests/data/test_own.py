@@ -105,7 +105,7 @@ def test_bad_texts_are_dropped_and_counted():
             [{"prompt": "p", "response_0": "a", "good": 1}],
             "Given.rows(), row 1 has no 'response_1'; it has prompt,",
         ),
-        ([("p", "a", "b", {"good": 2})], "Given.rows(), row 1, column 'good': allowed are 0, 1, true, false"),
+        ([("p", "a", "b", {"good": 2})], "Given.rows(), row 1, column 'good': allowed are 0, 1, false, true"),
         (
             [("p", "a", "b", {"fine": 1})],
             "data.labels.good=good: there is no such label column; available are fine",

@@ -21,7 +21,7 @@ from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 
 SCRIPTS = REPOSITORY / "experiments" / "gapo"
-FIGURES = ("figure_balance", "figure_progress", "figure_probe")
+FIGURES = ("figure_balance", "figure_progress", "figure_probe", "figure_convergence")
 # Two layers, so that the last one is not all; so few updates that policies hardly leave the start.
 QUICK = ["model.layers=2", "sft.steps=4", "reward_model.steps=2", "ppo.steps=2", "ppo.batch_size=8"]
 WORLD = ["data.pairs=64", "data.sft_rows=256", "ppo.max_new_tokens=8"]
@@ -95,6 +95,7 @@ def test_every_file_is_left(folders, figure):
     own = {
         "figure_balance": {"balance.csv", "weights.csv", "fixed.csv"},
         "figure_progress": {"progress.csv"},
+        "figure_convergence": {"convergence.csv"},
         "figure_probe": {"probe.csv", "ends.csv"},
     }[figure]
     tables = {
@@ -115,6 +116,49 @@ def test_balance_leaves_the_runs_that_progress_needs_and_probe_adds_its_probes(f
     assert "runs to do" not in folders["figure_progress"][1]
     # Six policies and their measurements.
     assert "12 runs to do" in folders["figure_probe"][1]
+
+
+def test_convergence_is_of_the_gradients_as_they_are_in_all_parameters(folders):
+    seen = table(folders, "figure_convergence", "convergence.csv")
+    assert "runs to do" not in folders["figure_convergence"][1]
+    assert set(seen["probe"]) == {"all"}
+    assert seen["share"].between(0, 1).all()
+    # MGDA's own direction is the shortest mixture, wherever it probes; in all parameters it can't be longer.
+    progress = table(folders, "figure_progress", "progress.csv")
+    own = (
+        progress[(progress["place"] == "all") & (progress["method"] == "mgda")]
+        .groupby("step")["length"]
+        .first()
+    )
+    mine = seen[seen["method"] == "mgda"].set_index("step")["shortest"]
+    assert (mine[own.index] <= own * (1 + 1e-5)).all()
+
+
+def test_convergence_can_hold_and_can_fail():
+    module = load("figure_convergence")
+    for factor, verdict in ((0.5, "holds"), (2.0, "fails")):
+        gramian = np.array([[1.0, 0.2], [0.2, 1.0]])
+        looks = [
+            look_at(method, seed, step, gramian * (factor * (1 + 1e-3 * seed)) ** step)
+            for method in module.METHODS
+            for seed in range(3)
+            for step in range(3)
+        ]
+        rows = module.judge_claims(module.measured(looks))
+        lengths = [row for row in rows if "mean shortest" in row["statistic"]]
+        assert {row["verdict"] for row in lengths} == {verdict}
+        assert lengths[0]["value"] == pytest.approx(np.log(factor), abs=2e-3)
+
+
+def test_looks_at_one_update_are_too_few():
+    module = load("figure_convergence")
+    with pytest.raises(UserError, match="fewer than two looks"):
+        module.measured([look_at("mgda", 0, 0, np.eye(2))])
+
+
+def look_at(method, seed, step, gramian):
+    m = len(gramian)
+    return Look(method, seed, 0, step, "all", np.full(m, 1 / m), gramian, np.ones(m), 1.0)
 
 
 def test_probe_weights_are_the_methods_own_answer(folders):

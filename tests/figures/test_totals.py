@@ -45,6 +45,10 @@ def test_it_can_be_left_out_and_is_refused_where_no_sum_is_known():
     assert with_totals(config(equal_totals=False), METHODS, "ppo", "panacea", BASELINES)[1] is METHODS
     given = config()
     given.ppo.steps = None
+    assert with_totals(given, METHODS, "ppo", "panacea", BASELINES)[1] is METHODS, (
+        "of epochs, unless asked for"
+    )
+    given.equal_totals = True
     with pytest.raises(UserError, match=r"equal_totals=true: ppo.steps is needed"):
         with_totals(given, METHODS, "ppo", "panacea", BASELINES)
     assert with_totals(given, {"panacea": PANACEA_PPO}, "ppo", "panacea", BASELINES)[1].keys() == {"panacea"}

@@ -24,7 +24,7 @@ from lightning_moa.study.tasks import in_order
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
 STUDIES = [path for path in SCRIPTS if study_of(path).methods]
-OF_THE_WORLD = ("misalignment", "figure_dimensions")
+OF_THE_WORLD = ("misalignment", "figure_dimensions", "figure_tchebycheff")
 """They ask for what the papers' data do not have."""
 
 
@@ -47,10 +47,12 @@ def of(path, kind, *words):
 def test_every_script_is_foretold_at_the_papers_scale(path):
     if path.stem in OF_THE_WORLD:
         # What the script itself would say.
-        with pytest.raises(UserError, match=r"its best policies are not known|3 or more are needed"):
+        with pytest.raises(
+            UserError, match=r"its (best policies|largest rewards) are not known|3 or more are needed"
+        ):
             studies_of(path, ["scale=paper"])
         studies = studies_of(path, ["hardware.precision=bf16"])
-        assert "panacea" in {row.name for each in studies for row in rows_of(plan(each))}
+        assert any(row.name.startswith("panacea") for each in studies for row in rows_of(plan(each)))
         return
     known: set[str] = set()
     for each in studies_of(path, ["scale=paper"]):

@@ -224,6 +224,16 @@ def test_a_tied_embedding_stays_as_it_is(head_rank):
     assert model.lm_head.weight is embedding
 
 
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_k_heads_stand_beside_the_models_own(family):
+    """HaM, section 3.5, counts m - dL + dKL; here the model's own head, the reference's, stays: m + dKL."""
+    model = tiny(family)
+    m, head = sum(each.numel() for each in model.parameters()), model.get_output_embeddings().weight.numel()
+    policy = Heads(model, 5, rank=1)
+    adapters = sum(each.numel() for name, each in policy.named_parameters() if "lora" in name)
+    assert sum(each.numel() for each in policy.parameters()) - adapters == m + 5 * head
+
+
 def test_unload_frees_the_model():
     model = tiny()
     names = [name for name, _ in model.named_modules()]

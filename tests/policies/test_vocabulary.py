@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Heads, LoRA, Policy, generate, load_model, response_logps, save_model
-from lightning_moa.policies.base_folder import check_folder
-from lightning_moa.policies.vocabulary import agree
+from lightning_moa.policies.base_folder import check_folder, has_chat_template
+from lightning_moa.policies.vocabulary import agree, ends_of
 from tests.policies.models import shake, tiny
 
 
@@ -110,3 +110,20 @@ def test_an_adapters_folder_is_refused_by_name(with_adapter):
         with pytest.raises(UserError, match=r"adapter of .*: merge it first") as error:
             refused()
         assert str(named) in str(error.value)
+
+
+def test_what_closes_a_turn_ends_a_response_too(tmp_path):
+    _, tokenizer = saved(tmp_path, eos=7)
+    model = load_model(tmp_path)
+    agree(model, tokenizer, "model x", [9])
+    assert ends_of(model) == [7, tokenizer.eos_token_id, 9]
+    agree(model, tokenizer, "model x", [9])
+    assert ends_of(model) == [7, tokenizer.eos_token_id, 9]
+
+
+def test_a_folder_says_whether_its_tokenizer_has_a_chat_template(tmp_path):
+    _, tokenizer = saved(tmp_path)
+    assert not has_chat_template(tmp_path)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.save_pretrained(tmp_path)
+    assert has_chat_template(tmp_path)

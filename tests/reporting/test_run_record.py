@@ -25,7 +25,9 @@ class Config:
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     config = {"data": Config(Path("a/b"), (1, 2), 1e-5), "scale": np.float64(0.1), "objectives": ["ä", "b"]}
-    write_run_record(path, config, data="hh", rewards={"a": "r1"}, started=START, duration=1.23456)
+    write_run_record(
+        path, config, measured_with={"data": "hh", "rewards": {"a": "r1"}}, started=START, duration=1.23456
+    )
     record = read_run_record(path)
     assert record is not None
     assert record["config"]["data"] == {"path": "a/b", "steps": [1, 2], "rate": 1e-5}

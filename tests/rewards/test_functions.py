@@ -12,6 +12,7 @@ import torch
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.functions import FunctionRewards, check_function, finite_numbers
+from lightning_moa.turns import joined
 
 
 class Asked:
@@ -149,3 +150,14 @@ def test_anything_else_is_refused_in_one_line(module, given, said):
     module.length = lambda prompts, responses: given
     with pytest.raises(UserError, match=said):
         FunctionRewards("my_rewards:length", "long").scores(["p"] * 4, ["r"] * 4)
+
+
+def test_a_conversation_comes_as_one_readable_text(monkeypatch):
+    module = types.ModuleType("my_readable")
+    module.longest = lambda prompts, responses: [
+        float(prompt.startswith("\n\nHuman: a")) for prompt in prompts
+    ]
+    monkeypatch.setitem(sys.modules, "my_readable", module)
+    rewards = FunctionRewards("my_readable:longest", "a")
+    talk = joined([("user", "a"), ("assistant", "b"), ("user", "c")])
+    assert rewards.scores([talk, "plain"], ["x", "y"])[:, 0].tolist() == [1.0, 0.0]

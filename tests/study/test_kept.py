@@ -33,7 +33,7 @@ def kept(tmp_path):
     artefact = begin(tmp_path, "seeds=[0,1]")
     config = recorded(artefact.config)
     write_run_record(
-        artefact.folder / "run.yaml", config, data="", rewards="", started=artefact.started, duration=1.0
+        artefact.folder / "run.yaml", config, measured_with={}, started=artefact.started, duration=1.0
     )
     return tmp_path, artefact.folder / "run.yaml"
 
@@ -95,7 +95,7 @@ def test_what_is_left_to_the_study_is_what_it_was(tmp_path):
     plan_study(config, methods)
     assert config.ppo.reward != "auto"
     path = artefact.folder / "run.yaml"
-    write_run_record(path, recorded(config), data="", rewards="", started=artefact.started, duration=1.0)
+    write_run_record(path, recorded(config), measured_with={}, started=artefact.started, duration=1.0)
     Artefact.begin("panacea", "figure4", read()[0])
     with pytest.raises(UserError, match=r"\(ppo.reward was gold, now trained\)"):
         Artefact.begin("panacea", "figure4", read("ppo.reward=trained")[0])

@@ -10,6 +10,7 @@ from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.data.configs import (
     BeaverTailsConfig,
     PairsConfig,
+    PromptsConfig,
     SyntheticConfig,
     SyntheticSummariesConfig,
 )
@@ -223,3 +224,39 @@ def test_the_world_of_summaries_has_objectives_gold_rewards_and_exact_optima_of_
     assert made.ppo.reward == "gold"
     assert plan.exact is not None
     assert plan.exact.spec["data"]["name"] == "synthetic_summaries"
+
+
+def test_prompts_alone_serve_methods_that_sample_and_no_others(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"prompt": f"q{i}"}) + "\n" for i in range(40)))
+    methods = {"ppo": LINEAR_PPO}
+    made = schema_of(methods)(
+        data=PromptsConfig(path=str(tmp_path)), objectives=["words", "brief"], seeds=[0]
+    )
+    made.evaluation.grid_step = 0.5
+    with pytest.raises(UserError, match=r"model\.path is empty: .* has prompts alone"):
+        plan_study(made, methods)
+    made.model.path = "hub/model"
+    with pytest.raises(
+        UserError, match="'words': its reward model would be trained on pairs, and data=prompts has"
+    ):
+        plan_study(made, methods)
+    made.evaluation.trained_rewards = False
+    made.ppo.rewards = dict.fromkeys(("words", "brief"), "operator:add")
+    functions = {task.function.rpartition(":")[2] for task in in_order(plan_study(made, methods).targets())}
+    assert "reward_model" not in functions
+    other = DPOStudyConfig(data=made.data, objectives=made.objectives, seeds=[0])
+    with pytest.raises(UserError, match="ls is trained on pairs, and data=prompts has prompts alone"):
+        plan_study(other, METHODS)
+
+
+def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
+    made = DPOStudyConfig(data=SyntheticConfig(template="chat"), seeds=[0])
+    with pytest.raises(
+        UserError, match=r"data\.template=chat: a model that is made here .* give model\.path"
+    ):
+        plan_study(made, METHODS)
+    made.model.path = str(tmp_path)
+    with pytest.raises(UserError, match=r"the tokenizer in model\.path=.* has no chat template"):
+        plan_study(made, METHODS)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    plan_study(made, METHODS)

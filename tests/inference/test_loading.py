@@ -1,0 +1,106 @@
+"""Trained policies, loaded and asked: the responses are those that the study measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+import lightning_moa as moa
+from lightning_moa.answers import path_of
+from lightning_moa.errors import UserError
+from lightning_moa.inference.found import chosen
+from lightning_moa.inference.sources import allow
+
+PREFERENCE = {"helpful": 0.5, "harmless": 0.5}
+
+
+def measured(study, method, policy):
+    """(prompts, responses) of the policy at even weights, or of all that it was asked."""
+    found = chosen(study, method)
+    frame = pd.read_csv(found.runs / found.measurement / "responses.csv", keep_default_na=False)
+    mine = frame[(frame["policy"] == policy) & (frame["lambda_helpful"].isin([0.5, "0.5", ""]))]
+    assert mine["prompt_index"].tolist() == list(range(8))
+    return mine["prompt"].tolist(), mine["response"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("method", "policy", "asked"),
+    [
+        ("panacea_ls", "steered", {"preference": PREFERENCE}),
+        ("rewarded_soups", "soup", {"preference": [0.5, 0.5]}),
+        ("dps", "0.5 0.5", {"preference": torch.tensor([0.5, 0.5])}),
+        ("ric", "0.5 0.5", {"preference": PREFERENCE}),
+        ("ham", "head 1", {"policy": "head 1"}),
+    ],
+)
+def test_it_answers_what_the_study_measured(study, method, policy, asked):
+    prompts, responses = measured(study, method, policy)
+    loaded = moa.load(study, method)
+    before = {name: value.clone() for name, value in loaded.base.model.named_parameters()}
+    assert loaded.generate(prompts, **asked, batch_size=5) == responses
+    # Something else in between, and the same again.
+    if method != "ham":
+        loaded.generate(prompts[0], [1, 0])
+    else:
+        loaded.generate(prompts[0], policy="head 0")
+    assert loaded.generate(prompts, **asked) == responses
+    assert loaded.generate(prompts[0], **asked, max_new_tokens=2) != responses[:1]
+    loaded.close()
+    after = dict(loaded.base.model.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_preference_that_lies_nearest_serves(study):
+    loaded = moa.load(study, "dps")
+    opened = loaded.open([0.7, 0.3])
+    assert opened.deployed.name == "0.5 0.5"
+    assert opened.distance == pytest.approx(0.2 * 2**0.5)
+    assert loaded.open([0.8, 0.2]).deployed.name == "1 0"
+    assert loaded.open(policy="0 1").deployed.name == "0 1"
+
+
+def test_a_policy_by_its_own_folder(study):
+    prompts, responses = measured(study, "panacea_ls", "steered")
+    (folder,) = chosen(study, "panacea_ls").folders
+    assert moa.load(folder).generate(prompts, PREFERENCE) == responses
+    (heads,) = chosen(study, "ham").folders
+    assert moa.load(heads).open(policy="head 0").deployed.name == "head 0"
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "said"),
+    [
+        ("panacea_ls", {}, "a preference is needed"),
+        ("panacea_ls", {"preference": {"helpful": 1.0}}, "'harmless' has no weight"),
+        ("ham", {}, "several policies: head 0, head 1; choose one by its name"),
+        ("ham", {"preference": [0.5, 0.5]}, "none of which knows a preference"),
+        ("ham", {"policy": "head 2"}, "none of that name; there are head 0, head 1"),
+        ("dps", {}, "by its name .* or by a preference"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(study, method, asked, said):
+    with pytest.raises(UserError, match=said):
+        moa.load(study, method).open(**asked)
+
+
+def test_what_does_not_fit_is_said(study):
+    loaded = moa.load(study, "panacea_ls")
+    with pytest.raises(UserError, match="decoding knows max_new_tokens"):
+        loaded.generate("x", PREFERENCE, tempratur=1.0)
+    with pytest.raises(UserError, match="temperature=-1"):
+        loaded.generate("x", PREFERENCE, temperature=-1.0)
+    with pytest.raises(UserError, match="allowed are cpu, cuda"):
+        moa.load(study, "panacea_ls", device="tpu")
+
+
+def test_a_class_from_outside_is_imported_only_by_the_users_word():
+    name = path_of(Mine)
+    with pytest.raises(UserError, match=f"--own {name}"):
+        allow(name, [])
+    allow(name, [Mine])
+
+
+class Mine:
+    """One of a user's own."""

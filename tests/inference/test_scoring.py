@@ -1,0 +1,75 @@
+"""Rewards of responses in a file."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.errors import UserError
+from lightning_moa.inference.found import chosen
+from lightning_moa.inference.scoring import score_file, summary
+
+
+def brevity(prompts, responses):
+    return [-float(len(response.split())) for response in responses]
+
+
+@pytest.fixture
+def measured(study, tmp_path):
+    """The study's own responses without their scores, and with them."""
+    found = chosen(study, "panacea_ls")
+    frame = pd.read_csv(found.runs / found.measurement / "responses.csv", keep_default_na=False)
+    bare = frame[["prompt", "response", "policy", "lambda_helpful", "lambda_harmless"]]
+    bare.to_json(tmp_path / "answers.jsonl", orient="records", lines=True)
+    return tmp_path / "answers.jsonl", frame, found
+
+
+def test_a_study_scores_as_it_measured(measured):
+    path, frame, study = measured
+    scored = score_file(path, {}, study)
+    for column in ("reward_helpful", "reward_harmless", "gold_helpful", "gold_harmless"):
+        np.testing.assert_allclose(scored[column].to_numpy(float), frame[column].to_numpy(float), atol=1e-5)
+    told = summary(scored)
+    assert told["n"].tolist() == [8, 8, 8]
+    first = scored[:8]["gold_helpful"].to_numpy(float)
+    assert told["gold_helpful"][0] == pytest.approx(first.mean())
+    assert told["gold_helpful_se"][0] == pytest.approx(first.std(ddof=1) / 8**0.5)
+
+
+def test_sources_by_name(measured):
+    path, frame, study = measured
+    name = f"{__name__}:brevity"
+    scored = score_file(path, {"concise": name})
+    assert scored["reward_concise"].tolist() == [-float(len(each.split())) for each in frame["response"]]
+    both = score_file(path, {"concise": name, "helpful": "gold"}, study)
+    np.testing.assert_allclose(both["reward_helpful"].to_numpy(float), frame["gold_helpful"].to_numpy(float))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "said"),
+    [
+        ({}, "--rewards: none"),
+        ({"a": "gold"}, "a=gold: only the world of a study"),
+        ({"a": "trained"}, "a=trained: only a study by --results"),
+        ({"a": "no_such"}, "--rewards.a=no_such"),
+    ],
+)
+def test_sources_that_are_none(measured, rewards, said):
+    with pytest.raises(UserError, match=said):
+        score_file(measured[0], rewards)
+
+
+def test_files_that_cannot_be_scored(tmp_path):
+    name = {"concise": f"{__name__}:brevity"}
+    file = tmp_path / "x.jsonl"
+    for row, said in (
+        ({"prompt": "a", "answer": "b"}, "no column 'response'"),
+        ({"prompt": "a", "response": None}, "column 'response', row 1 has no text"),
+        ({"prompt": "a", "response": "b", "reward_concise": 1}, "has a column reward_concise already"),
+    ):
+        file.write_text(json.dumps(row))
+        with pytest.raises(UserError, match=said):
+            score_file(file, name)
