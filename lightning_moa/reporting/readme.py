@@ -32,7 +32,7 @@ def _line(line: str, known: Mapping[tuple[str, str], Mapping[str, Claims]]) -> s
     paper, script, word = command.group("paper", "script", "word")
     names = [(paper, f"{script}_{word}"), (paper, script)]
     claims = next((known[name] for name in names if name in known), {})
-    cells = [cell.strip() for cell in line.strip().strip("|").split("|")][:-2]
+    cells = [cell.strip() for cell in line.strip()[1:-1].split("|")][:-2]
     cells += [held(claims[whose]) if whose in claims else "-" for whose in (PAPER, OURS)]
     return f"| {' | '.join(cells)} |"
 

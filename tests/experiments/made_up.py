@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from lightning_moa import pareto
 from lightning_moa.deployments import Alone, EachHead, InPrompt
 from lightning_moa.methods.products import Product
 from lightning_moa.pareto import preference_grid
@@ -72,6 +73,9 @@ def made_up(
     if rng.random() < 0.7:
         # Objectives that are at odds: each rises with its own weight.
         numbers = {name: each * [1, 0, 1, 1, 1] + 5 * np.eye(5)[1] for name, each in numbers.items()}
+    if rng.random() < 0.4:
+        # Far apart, in all objectives at once: fronts that dominate others.
+        numbers = {name: each + 20 * rng.normal() * np.eye(5)[0] for name, each in numbers.items()}
     spread = same_or_other(rng, list(everyone), (1,))
     keys: list[tuple[str, int, int, str]] = []
     asked, means, apart = [], [], []
@@ -145,6 +149,17 @@ def tables_of(paper: str, name: str, collected: Collected) -> Tables:
     fronts = {"gold": exact.front[gold].to_numpy()}
     metrics = metrics_frame(points, known, fronts=fronts, regret=regret, costs=collected.costs)
     return Tables(points, accuracies, metrics, regret, {})
+
+
+def volumes_of(collected: Collected) -> Tables:
+    """As `tables_of`, with hypervolumes in gold rewards alone."""
+    points, gold = collected.points, [f"gold_{name}" for name in collected.objectives]
+    corner = pareto.default_reference(points[gold])
+    rows = [
+        {"method": name, "seed": seed, "space": "gold", "hypervolume": pareto.hypervolume(mine[gold], corner)}
+        for (name, seed), mine in points.groupby(["method", "seed"])
+    ]
+    return Tables(points, collected.accuracies, pd.DataFrame(rows), np.full(len(points), np.nan), {})
 
 
 def noisy(rng: np.random.Generator, centre: float, scale: float = NOISE) -> dict[int, float]:

@@ -18,10 +18,10 @@ from lightning_moa.figures.cluster_figures import Panel
 from lightning_moa.figures.final_gains import gains
 from lightning_moa.figures.optima import EXACT
 from lightning_moa.reporting.claims import Row
-from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
+from lightning_moa.reporting.cluster_fronts import cluster_points, dominations
 from lightning_moa.study.planning import REFERENCE
 
-from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of
+from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of, volumes_of
 from .scripts import REPOSITORY, load
 from .test_panacea_theory import tables as theory_tables
 
@@ -37,13 +37,19 @@ def settings(module: Any, *words: str) -> tuple[Any, Any]:
     return module.STUDY.read(["scale=smoke", *words])
 
 
+@cache
+def parts(module: Any) -> list[Any]:
+    """Label, configuration and methods of each of a script's studies."""
+    return module.STUDY.parts_of(*settings(module))
+
+
 def panacea(
     name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",), step: float = 0.25
 ) -> Case:
     """A script whose rows come of `judge_claims(collected, tables)`."""
 
     def rows(module: Any, rng: Rng) -> list[Row]:
-        ((_, _, methods),) = module.STUDY.parts_of(*settings(module))
+        ((_, _, methods),) = parts(module)
         collected = made_up(rng, methods, TWO, step, snapshots, spaces)
         return module.judge_claims(collected, tables_of("panacea", name, collected))
 
@@ -77,7 +83,7 @@ def adapters(module: Any, rng: Rng) -> list[Row]:
         | {"value": 10 ** (size + shift * layer + 0.001 * rng.normal())}
         for seed, layer, size in product(SEEDS, range(4), range(4))
     )
-    return module.judge_claims(collected, tables_of("panacea", "figure_adapter", collected), values)
+    return module.judge_claims(collected, volumes_of(collected), values)
 
 
 def two_losses(module: Any, rng: Rng) -> list[Row]:
@@ -223,21 +229,21 @@ def main_table(module: Any, rng: Rng) -> list[Row]:
 
 def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
     name = Path(module.__file__).stem
-    _, own, methods = module.STUDY.parts_of(*settings(module))["abc".index(letter)]
+    _, own, methods = parts(module)["abc".index(letter)]
     collected = made_up(rng, methods, module.OBJECTIVES)
     answers = collected.responses[collected.responses["method"] != REFERENCE]
     space = (collected.objectives, collected.space)
     points = cluster_points(answers, *space)
-    ends = rng.normal(size=(HEADS, len(module.OBJECTIVES)))
-    ends[-1] = ends[0] - rng.uniform(0.1, 1) if rng.random() < 0.5 else np.linspace(-4, 4, ends.shape[1])
+    # Heads that trade one objective for another; at times the last one is below the first.
+    ends = np.linspace(-1, 1, HEADS)[:, None] * np.where(np.arange(len(module.OBJECTIVES)) % 2, -1, 1)
+    ends[-1] = ends[0] - 0.5 if rng.random() < 0.5 else ends[-1]
     heads = pd.DataFrame(
         {"seed": seed}
         | {f"loglik_{i}": value for i, value in enumerate(end + 0.001 * rng.normal(size=end.shape))}
         for seed, end in product(SEEDS, ends)
     )
-    tables, artefact = tables_of("ham", name, collected), SimpleNamespace(name=name, config=own)
-    means, wins = policy_means(answers, *space), dominations(points, *space)
-    return Panel(letter, artefact, collected, tables, points, means, wins, heads)
+    artefact, wins = SimpleNamespace(name=name, config=own), dominations(points, *space)
+    return Panel(letter, artefact, collected, volumes_of(collected), points, points, wins, heads)
 
 
 def panels(module: Any, rng: Rng) -> list[Row]:
@@ -307,8 +313,8 @@ def structure(module: Any, rng: Rng) -> list[Row]:
         for name, values in ways.items()
         for seed, value in values.items()
     )
-    tables = tables_of("ham", "figure_structure", collected)
-    return [*module.computed_claims(config, computed), *module.trained_claims(config, tables, modes)]
+    trained = module.trained_claims(config, volumes_of(collected), modes)
+    return [*module.computed_claims(config, computed), *trained]
 
 
 def bound(module: Any, rng: Rng) -> list[Row]:

@@ -1,0 +1,77 @@
+"""An artefact's tables at several reference points, and the claims that are written with what hangs on the point."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
+from lightning_moa.reporting.claims import judge
+from lightning_moa.reporting.fronts import values_of
+from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.statistics import metric_difference
+from lightning_moa.study.results import REFERENCES, Artefact, Judged, judged
+from tests.experiments.made_up import made_up
+
+METHODS = {"panacea": PANACEA_PPO, "dps": DPS_PPO}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    config = SimpleNamespace(data=SimpleNamespace(name="synthetic"), scale="smoke", results_dir="x")
+    artefact = Artefact("panacea", "figure4", config, datetime.now(UTC))
+    collected = made_up(np.random.default_rng(5), METHODS, ("a", "b"), snapshots=("panacea",))
+    return collected, artefact.tables(collected)
+
+
+def corner_of(metrics: pd.DataFrame) -> np.ndarray:
+    corners = np.unique(metrics[["reference_a", "reference_b"]].to_numpy(), axis=0)
+    assert len(corners) == 1, "one point for all methods and seeds"
+    return corners[0]
+
+
+def test_no_compared_point_is_outside_the_rules_point_nor_the_far_one(tables):
+    collected, tables = tables
+    values = np.concatenate([values_of(tables.points, "gold"), collected.exact.front[["gold_a", "gold_b"]]])
+    for name in ("rule", "far"):
+        assert (values > corner_of(tables.at(name).metrics)).all()
+    span = np.ptp(values, axis=0)
+    np.testing.assert_allclose(corner_of(tables.metrics), values.min(axis=0) - 0.1 * span)
+    np.testing.assert_allclose(corner_of(tables.at("far").metrics), values.min(axis=0) - span)
+    best = collected.exact.grid[(collected.exact.grid[["lambda_a", "lambda_b"]] == 1).any(axis=1)]
+    corner = corner_of(tables.at("corner").metrics)
+    np.testing.assert_allclose(corner, best[["gold_a", "gold_b"]].min().to_numpy())
+
+
+def test_another_point_changes_hypervolumes_and_nothing_else(tables):
+    _, tables = tables
+    moving = ["hypervolume", "reference_a", "reference_b"]
+    for name in REFERENCES:
+        pd.testing.assert_frame_equal(
+            tables.at(name).metrics.drop(columns=moving), tables.metrics.drop(columns=moving)
+        )
+    assert (tables.at("far").metrics["hypervolume"] > tables.metrics["hypervolume"]).all()
+
+
+def test_claims_are_written_with_what_hangs_on_the_point(tables, tmp_path):
+    _, tables = tables
+
+    def rows(name):
+        metrics = tables.at(name).metrics
+        volume = metric_difference(metrics, "hypervolume", "panacea", "dps", "gold")
+        regret = metric_difference(metrics, "mean_regret", "panacea", "dps", "gold")
+        return [
+            judge("spans more", "w", "hv", volume, ">", 0),
+            judge("regrets less", "w", "r", regret, "<", 0),
+        ]
+
+    found = judged(rows)
+    found.write(tmp_path)
+    assert CLAIMS.read(tmp_path / "claims.csv")["claim"].tolist() == ["spans more", "regrets less"]
+    beside = pd.read_csv(tmp_path / "sensitivity.csv")
+    assert beside[["claim", "reference"]].to_numpy().tolist() == [["spans more", name] for name in REFERENCES]
+    assert beside["value"].iloc[0] == found.claims["value"].iloc[0]
+    Judged(found.claims).write(tmp_path / "alone")
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["claims.csv"]
