@@ -164,7 +164,7 @@ def studies(config: Figure8Config) -> list[tuple[str, PanelsConfig, Mapping[str,
 def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[str, Product]]:
     """A panel's: HaM with each of its numbers of heads."""
     numbers = numbers_of(config) if letter == "c" else [config.heads.number]
-    task = NAMED.get(letter, config.task)
+    task = config.task if of_ones_own(config) else NAMED.get(letter, config.task)
     own = settings_of(on_summaries(config) if task == SUMMARIES else config, TASKS[task], large=letter == "b")
     if len(own.objectives or ()) != 2:
         raise UserError(f"objectives={own.objectives}: the figure shows two")
@@ -174,17 +174,20 @@ def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[
 
 
 def on_summaries(config: Figure8Config) -> Figure8Config:
-    """The same study of summaries: their data, rewards and length of responses, as Figure 5 has them.
-
-    Data or objectives of one's own stay.
-    """
-    if config.objectives or config.data.name != STUDY.read([f"scale={config.scale}"])[0].data.name:
+    """The same study of summaries: their data, rewards and length of responses, as Figure 5 has them. Data or
+    objectives of one's own stay."""
+    if of_ones_own(config):
         return config
     theirs, _ = replace(STUDY, family="summary").read([f"scale={config.scale}", *config.summaries])
     own = deepcopy(config)
     own.data, own.likelihood.rewards = theirs.data, theirs.likelihood.rewards
     own.evaluation.max_new_tokens = theirs.evaluation.max_new_tokens
     return own
+
+
+def of_ones_own(config: Figure8Config) -> bool:
+    """Whether data or objectives were asked for that are not the figure's."""
+    return bool(config.objectives) or config.data.name != STUDY.read([f"scale={config.scale}"])[0].data.name
 
 
 def label_of(k: int) -> str:
