@@ -23,7 +23,7 @@ install: .venv/installed
 	touch $@
 
 reproduce: install
-	$(BIN)/python experiments/panacea/figure4.py seeds=[0] results_dir=reproduced
+	$(BIN)/python experiments/panacea/figure4.py seeds=[0] equal_totals=false results_dir=reproduced
 
 lint: install
 	$(BIN)/ruff check .
