@@ -90,13 +90,13 @@ def test_what_is_left_to_the_study_is_what_it_was(tmp_path):
     def read(*words):
         return study.read(["scale=smoke", f"results_dir={tmp_path}", *words])
 
-    config, methods = read()
+    config, methods = read("ppo.reward=auto")
     artefact = Artefact.begin("panacea", "figure4", config)
     plan_study(config, methods)
     assert config.ppo.reward != "auto"
     path = artefact.folder / "run.yaml"
     write_run_record(path, recorded(config), measured_with={}, started=artefact.started, duration=1.0)
-    Artefact.begin("panacea", "figure4", read()[0])
+    Artefact.begin("panacea", "figure4", read("ppo.reward=auto")[0])
     with pytest.raises(UserError, match=r"\(ppo.reward was gold, now trained\)"):
         Artefact.begin("panacea", "figure4", read("ppo.reward=trained")[0])
 
