@@ -79,7 +79,9 @@ class Bench:
         """The method's step with the policy's gradient by TorchJD: the Jacobian of all parameters and its MGDA."""
         parameters = method.policy.trainable_parameters()
 
-        def backward(part: Any, preference: Tensor, *shares: None) -> tuple[Tensor, Tensor]:
+        def backward(
+            part: Any, preference: Tensor, weight: Tensor | None, shared_weight: Tensor | None
+        ) -> tuple[Tensor, Tensor]:
             losses = method.objective.losses(method.policy, part, preference)
             torchjd.autojac.backward(losses, inputs=parameters, parallel_chunk_size=at_once)
             torchjd.autojac.jac_to_grad(parameters, MGDA())
