@@ -24,7 +24,7 @@ from lightning_moa.study.tasks import in_order
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
 STUDIES = [path for path in SCRIPTS if study_of(path).methods]
-OF_THE_WORLD = ("misalignment", "figure_dimensions", "figure_tchebycheff")
+OF_THE_WORLD = ("misalignment", "figure_dimensions", "figure_tchebycheff", "figure_worlds")
 """They ask for what the papers' data do not have."""
 
 
