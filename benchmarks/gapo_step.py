@@ -79,14 +79,15 @@ class Bench:
         """The method's step with the policy's gradient by TorchJD: the Jacobian of all parameters and its MGDA."""
         parameters = method.policy.trainable_parameters()
 
-        def backward(part: Any, preference: Tensor, *shares: None) -> Tensor:
+        def backward(part: Any, preference: Tensor, *shares: None) -> tuple[Tensor, Tensor]:
             losses = method.objective.losses(method.policy, part, preference)
             torchjd.autojac.backward(losses, inputs=parameters, parallel_chunk_size=at_once)
             torchjd.autojac.jac_to_grad(parameters, MGDA())
             own = method.objective.own_loss(part)
             assert own is not None
             own.backward()
-            return losses.detach()
+            # TorchJD has no scalar that it minimises: the losses' mean stands for it in the log.
+            return losses.detach(), losses.detach().mean()
 
         method._backward = backward  # type: ignore[method-assign]
         return self.step(method)
