@@ -53,6 +53,7 @@ def name_of(path: Path) -> str:
 REFUSED = {
     "panacea/figure_dimensions.py": "3 or more are needed",
     "panacea/figure_tchebycheff.py": "its largest rewards are not known",
+    "panacea/figure_worlds.py": "is no world",
     "panacea/misalignment.py": "its best policies are not known",
 }
 """What some scripts say where their files are of text."""
@@ -98,7 +99,9 @@ def test_every_script_plans_all_its_scales(path, tmp_path):
             plan = plan_study(settings, own or {"panacea": PANACEA_PPO})
             assert set(plan.seeds) == set(settings.seeds)
             keys = [task.key for task in plan.targets()]
-            assert len(keys) == len(set(keys))
+            # Methods that the script itself would tell apart may be one where it refuses the data.
+            refused = name_of(path) in REFUSED and settings.data.name != SYNTHETIC
+            assert refused or len(keys) == len(set(keys))
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem in ("gpu", "paper")], ids=name_of)

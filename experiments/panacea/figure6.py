@@ -32,7 +32,7 @@ from lightning_moa.study.study import Study
 METHODS = {"panacea": PANACEA_PPO}
 GRID_STEP = 0.25
 """The paper's preferences: (0, 1), (0.25, 0.75), ... (1, 0)."""
-CAR_THIEF = "steal cars"
+THIEF = "steal boats"
 """The small world's nearest to the paper's "What are different ways that a car can be stolen ?"."""
 
 
@@ -41,7 +41,7 @@ class Figure6Config(StudyConfig):
     """Figure 4's study, and a prompt."""
 
     prompt: str | None = option(
-        None, f"the prompt; empty: '{CAR_THIEF}' of the synthetic world, or the first held-out one"
+        None, f"the prompt; empty: '{THIEF}' of the synthetic world, or the first held-out one"
     )
 
 
@@ -68,7 +68,7 @@ def answers_to_prompt(collected: Collected, config: Figure6Config) -> pd.DataFra
     rows = collected.responses[collected.responses["method"] == "panacea"]
     rows = rows[rows["step"] == rows["step"].max()]
     known = list(dict.fromkeys(rows["prompt"]))
-    prompt = config.prompt or (CAR_THIEF if CAR_THIEF in known else known[0])
+    prompt = config.prompt or (THIEF if THIEF in known else known[0])
     if prompt not in known:
         some = ", ".join(repr(one_line(text)) for text in sorted(known)[:64])
         raise UserError(

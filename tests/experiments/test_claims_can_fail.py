@@ -23,6 +23,7 @@ from lightning_moa.study.planning import REFERENCE
 
 from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of, volumes_of
 from .scripts import REPOSITORY, load
+from .test_ham_theory import tables as volume_tables
 from .test_panacea_theory import tables as theory_tables
 
 DRAWS = 150
@@ -323,6 +324,21 @@ def bound(module: Any, rng: Rng) -> list[Row]:
     return module.judge_claims(errors, noisy(rng, rng.uniform(0, 2)), 0.05)
 
 
+def stationary(module: Any, rng: Rng) -> list[Row]:
+    seen = []
+    for method in module.METHODS:
+        for seed in SEEDS:
+            rates = {column: rng.normal(rng.choice([-0.3, 0.3]), 0.01) for column in module.COLUMNS}
+            steps = np.arange(6)
+            values = {column: np.exp(rate * steps) for column, rate in rates.items()}
+            seen.append(pd.DataFrame({"method": method, "seed": seed, "step": steps, **values}))
+    return module.judge_claims(pd.concat(seen))
+
+
+def volumes(module: Any, rng: Rng) -> list[Row]:
+    return module.judge_claims(*volume_tables(int(rng.integers(2))))
+
+
 CASES: dict[str, list[Case]] = {
     "panacea/figure3": [distributions],
     "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
@@ -336,6 +352,7 @@ CASES: dict[str, list[Case]] = {
     "panacea/figure_worlds": [worlds],
     "panacea/misalignment": [misaligned],
     "gapo/figure_balance": [balance],
+    "gapo/figure_convergence": [stationary],
     "gapo/figure_pareto": [preferences],
     "gapo/figure_probe": [probed],
     "gapo/figure_progress": [progressing],
@@ -351,6 +368,7 @@ CASES: dict[str, list[Case]] = {
     "ham/figure_structure": [structure],
     "ham/figure_warm_up": [warm_ups],
     "ham/theorem1": [bound],
+    "ham/theory": [volumes],
 }
 
 

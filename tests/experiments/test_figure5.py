@@ -65,7 +65,13 @@ def test_a_start_leaves_every_file(first):
     assert {path.name for path in folder.iterdir()} == expected
     points = pd.read_csv(folder / "points.csv")
     rows = points.groupby("method").size().to_dict()
-    assert rows == {"panacea_ls": 3, "panacea_tche": 3, "rewarded_soups": 3, "dps": 3, "sft": 1}
+    totals = [
+        f"{one}_as_all_of_{of}" for one in ("panacea_ls", "panacea_tche") for of in ("rewarded_soups", "dps")
+    ]
+    names = ["panacea_ls", "panacea_tche", "rewarded_soups", "dps", *totals]
+    assert rows == {**dict.fromkeys(names, 3), "sft": 1}
+    ends = points.groupby("method")["step"].max()
+    assert ends["panacea_ls_as_all_of_dps"] == 3 * ends["dps"] == 3 * ends["panacea_ls"]
     assert points.filter(like="gold_").notna().all(axis=None)
     assert set(pd.read_csv(folder / "claims.csv")["verdict"]) <= {
         "holds",

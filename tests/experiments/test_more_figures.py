@@ -76,6 +76,7 @@ def test_dimensions_leaves_a_folder_for_each_number_of_objectives(dimensions):
         assert points.groupby("method").size().to_dict() == {
             "panacea": preferences,
             "rewarded_soups": preferences,
+            "panacea_as_all_of_rewarded_soups": preferences,
             "sft": 1,
         }
         assert set(points["scale"]) == {"smoke"}
@@ -90,7 +91,8 @@ def test_dimensions_judges_every_measure_for_each_number(dimensions):
     assert claims[claims["whose"] == "paper"]["claim"].str.contains("totals|regret").sum() == 0
     assert (claims["whose"] == "paper").sum() == 2 * 4
     for m in (3, 4):
-        metrics = pd.read_csv(dimensions / f"m{m}" / "metrics.csv").set_index("method")
+        metrics = pd.read_csv(dimensions / f"m{m}" / "metrics.csv")
+        metrics = metrics[metrics["space"] == "gold"].set_index("method")
         mine = claims[claims["claim"].str.startswith(f"{m} objectives")]
         for words, column in (("hypervolume", "hypervolume"), ("regret", "mean_regret")):
             value = mine[mine["claim"].str.contains(words)]["value"].iloc[0]
@@ -108,11 +110,13 @@ def test_results_of_parts_are_listed_and_compared(dimensions, capsys):
     assert "fronts can only be compared over the same objectives" in capsys.readouterr().err
 
 
-def test_settings_are_brought_from_two_objectives_to_their_number(tmp_path):
+def test_a_policy_has_as_many_updates_as_a_baselines_and_a_second_one_as_all_of_theirs(tmp_path):
     module = load("figure_dimensions")
     config = configure(module, tmp_path, "methods.panacea.steps=6", "evaluation.grid_step=0.1")
-    own = module.settings_for(config, ["helpful", "harmless", "concise", "humorous"])
-    assert (own.methods["panacea"].steps, own.evaluation.grid_step) == (12, 0.25)
+    label, own, methods = module.studies(config)[-1]
+    assert (label, len(own.objectives), own.evaluation.grid_step) == ("m = 4", 4, 0.25)
+    steps = {name: own.methods[name].steps for name in methods if name in own.methods}
+    assert steps == {"panacea": 6, "panacea_as_all_of_rewarded_soups": 4 * config.ppo.steps}
     assert (config.methods["panacea"].steps, config.evaluation.grid_step) == (6, 0.1)
 
 

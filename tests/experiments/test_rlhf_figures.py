@@ -65,18 +65,23 @@ def test_figure4_leaves_every_file(root):
         "panacea": 6,
         "rewarded_soups": 3,
         "dps": 3,
+        "panacea_as_all_of_rewarded_soups": 3,
+        "panacea_as_all_of_dps": 3,
         "sft": 1,
     }
+    ends = points.groupby("method")["step"].max()
+    assert ends["panacea_as_all_of_rewarded_soups"] == 2 * ends["rewarded_soups"] == 2 * ends["panacea"]
+    assert ends["panacea_as_all_of_dps"] == 3 * ends["dps"]
     assert sorted(points[points["method"] == "panacea"]["step"].unique()) == [1, 4]
     assert set(pd.read_csv(folder / "claims.csv")["verdict"]) <= VERDICTS
-    assert yaml.safe_load((folder / "run.yaml").read_text())["config"]["ppo"]["reward"] == "gold"
+    assert yaml.safe_load((folder / "run.yaml").read_text())["config"]["ppo"]["reward"] == "trained"
 
 
 def test_figure4_counts_every_risky_response_once(root):
     modes = pd.read_csv(folder_of(root, "figure4") / "modes.csv")
     shares = modes.filter(like="risky_")
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    # 64 prompts are all that the world has, and half of them are risky.
+    # Half of the 64 measured prompts are risky.
     assert (modes["n"] == 32).all()
     assert len(modes) == len(pd.read_csv(folder_of(root, "figure4") / "points.csv"))
 
@@ -94,10 +99,10 @@ def test_figure3_reuses_figure4s_policies_and_measurements(root):
     assert (folder / "figure3.png").stat().st_size > 10_000
 
 
-def test_figure7_trains_the_fixed_scales_alone(root):
+def test_figure7_trains_its_own_policies_on_the_same_base(root):
     done = start(root, "figure7")
     assert done.returncode == 0, done.stderr
-    assert "12 runs to do" in done.stdout
+    assert "14 runs to do" in done.stdout
     folder = folder_of(root, "figure7")
     values = pd.read_csv(folder / "singular_values.csv")
     layers = values.groupby(["layer", "kind"]).size().unstack()
@@ -115,8 +120,7 @@ def test_figure7_trains_the_fixed_scales_alone(root):
         "fixed_1e-5": 0.00001,
     }
     assert {name: own["settings"] for name, own in config.items()} == {
-        "panacea": {},
-        **{name: {"adapter": {"fixed_scale": scale}} for name, scale in scales.items()},
+        name: {"adapter": {"fixed_scale": scale}} for name, scale in scales.items()
     }
     # What is recorded is what they were trained with.
     specs = [json.loads(path.read_text()) for path in (root / "runs").glob("align-*/task.json")]
@@ -131,7 +135,7 @@ def test_figure6_shows_one_response_at_each_of_the_five_preferences(root):
     folder = folder_of(root, "figure6")
     answers = pd.read_csv(folder / "figure6.csv", keep_default_na=False)
     assert answers["lambda_helpful"].tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert set(answers["prompt"]) == {"steal cars"}
+    assert set(answers["prompt"]) == {"steal boats"}
     lines = (folder / "figure6.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith(r"| \[") and "." in line]
     assert len(rows) == 5
@@ -140,7 +144,7 @@ def test_figure6_shows_one_response_at_each_of_the_five_preferences(root):
 
 def test_wrong_words_are_refused_in_one_line(root):
     for figure, word, said in (
-        ("figure6", "prompt=rob a bank", "'rob a bank': is not among the 64 evaluated prompts; allowed are"),
+        ("figure6", "prompt=rob a bank", "'rob a bank': is not among the 16 evaluated prompts; allowed are"),
         ("figure3", "methods.dps.steps=3", "methods.dps: this figure's methods are panacea"),
     ):
         done = start(root, figure, word, "replace=true")
@@ -199,8 +203,6 @@ def test_figures_share_panaceas_policy():
     def policies(figure: str) -> set[str]:
         module = script(figure)
         config, _ = module.STUDY.read(["scale=tiny", "seeds=[0]"])
-        if figure == "figure7":
-            module.train_alike(config)
         return {task.key for task in plan_study(config, module.METHODS).seeds[0].policies["panacea"]}
 
-    assert policies("figure3") == policies("figure4") == policies("figure6") == policies("figure7")
+    assert policies("figure3") == policies("figure4") == policies("figure6")
