@@ -65,7 +65,7 @@ METHODS = {
     "panacea_ppo": Method("panacea/config/rlhf", PANACEA_PPO, "llama"),
 }
 
-TINY = ("data.max_length=32", "data.max_response_length=16", "adapter.rank=4")
+TINY = ("data.max_length=32", "data.max_response_length=16", "data.response_room=16", "adapter.rank=4")
 """What the smallest size has instead of the paper's; its models have two narrow layers."""
 TINY_ROWS = 4
 TINY_SIZES = {

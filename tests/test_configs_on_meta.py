@@ -73,7 +73,8 @@ def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
         parts = study.parts_of(config, methods)
         for _, own, mine in parts:
             yield own, mine
-        _, first, _ = parts[0]
+        # Panels of another family's data are that family's.
+        first = next(own for _, own, _ in parts if own.data.name == config.data.name)
         if hasattr(config, "large") and first.objectives:
             yield settings_of(config, first.objectives, large=True), methods
 

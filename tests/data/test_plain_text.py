@@ -60,10 +60,12 @@ def test_real_rows_keep_their_tokens(shared_data):
     template = "<|bos|>Q: {prompt} A:"
     found = encode(tokenizer, texts, None, EncodingRules(template, max_length=1000))
     expected = tokenizer([f"<|bos|>Q: {text} A:" for text in texts], add_special_tokens=False)["input_ids"]
-    assert [len(ids) for ids in found.prompts] == [min(len(ids), 744) for ids in expected]
-    assert [ids.tolist() for ids in found.prompts if len(ids) < 744] == [
-        ids for ids in expected if len(ids) < 744
-    ]
+    lengths = [(len(ids), len(whole)) for ids, whole in zip(found.prompts, expected, strict=True)]
+    # What is left of a text that was cut may have a token or so less than there is room for.
+    assert all(cut == whole if whole <= 744 else 740 <= cut <= 744 for cut, whole in lengths)
+    assert any(whole > 744 for _, whole in lengths)
+    whole = [place for place, ids in enumerate(expected) if len(ids) <= 744]
+    assert [found.prompts[place].tolist() for place in whole] == [expected[place] for place in whole]
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_the_page_shows_what_the_tables_hold(smoke):
 def test_more_prompts_than_there_are_is_a_user_error(tmp_path, smoke):
     runs = smoke.parents[3] / "runs"
     words = ["scale=smoke", "seeds=[1]", f"runs_dir={runs}"]
-    with pytest.raises(UserError, match="shown=99: the held-out prompts have 32 to show"):
+    with pytest.raises(UserError, match="shown=99: the held-out prompts have 8 to show"):
         generate(tmp_path, *words, "shown=99")
 
 

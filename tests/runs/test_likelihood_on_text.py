@@ -54,7 +54,10 @@ def check(plan, collected, runs, preferences, objectives):
     assert counts == {"ham": 2, "sca": many, "sca_heads": many, "ric": many, "sft": 1}
     assert points[[f"reward_{name}" for name in objectives]].notna().all(axis=None)
     assert points.filter(like="gold_").isna().all(axis=None)
-    assert collected.responses["prompt"].nunique() == 6
+    # Where rewards stand in a prompt it is cut further, and is recorded as it was shown.
+    assert collected.responses["prompt_index"].nunique() == 6
+    plain = collected.responses[collected.responses["method"] != "ric"]
+    assert plain["prompt"].nunique() == 6
     for name in ("ham", "ric"):
         rows = pd.read_parquet(runs / plan.seeds[0].policies[name][0].needs["rows"].key / "rows.parquet")
         assert rows["round"].value_counts().to_dict() == {0: 40, 1: 5}

@@ -56,6 +56,7 @@ def test_no_second_body_is_held_while_the_bases_is_read(base, monkeypatch):
         held.append(sum(type(each) is LlamaModel for each in gc.get_objects()))
         return load(folder, hardware)
 
+    gc.collect()
     held, before = [], sum(type(each) is LlamaModel for each in gc.get_objects())
     monkeypatch.setattr(reward_model, "load_base", counted)
     classifier(folder, CPU, 2)

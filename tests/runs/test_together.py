@@ -93,13 +93,13 @@ def test_what_is_compared_is_alive(one):
         trained = points[points["policy"] != "reference"]
         assert not trained.filter(like="gold_").isna().any(axis=None), name
         assert (trained["n"] == 24).all(), name
-    # Clipped: the update's gradient, w' G w long, is far longer than what is let through.
+    # Clipped: the update's gradient, w' G w long, is longer than what is let through.
     log, _ = found["gapo"]
     weights = log[["weight_0", "weight_1"]].to_numpy()
     first, both, second = log[dots].to_numpy().T
     squared = weights[:, 0] ** 2 * first + 2 * weights.prod(1) * both + weights[:, 1] ** 2 * second
     assert "ppo.grad_clip=0.05" in STUDIES["gapo"][3]
-    assert (np.sqrt(squared) > 4 * 0.05).all()
+    assert (np.sqrt(squared) > 2 * 0.05).all()
     # As many updates by the hypervolume as before it.
     assert "heads.warm_up=2" in STUDIES["ham"][3]
     assert len(found["ham"][0]) == 4
