@@ -48,7 +48,7 @@ def test_a_plan_says_that_it_is_an_estimate_and_writes_its_rows(tmp_path, capsys
     out = tmp_path / "plan.csv"
     assert main(["plan", FIGURE4, "scale=paper", "strategy=deepspeed_2", "--csv", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "An estimate, ± 15%" in printed.out
+    assert "An estimate, ± 20%" in printed.out
     assert "dps x 11" in printed.out
     assert "989 TFLOP/s" in printed.out
     assert "warning: hardware.strategy=deepspeed_2 saves almost nothing here" in printed.err
