@@ -21,7 +21,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,7 @@ from lightning_moa.config import SYNTHETIC
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
+from lightning_moa.figures.over_heads import draw_alive, draw_growth
 from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import OURS, Row, judge
@@ -374,33 +374,6 @@ def draw_plane(ax: Axes, panel: Panel) -> None:
     if exact is not None:
         label = rf"exact front on all prompts, $\beta$ = {exact.beta:g}"
         ax.legend(handles=[Line2D([], [], color="black", linewidth=1.3, label=label)], fontsize=7.5)
-
-
-def draw_growth(ax: Axes, growth: pd.DataFrame) -> None:
-    """Hypervolumes over K."""
-    draw_over_k(ax, growth, "hypervolume", color="#882255", marker="P", label="all heads")
-    draw_over_k(ax, growth, "any_four", color="#777777", marker="o", label="any four of them, on average")
-    ax.set_title("Hypervolume of (c) (higher is better)")
-    ax.legend(fontsize=8.5)
-
-
-def draw_alive(ax: Axes, growth: pd.DataFrame) -> None:
-    draw_over_k(ax, growth, "alive", color="#882255", marker="P", label="alive")
-    ax.set_ylim(-0.04, 1.04)
-    ax.set_title("Share of heads alive at the end of (c)")
-
-
-def draw_over_k(ax: Axes, growth: pd.DataFrame, column: str, **look: Any) -> None:
-    """The mean over seeds as a line, single seeds as dots."""
-    known = growth[growth[column].notna()]
-    ax.plot(known["k"], known[column], ".", color=look["color"], alpha=0.5, zorder=2)
-    mean = known.groupby("k")[column].mean()
-    ax.plot(mean.index, mean, markeredgecolor="white", zorder=3, **look)
-    ax.set_xscale("log", base=2)
-    ticks = sorted(growth["k"].unique())
-    ax.set_xticks(ticks, [str(k) for k in ticks])
-    ax.minorticks_off()
-    ax.set_xlabel("number of heads K")
 
 
 def summary(growth: pd.DataFrame, collected: Collected) -> Table:
