@@ -78,7 +78,8 @@ class Look(Callback):
                 )
             self.rewards = RuleRewards(gold)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Not at the validation's end, when others monitor what is logged here, whichever stands first among callbacks.
         if self.every is None and not trainer.sanity_checking:
             self.look(trainer, pl_module)
 
@@ -93,6 +94,11 @@ class Look(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._seen = trainer.global_step
 
+    def objectives(self, module: Any) -> tuple[str, ...]:
+        """What preferences weigh: the module's objectives, where it knows their names, else what is scored."""
+        assert self.rewards is not None
+        return tuple(getattr(module, "names", None) or self.rewards.objectives)
+
     def members(self, policy: Policy, preferences: np.ndarray) -> list[tuple[str, Policy, np.ndarray | None]]:
         """Name, policy and preferences (n, m) of all that can be sampled; None for one that knows no preference."""
         if policy.m:
@@ -105,8 +111,7 @@ class Look(Callback):
     ) -> pd.DataFrame:
         """Responses as of `sample_grid`, with a column `reward_<objective>` each; of all processes."""
         assert self.rewards is not None
-        m = len(self.rewards.objectives)
-        grid = np.full((1, m), 1 / m) if preferences is None else preferences
+        grid = np.ones((1, 1)) if preferences is None else preferences
         batches = own_share(self.data.batches("eval", "prompts", limit=self.prompts))
         with evaluating(module.policy):
             frame = sample_grid(

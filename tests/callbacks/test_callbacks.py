@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 import lightning_moa as moa
@@ -39,7 +39,8 @@ def test_a_grids_rewards_are_those_of_sampling_on_it(tmp_path):
         def on_validation_end(self, trainer, pl_module):
             seen.append(float(trainer.callback_metrics["grid/hypervolume"]))
 
-    method, data, log = fitted(tmp_path, look, Monitor("grid/hypervolume", mode="max"), max_epochs=2)
+    # What monitors may stand first.
+    method, data, log = fitted(tmp_path, Monitor("grid/hypervolume", mode="max"), look, max_epochs=2)
     front = pd.read_csv(tmp_path / "fronts.csv")
     assert len(front) == 2 * 3, "two looks at three preferences"
     assert front[["lambda_helpful", "lambda_harmless"]].head(3).to_numpy().tolist() == [
@@ -104,6 +105,26 @@ def test_responses_go_to_the_terminal_a_file_and_loggers_that_take_texts(tmp_pat
     ((tag, text, step),) = board.got
     assert (tag, step) == ("responses", 7)
     assert "a\\|b" in text
+
+
+def test_what_was_looked_at_is_kept_once_by_a_fit_that_goes_on(tmp_path):
+    """A start that is killed has written more than its last checkpoint knows of."""
+
+    def fit(*callbacks, ckpt_path=None):
+        data = data_of()
+        looks = [
+            moa.GridRewards(
+                grid_step=1.0, every=2, prompts=4, path=tmp_path / "fronts.csv", max_new_tokens=4
+            ),
+            moa.LogResponses(prompts=2, path=tmp_path / "said.csv", show=False, max_new_tokens=4),
+        ]
+        trainer = trainer_of(tmp_path, *looks, *callbacks, max_epochs=1, val_check_interval=2)
+        trainer.fit(panacea_of(data), data, ckpt_path=ckpt_path, weights_only=True)
+        return [(tmp_path / name).read_bytes() for name in ("fronts.csv", "said.csv")]
+
+    whole = fit()
+    assert fit(ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3)) == whole, "it begins anew"
+    assert fit(ckpt_path=tmp_path / "step=3.ckpt") == whole
 
 
 def test_stops_on_kl_and_says_when_none_is_logged(tmp_path):

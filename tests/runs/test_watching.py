@@ -19,7 +19,7 @@ from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
-from tests.methods.test_checkpointing import WORDS
+from tests.methods.resumed import WORDS
 
 METHODS = {"panacea": PANACEA_LS_DPO}
 WATCH = "tests.callbacks.in_a_study:Watch"
@@ -29,7 +29,7 @@ def planned(*words: str):
     own = [
         word
         for word in WORDS
-        if word.split(".")[0] not in ("ppo", "lagrangian", "likelihood", "heads", "online")
+        if word.split(".")[0] not in ("ppo", "ipo", "lagrangian", "likelihood", "heads", "online")
     ]
     own = [word for word in own if not word.startswith("methods.")]
     folder = REPOSITORY / "experiments/panacea/config/dpo"
