@@ -12,7 +12,7 @@ import lightning_moa as moa
 
 
 def main(**options) -> L.Trainer:
-    """What the trainer is given besides, such as ckpt_path, is the fit's."""
+    """`options` are those of `Trainer.fit`, such as ckpt_path."""
     data = moa.TrainingData("my_data:MyData", batch_size=16)
     model = moa.build_model(tokenizer=data.tokenizer)
     moa.save_model(model, "film/base", data.tokenizer)
@@ -20,9 +20,9 @@ def main(**options) -> L.Trainer:
     method = moa.Panacea(policy, IPO(tau=0.1), SmoothTchebycheff(), lr=5e-3)
     watched = [
         moa.GridRewards({"concise": brevity}, prompts=16),
-        Finished({"concise": brevity}, prompts=16),
+        Finished(prompts=16),
         EarlyStopping("val/loss", patience=2),
-        ModelCheckpoint("film", monitor="val/loss", save_last=True),
+        ModelCheckpoint("film", monitor="val/loss", save_last=True, save_top_k=-1),
     ]
     trainer = L.Trainer(max_epochs=2, callbacks=watched)
     trainer.fit(method, data, **options)

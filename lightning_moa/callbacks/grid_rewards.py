@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lightning_moa.callbacks.looks import Look, Score, log_numbers
+from lightning_moa.errors import UserError
 from lightning_moa.pareto import hypervolume, preference_grid
 from lightning_moa.rewards import Rewards
 
@@ -31,6 +32,9 @@ class GridRewards(Look):
         reference_point: (m,), in units of the rewards; None: the lowest score of a response at the first look.
         beta: weight of the KL in the regret.
         path: a CSV that `fronts` is written to at each look; None: none.
+
+    Raises:
+        UserError: nothing scores the responses.
     """
 
     def __init__(
@@ -49,6 +53,11 @@ class GridRewards(Look):
         self.beta = beta
         self.path = None if path is None else Path(path)
         self.fronts: list[dict[str, Any]] = []
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self.rewards is None:
+            raise UserError("GridRewards: the data knows no rewards; give rewards={objective: function}")
 
     def look(self, trainer: L.Trainer, module: Any) -> None:
         assert self.rewards is not None

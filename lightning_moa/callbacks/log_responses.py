@@ -61,7 +61,6 @@ class LogResponses(Look):
             os.truncate(self.path, self._size)
 
     def look(self, trainer: L.Trainer, module: Any) -> None:
-        assert self.rewards is not None
         m = len(self.objectives(module))
         asked = np.array([*np.eye(m), np.full(m, 1 / m)] if self.preferences is None else self.preferences)
         grid = np.array([check_preference(row, m) for row in asked])
@@ -70,7 +69,7 @@ class LogResponses(Look):
             frame = self.sampled(trainer, module, policy, preferences)
             under = ["" if preferences is None else _words(preferences[i]) for i in frame["preference"]]
             frames.append(frame.assign(policy=name, under=under))
-        scores = [f"reward_{name}" for name in self.rewards.objectives]
+        scores = [f"reward_{name}" for name in (self.rewards.objectives if self.rewards else ())]
         table = pd.concat(frames)[["prompt", "policy", "under", "response", *scores]]
         table = table.sort_values("prompt", kind="stable", ignore_index=True)
         if trainer.is_global_zero:

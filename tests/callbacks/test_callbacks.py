@@ -123,7 +123,9 @@ def test_what_was_looked_at_is_kept_once_by_a_fit_that_goes_on(tmp_path):
         return [(tmp_path / name).read_bytes() for name in ("fronts.csv", "said.csv")]
 
     whole = fit()
-    assert fit(ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3)) == whole, "it begins anew"
+    assert fit(ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3, save_top_k=-1)) == whole, (
+        "it begins anew"
+    )
     assert fit(ckpt_path=tmp_path / "step=3.ckpt") == whole
 
 
@@ -149,6 +151,21 @@ def test_one_of_ones_own_as_the_page_on_extending_has_it(tmp_path, monkeypatch):
     _, _, log = fitted(tmp_path, own.Finished(prompts=8, max_new_tokens=4), max_epochs=1)
     assert log["finished"].dropna().between(0, 1).all()
     assert len(log["finished"].dropna()) == 1
+
+
+def test_only_what_scores_needs_rewards(tmp_path, monkeypatch):
+    """A data set whose rewards nobody knows."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "examples" / "own"))
+    own = importlib.import_module("my_callback")
+    data = moa.TrainingData("my_data:MyData", batch_size=8, options={"questions": 30})
+    small = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
+    said = moa.LogResponses(prompts=2, path=tmp_path / "said.csv", show=False, max_new_tokens=4)
+    trainer = trainer_of(tmp_path, own.Finished(prompts=8, max_new_tokens=4), said, **small)
+    trainer.fit(panacea_of(data), data)
+    assert "finished" in trainer.callback_metrics
+    assert list(pd.read_csv(tmp_path / "said.csv")) == ["prompt", "policy", "under", "response", "step"]
+    with pytest.raises(UserError, match="GridRewards: the data knows no rewards"):
+        trainer_of(tmp_path, moa.GridRewards(), **small).fit(panacea_of(data), data)
 
 
 def test_gradients_are_watched(tmp_path):

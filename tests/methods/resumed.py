@@ -77,7 +77,7 @@ WORDS = (
     *("ppo.schedule=constant", "ppo.warmup_ratio=0", "ppo.critic_lr=0.05", "lagrangian.delay=0"),
     *("likelihood.steps=6", "likelihood.rows=60", "likelihood.batch_size=8", "likelihood.schedule=constant"),
     *("likelihood.warmup_ratio=0", "likelihood.accumulate=2", "heads.warm_up=3", "online.rounds=1"),
-    *("online.generated=24", "online.kept=6"),
+    *("online.generated=24", "online.kept=6", "online.steps=6", "online.lr=0.01"),
     *(f"methods.{name}.settings.adapter.targets=all-linear" for name in ("ham", "sca_heads", "ric")),
 )
 Ready = dict[str, tuple[dict[str, Any], dict[str, Path]]]
