@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_moa as moa
 from lightning_moa.callbacks.log_responses import tell_text
@@ -151,6 +151,24 @@ def test_one_of_ones_own_as_the_page_on_extending_has_it(tmp_path, monkeypatch):
     _, _, log = fitted(tmp_path, own.Finished(prompts=8, max_new_tokens=4), max_epochs=1)
     assert log["finished"].dropna().between(0, 1).all()
     assert len(log["finished"].dropna()) == 1
+
+
+def test_tensorboard_gets_numbers_and_responses(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    looks = [
+        moa.GridRewards(grid_step=1.0, every=2, prompts=4, max_new_tokens=4),
+        moa.LogResponses(prompts=2, every=2, show=False, max_new_tokens=4),
+    ]
+    data = data_of()
+    board = TensorBoardLogger(tmp_path, name="log", version="")
+    trainer_of(tmp_path, *looks, logger=board, max_steps=4, val_check_interval=2).fit(panacea_of(data), data)
+    events = reading.EventAccumulator(str(tmp_path / "log"))
+    events.Reload()
+    found = events.Tags()
+    assert {"loss/helpful", "val/accuracy/harmless", "grid/hypervolume"} <= set(found["scalars"])
+    assert [each.step for each in events.Scalars("grid/hypervolume")] == [2, 4]
+    (text,) = [tag for tag in found["tensors"] if tag.startswith("responses")]
+    assert b"reward_helpful" in events.Tensors(text)[0].tensor_proto.string_val[0]
 
 
 def test_only_what_scores_needs_rewards(tmp_path, monkeypatch):

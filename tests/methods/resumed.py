@@ -14,9 +14,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from rich.console import Console
 
+import lightning_moa as moa
 from lightning_moa.config import parse
 from lightning_moa.deployments import Steered, TrainedOn
 from lightning_moa.methods.base import Alignment
@@ -80,6 +81,8 @@ WORDS = (
     *("online.generated=24", "online.kept=6", "online.steps=6", "online.lr=0.01"),
     *(f"methods.{name}.settings.adapter.targets=all-linear" for name in ("ham", "sca_heads", "ric")),
 )
+WATCHED = "by TrainingData, watched"
+
 Ready = dict[str, tuple[dict[str, Any], dict[str, Path]]]
 
 
@@ -123,19 +126,19 @@ class Count(Callback):
         self.trained.append(batch_idx)
 
 
-def plain_trainer(*callbacks: Callback, devices: int = 1) -> L.Trainer:
+def plain_trainer(*callbacks: Callback, devices: int = 1, **options: Any) -> L.Trainer:
     """As a user would write it, but silent."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return L.Trainer(
         accelerator="cpu",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
-        max_epochs=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=list(callbacks),
+        **{"max_epochs": 1, **options},
     )
 
 
@@ -185,6 +188,22 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     ]
 
 
+def watched(folder: Path, *callbacks: Callback, ckpt_path: Path | None = None) -> dict[str, Any]:
+    """What two epochs leave of a training on `TrainingData` that is validated, sampled from and might be stopped."""
+    small = {"pairs": 48, "eval_pairs": 20, "sft_rows": 40}
+    data = moa.TrainingData("synthetic", batch_size=8, options=small)
+    model = moa.build_model(tokenizer=data.tokenizer, hidden_size=16, layers=1, heads=2, intermediate_size=32)
+    method = moa.Panacea(moa.SVDLoRA(model, k=2, m=2, seed=0), moa.DPO(beta=0.1), lr=0.05, accumulate=2)
+    grid = moa.GridRewards(grid_step=1.0, prompts=5, path=folder / "fronts.csv", max_new_tokens=4)
+    stop = EarlyStopping("grid/hypervolume", patience=50, mode="max")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore")
+        trainer = plain_trainer(stop, grid, *callbacks, devices=2, max_epochs=2, val_check_interval=2)
+        trainer.fit(method, data, ckpt_path=ckpt_path, weights_only=True)
+    waited = {"waited": stop.wait_count, "fronts": (folder / "fronts.csv").read_text()}
+    return content(method) | waited | {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
 def main(folder: Path) -> None:
     """Each method on two processes, undisturbed and gone on with: what differs, to `differing.<rank>.json`."""
     torch.set_num_threads(1)
@@ -204,6 +223,11 @@ def main(folder: Path) -> None:
             "differing": differing(content(whole), content(resumed)),
             "went on": again.trained == list(range(place + 1, len(count.trained))),
         }
+    whole, again = watched(folder), Count()
+    watched(folder, SaveAt([4], folder))
+    resumed = watched(folder, again, ckpt_path=folder / "4.ckpt")
+    went_on = again.trained == [5, *range(6)]
+    found[WATCHED] = {"differing": differing(whole, resumed), "went on": went_on}
     (folder / f"differing.{torch.distributed.get_rank()}.json").write_text(json.dumps(found))
 
 

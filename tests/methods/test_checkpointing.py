@@ -19,6 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.methods.resumed import (
     METHODS,
     ONLINE,
+    WATCHED,
     Count,
     SaveAt,
     content,
@@ -92,7 +93,7 @@ def test_so_does_one_on_two_processes(ready, tmp_path):
     assert [process.exitcode for process in pair] == [0, 0], shown.read_text()[-3000:]
     for rank in (0, 1):
         found = json.loads((tmp_path / f"differing.{rank}.json").read_text())
-        assert found == {name: {"differing": [], "went on": True} for name in CASES}
+        assert found == {name: {"differing": [], "went on": True} for name in [*CASES, WATCHED]}
 
 
 def test_what_a_checkpoint_leaves_out_would_show(ready, whole, tmp_path):
