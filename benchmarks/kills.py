@@ -41,7 +41,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal
 """SIGKILL as often as what may leave a checkpoint: nothing is written after it."""
 WAYS = ((1, 1),) * 5 + ((2, 1),)
 """(workers, processes) that are drawn from. A start of several imports all libraries as often, so there are fewer."""
-KILLS = {1: (4, 12), 2: (1, 3)}
+KILLS = {1: (8, 24), 2: (1, 3)}
 """Processes that a start brings up -> least and most kills of a case."""
 TOGETHER = (1, 2)
 TOGETHER_SCRIPTS = ("panacea/figure5", "gapo/table_main", "ham/figure3")
@@ -214,7 +214,7 @@ class Bench:
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(model / "runs", root / "runs")
         mine = sorted(each.name for each in (root / "runs").iterdir())
-        taken = rng.sample(mine, min(len(mine), rng.randint(3, 10)))
+        taken = rng.sample(mine, min(len(mine), rng.randint(5, 16)))
         for name in taken:
             shutil.rmtree(root / "runs" / name)
         about = {"case": number, "script": setting.script, "workers": setting.workers}

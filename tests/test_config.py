@@ -131,6 +131,8 @@ MISTAKES = [
     (["dpo.beta.x=3"], ["dpo.beta.x=3", "'dpo.beta' takes a number"]),
     (["dpo.steps=1.5"], ["dpo.steps=1.5", "takes a whole number or nothing"]),
     (["fresh=maybe"], ["fresh=maybe", "takes true or false"]),
+    (["fresh=2"], ["fresh=2: 'fresh' takes true or false"]),
+    (["fresh=0.5"], ["fresh=0.5: 'fresh' takes true or false"]),
     (["seeds=3"], ["seeds=3", "a list, [...], of which each is a whole number"]),
     (["seeds=[a]"], ["seeds=[a]", "a whole number"]),
     (["dpo=3"], ["dpo=3", "dpo.<key>=<value>"]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.base_folder import check_folder
+from lightning_moa.policies.base_folder import check_folder, check_there
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
 
@@ -131,8 +131,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
 
     name = os.fspath(path)
     local = Path(name)
-    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
-        raise UserError(f"model path {name}: no such folder")
+    check_there(os.path.abspath(name) if isinstance(path, Path) else name, f"model path {name}")
     if local.is_dir():
         check_folder(local, f"model {name}")
     with _named_failures(path):

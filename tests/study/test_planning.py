@@ -260,3 +260,11 @@ def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
         plan_study(made, METHODS)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     plan_study(made, METHODS)
+
+
+def test_a_base_that_is_nowhere_on_this_machine_is_found_before_anything_runs():
+    for path in ("/no/such/model", "./no/such", "~/no/such"):
+        made = config()
+        made.model.path = path
+        with pytest.raises(UserError, match=rf"^model.path={path}: no such folder$"):
+            plan_study(made, METHODS)
