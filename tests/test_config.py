@@ -139,6 +139,7 @@ MISTAKES = [
     (["methods=3"], ["methods=3", "methods.<name>=<value>"]),
     (["model.family=[x"], ["model.family=[x"]),
     (["results_dir=${nothing}"], ["results_dir", "nothing"]),
+    (["hardware.accelerator=mps"], ["hardware.accelerator=mps: allowed are cpu, gpu"]),
     (["model.family=gpt"], ["model.family=gpt: allowed are llama, mistral, opt"]),
     (["dpo.beta=-1"], ["dpo.beta=-1.0: must be above 0"]),
     (["dpo.lr=inf"], ["dpo.lr=inf: must be a finite number"]),
