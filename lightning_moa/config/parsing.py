@@ -26,6 +26,8 @@ from lightning_moa.strategies.choices import check_hardware
 
 T = TypeVar("T", bound=StudyConfig)
 
+YES_OR_NO = ("true", "false", "yes", "no", "on", "off", "1", "0")
+"""What says so; the library below would take any other number for a yes."""
 OWN_SCALE = "own"
 """Of a study without files."""
 
@@ -139,6 +141,8 @@ def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
     inside, names = len(kinds) <= len(parts), ".".join(parts[: len(kinds) - 2])
     if inside and kinds[-1] is str and get_origin(kinds[-2]) is dict:
         raise UserError(f"{key}={value}: '{names}' takes names without a dot: {names}.<name>=<value>")
+    if not inside and kinds[-1] is bool and value.strip().lower() not in YES_OR_NO:
+        raise UserError(f"{key}={value}: '{key}' takes {_WORDS[bool]}")
     try:
         text = None if inside else _text(kinds[-1], value, _stands_in_prompts(kinds[-2], parts[-1]))
         layer: Any = text
@@ -249,6 +253,11 @@ def _check_study(config: StudyConfig) -> None:
         len(config.objectives) < 2 or len(set(config.objectives)) != len(config.objectives)
     ):
         raise UserError(f"objectives={config.objectives}: two or more distinct names are needed")
+    for name, method in config.methods.items():
+        if not all(0 < share <= 1 for share in method.snapshots):
+            raise UserError(
+                f"methods.{name}.snapshots={method.snapshots}: shares of the training above 0 and up to 1 are allowed"
+            )
     check_hardware(asdict(config.hardware))
     for item in fields(config):
         value = getattr(config, item.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.base_folder import check_folder
+from lightning_moa.policies.base_folder import check_folder, check_shape, check_there
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
 
@@ -68,10 +68,7 @@ def build_model(
 
     if family not in FAMILIES:
         raise UserError(f"family={family}: allowed are {', '.join(FAMILIES)}")
-    if hidden_size % heads or (family != "opt" and (hidden_size // heads) % 2):
-        raise UserError(
-            f"hidden_size={hidden_size}, heads={heads}: the width must be an even multiple of the heads"
-        )
+    check_shape(family, hidden_size, heads)
     sizes = dict(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -131,8 +128,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
 
     name = os.fspath(path)
     local = Path(name)
-    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
-        raise UserError(f"model path {name}: no such folder")
+    check_there(os.path.abspath(name) if isinstance(path, Path) else name, f"model path {name}")
     if local.is_dir():
         check_folder(local, f"model {name}")
     with _named_failures(path):

@@ -20,6 +20,7 @@ from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
 from lightning_moa.strategies.launching import local_rank
 from lightning_moa.strategies.quantisation import base_dtype, quantization_config
+from lightning_moa.task_files import read_mapping
 
 Spec = dict[str, Any]
 
@@ -78,7 +79,7 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
 
 def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:
     """Where the model of a finished `base` task lies, its revision, and whether it was built there."""
-    model = json.loads((folder / "base.json").read_text())["model"]
+    model = read_mapping(folder / "base.json")["model"]
     if model["path"] is not None:
         return model["path"], model["revision"], False
     return folder / "model", None, True

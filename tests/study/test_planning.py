@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig, parse
+from lightning_moa.data.base import RowData
 from lightning_moa.data.configs import (
     BeaverTailsConfig,
     PairsConfig,
@@ -14,6 +15,8 @@ from lightning_moa.data.configs import (
     SyntheticConfig,
     SyntheticSummariesConfig,
 )
+from lightning_moa.data.files import read_local, texts
+from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import (
     DPS_DPO,
@@ -22,7 +25,7 @@ from lightning_moa.methods.products import (
     PANACEA_TCHE_DPO,
     REWARDED_SOUPS_DPO,
 )
-from lightning_moa.study import tasks
+from lightning_moa.study import planning, tasks
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import REFERENCE, plan_study
 from lightning_moa.study.tasks import in_order
@@ -260,3 +263,73 @@ def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
         plan_study(made, METHODS)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     plan_study(made, METHODS)
+
+
+def test_a_base_that_is_nowhere_on_this_machine_is_found_before_anything_runs():
+    for path in ("/no/such/model", "./no/such", "~/no/such"):
+        made = config()
+        made.model.path = path
+        with pytest.raises(UserError, match=rf"^model.path={path}: no such folder$"):
+            plan_study(made, METHODS)
+
+
+PUBLISHED = (
+    *("hh_rlhf", "pku_saferlhf", "summarize_from_feedback", "helpsteer2", "helpsteer3", "ultrafeedback"),
+    f"{__name__}:Lines",
+)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"prompt": "p1", "resp', "line 1: not valid JSON"),
+        ('{"question": "a"}\n', "(no column|has no|lacks) .*question|has no column"),
+    ],
+)
+def test_a_mistake_in_a_copy_of_a_published_set_or_an_own_one_is_found_before_anything_runs(
+    tmp_path, name, text, said
+):
+    (tmp_path / "train.jsonl").write_text(text)
+    (tmp_path / "test.jsonl").write_text(text)
+    made = DPOStudyConfig(data=data_entry(name).config(name=name, path=str(tmp_path)), seeds=[0])
+    made.data.labels = made.data.labels or {"a": "a", "b": "b"}
+    with pytest.raises(UserError, match=said):
+        plan_study(made, METHODS)
+
+
+class Lines(RowData):
+    """A data set of one's own."""
+
+    def rows(self):
+        for frame in read_local(self.config.path).values():
+            for prompt, first in zip(texts(frame, "prompt"), texts(frame, "response"), strict=True):
+                yield prompt, first, "no", {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.heads=3"], "hidden_size=64, heads=3: the width must be an even multiple of the heads"),
+        (
+            ["evaluation.max_new_tokens=24"],
+            r"evaluation\.max_new_tokens=24: must be below data\.max_length, .* 24:",
+        ),
+        (["objectives=[helpful,nice]"], "objectives: 'nice' is unknown; allowed are helpful, harmless"),
+        (
+            ["data.labellers.a=[0.5,0.6]"],
+            r"data\.labellers\.a=\[0\.5, 0\.6\]: a weight of at least 0 for each of",
+        ),
+        (["trainer.callbacks=[os:path]"], "trainer.callbacks=os:path: a class is expected"),
+        (["trainer.callbacks=[no_such:Class]"], "no such module"),
+        (
+            ["trainer.logger=wandb"],
+            r"trainer\.logger=wandb: needs wandb, which is not installed \(pip install wandb",
+        ),
+    ],
+)
+def test_settings_that_cannot_end_well_are_found_before_anything_runs(words, said, monkeypatch):
+    monkeypatch.setattr(planning, "find_spec", lambda name: None)
+    made = parse(DPOStudyConfig, words, None, METHODS)
+    with pytest.raises(UserError, match=said):
+        plan_study(made, METHODS)
