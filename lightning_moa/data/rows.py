@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
-from lightning_moa.data.doubts import doubts
+from lightning_moa.data.doubts import answer_doubts, doubts
 from lightning_moa.data.files import folder_of, values
 from lightning_moa.data.labels import (
     SHORTER,
@@ -145,7 +145,7 @@ def answer_tables(
     """As `pair_tables`, for rows with a single answer: the chosen columns are rewards (n, m), any numbers, and a row
     that lacks one of them is dropped."""
     objectives = tuple(choice.objective for choice in choices)
-    return {
+    tables = {
         split: AnswerTable(
             prompts=[str(prompt) for prompt in part.prompts],
             responses=[str(response) for (response,) in part.responses],
@@ -155,6 +155,8 @@ def answer_tables(
         )
         for split, (part, rewards) in _split_and_drop(rows, choices, config, report, paired=False).items()
     }
+    report.doubts |= {split: answer_doubts(table) for split, table in tables.items()}
+    return tables
 
 
 def prompt_lists(

@@ -103,6 +103,17 @@ def test_what_is_wrong_is_named_while_planning(tmp_path, rows, labels, said):
         AnswersConfig(path=str(path), labels=labels).check_rows(tuple(labels))
 
 
+def test_what_is_doubtful_is_read_with_a_warning(tmp_path):
+    rows = [row(i, prompt=f"question {i % 30}?", response="yes", risk=2) for i in range(60)]
+    data = of(tmp_path, rows)
+    kept = len(data.answers("eval"))
+    assert [line for line in data.report.lines() if line.startswith("eval, warning")] == [
+        f"eval, warning: only {kept} answers, which say little",
+        f"eval, warning: helpful: {kept} answers come again with another score",
+        f"eval, warning: harmless: all {kept} answers have the score -2",
+    ]
+
+
 def test_there_are_no_pairs(tmp_path):
     with pytest.raises(UserError, match="data=answers has single responses, no pairs"):
         of(tmp_path, map(row, range(20))).table("train")
