@@ -49,7 +49,7 @@ def score_file(
         UserError: a file without these columns, a row without a text, or with rewards already; or a source that
             is none.
     """
-    frame = pd.concat(read_local(path, by_name=False).values())
+    frame = pd.concat(read_local(path, by_name=False, key="FILE").values())
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))
     found: dict[str, Any] = {}
     for prefix, source in _sources(rewards, study, batch_size, device).items():
