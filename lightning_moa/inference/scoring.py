@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers.utils.logging import disable_progress_bar
 
 from lightning_moa.data.files import format_of, read_local, texts
 from lightning_moa.data.registry import DATASETS, build
@@ -16,6 +17,9 @@ from lightning_moa.inference.found import TrainedMethod
 from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.rewards.sources import GOLD, TRAINED, Source, build_sources, parse_sources
+
+# A bar per loaded model says nothing to who wants scores.
+disable_progress_bar()
 
 APART = ("method", "seed", "policy")
 """Columns, with those of a preference, whose values are told apart in the summary."""
@@ -46,7 +50,7 @@ def score_file(
         UserError: a file without these columns, a row without a text, or with rewards already; or a source that
             is none.
     """
-    frame = pd.concat(read_local(path, by_name=False).values())
+    frame = pd.concat(read_local(path, by_name=False, key="FILE").values())
     if format_of(Path(path)) == ".csv":
         frame = frame.map(lambda cell: without_apostrophe(cell) if isinstance(cell, str) else cell)
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from lightning_moa.errors import UserError
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.policies import save_model
 from lightning_moa.policies.model import load_config, torch_dtype
@@ -51,8 +54,28 @@ def classifier(folder: Path, hardware: dict[str, Any], outputs: int) -> tuple[An
     return network.requires_grad_(True), tokenizer
 
 
+def standard(scores: np.ndarray | None, objectives: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each objective's scores, (m,) each: what an output is multiplied by, and moved by,
+    to be a score. 0 and 1 where there are none.
+
+    Raises:
+        UserError: an objective has one score throughout, so nothing can be learnt of it.
+    """
+    m = len(objectives)
+    if scores is None:
+        return np.zeros(m), np.ones(m)
+    scale = scores.std(axis=0)
+    for name, value, first in zip(objectives, scale, scores[0], strict=True):
+        if not value > 0:
+            raise UserError(
+                f"objective {name!r}: all training rows have the score {first:g}, so it ranks nothing"
+            )
+    return scores.mean(axis=0), scale
+
+
 def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
-    """A Bradley-Terry reward model with one output per objective, started from the reference policy's body."""
+    """A reward model with one output per objective, started from the reference policy's body: Bradley-Terry on pairs,
+    or fitted to the scores of single responses."""
     prepare(spec["hardware"])
     torch.manual_seed(spec["seed"])
     data = load_data(spec)
@@ -61,15 +84,19 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     if spec["model"]["gradient_checkpointing"]:
         network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    settings = spec["reward_model"]
-    steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "pairs")))
+    settings, view = spec["reward_model"], spec["learns"]
+    steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", view)))
     rows, batches = micro_batches(settings, steps)
-    data.use(tokenizer, "pairs", batch_size=rows, steps=batches, seed=spec["seed"])
+    scores = data.sequence_rewards("train") if view == "sequences" else None
+    shift, scale = standard(scores, objectives)
+    standardised = None if scores is None else (scores - shift) / scale
+    data.use(tokenizer, view, batch_size=rows, steps=batches, seed=spec["seed"], rewards=standardised)
     module = RewardModel(
         network,
         optimiser_factory(settings, steps),
         settings["regularisation"],
         objectives=data.objectives,
+        view=view,
     )
     fit(
         module,
@@ -91,6 +118,8 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "objectives": list(objectives),
         "template": spec["data"]["template"],
         "max_length": spec["data"]["max_length"],
+        "shift": shift.tolist(),
+        "scale": scale.tolist(),
     }
     (out / "model" / SIDECAR).write_text(json.dumps(about))
     return {"trained_parameters": sum(full_size(p) for p in network.parameters()), "steps": steps}

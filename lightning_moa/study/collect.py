@@ -50,6 +50,8 @@ class Collected:
     """(method, seed): the same for run.yaml, with the preferences that they were trained for."""
     measured_with: dict[str, Any] = field(default_factory=dict)
     """What the numbers hang on besides the methods."""
+    evaluated: dict[str, dict[str, int]] = field(default_factory=dict)
+    """prompts, pairs -> part of the data set -> rows that were measured on, of the first seed."""
 
     @property
     def space(self) -> str:
@@ -104,6 +106,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         rewards=plan.rewards,
         policies=folders,
         trained=named,
+        evaluated=_evaluated(plan, runs),
     )
 
 
@@ -159,6 +162,14 @@ def _timing(trained: list[list[dict[str, Any]]]) -> dict[str, float]:
         "peak_memory_mib": max(stage["peak_memory_mib"] for stages in trained for stage in stages),
         "trained_parameters": sum(stages[0]["trained_parameters"] for stages in trained),
     }
+
+
+def _evaluated(plan: Plan, runs: Path) -> dict[str, dict[str, int]]:
+    seed = next(iter(plan.seeds.values()))
+    found: dict[str, dict[str, int]] = {}
+    for evaluation in seed.evaluations.values():
+        found |= record(runs, evaluation.key).get("evaluated", {})
+    return found
 
 
 def _data_lines(plan: Plan, runs: Path) -> list[str]:

@@ -102,7 +102,8 @@ class SeedPlanner:
                 "reference log-probs", f"{RUNS}.reference:reference", spec, {"base": self.base()}, 4
             )
         if name == "rewards":
-            spec = {"reward_model": asdict(self.config.reward_model)}
+            learns = view_learnt(self.config.data)
+            spec = {"reward_model": asdict(self.config.reward_model), "learns": learns}
             return self.task(
                 "reward model", f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8
             )
@@ -306,6 +307,11 @@ class MethodPlan:
 
     def _goes_back_once(self) -> bool:
         return strategy_of(asdict(self.seed.config.hardware)) in PARTITIONED
+
+
+def view_learnt(data: DataConfig) -> str:
+    """What a reward model is trained on: pairs, or, where there are none, the scores of single responses."""
+    return "pairs" if "pairs" in data.views else "sequences"
 
 
 def codes_of(sources: Sources) -> list[str]:
