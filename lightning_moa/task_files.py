@@ -9,6 +9,8 @@ DONE = "task.json"
 """Written last: what the task was, its wall-clock and its peak memory."""
 GRADIENTS = "gradients.csv"
 """What `GradientWatch` saw, in the folder of the run that it watched."""
+ACCURACIES = "accuracies.json"
+"""What a reward model's training leaves beside it: objective -> how many held-out pairs it orders as labelled."""
 HEADS = "heads.csv"
 """What `HeadWatch` saw, in the same place."""
 

@@ -49,6 +49,12 @@ class RewardModelConfig(OptimiserConfig):
     """A Bradley-Terry reward model trained on the pairs, one output per objective."""
 
     regularisation: float = option(0.001, "weight of the mean squared score", at_least=0)
+    train: str = option(
+        "all",
+        "what is trained: all weights, a LoRA on the body's linear layers and the outputs, or the outputs alone",
+        choices=("all", "lora", "head"),
+    )
+    rank: int = option(8, "of that LoRA, whose updates are scaled by 2", at_least=1)
 
 
 @dataclass
@@ -95,6 +101,16 @@ class EvaluationConfig:
     batch_size: int = option(1024, "rows of one forward pass", at_least=1)
     sample_seed: int | None = option(
         None, "seed of the sampling noise, the same for every policy; empty: the training seed", at_least=0
+    )
+    judge: str = option(
+        "none",
+        "a second reward model that no policy learns from: none, or trained on the half of the training prompts that "
+        "the first one then does not see, with another seed",
+        choices=("none", "trained"),
+    )
+    rules: bool = option(
+        False,
+        "measure length, repetition and ends of responses, too: what no reward model has to be asked for",
     )
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")
     prompt_sets: dict[str, dict[str, Any]] | None = option(

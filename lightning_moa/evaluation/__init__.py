@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_moa.evaluation.judge import WinRate as WinRate
     from lightning_moa.evaluation.judge import win_rate as win_rate
     from lightning_moa.evaluation.sampling import Decoding as Decoding
+    from lightning_moa.evaluation.sampling import by_rules as by_rules
     from lightning_moa.evaluation.sampling import joined as joined
     from lightning_moa.evaluation.sampling import mean_rows as mean_rows
     from lightning_moa.evaluation.sampling import sample_grid as sample_grid
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = attach(
         "Judge": "judge",
         "RewardJudge": "judge",
         "WinRate": "judge",
+        "by_rules": "sampling",
         "implicit_accuracies": "accuracy",
         "joined": "sampling",
         "mean_rows": "sampling",

@@ -40,11 +40,17 @@ def _load_data(text: str) -> PreferenceData:
     return build(config, content["objectives"])
 
 
-def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedTokenizerFast]:
-    """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer."""
+def make_base(
+    spec: Spec, data: PreferenceData, unpacked: Path | None = None
+) -> tuple[Policy, PreTrainedTokenizerFast]:
+    """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer.
+
+    unpacked: folder of the weights of a packaged model."""
     from lightning_moa.data.tokenizer import train_bpe
 
     model = spec["model"]
+    if unpacked is not None:
+        return pretrained({**model, "path": unpacked}, spec["hardware"])
     if model["path"] is not None:
         return pretrained(model, spec["hardware"])
     own = getattr(data, "world_tokenizer", None)
@@ -78,7 +84,10 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
 
 def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:
     """Where the model of a finished `base` task lies, its revision, and whether it was built there."""
-    model = json.loads((folder / "base.json").read_text())["model"]
+    about = json.loads((folder / "base.json").read_text())
+    model = about["model"]
+    if about.get("packaged"):
+        return folder.parent / about["packaged"] / "model", None, False
     if model["path"] is not None:
         return model["path"], model["revision"], False
     return folder / "model", None, True

@@ -19,6 +19,7 @@ from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import (
     Decoding,
+    by_rules,
     implicit_accuracies,
     joined,
     mean_rows,
@@ -30,6 +31,7 @@ from lightning_moa.policies import Policy
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
+from lightning_moa.rewards.trained import TrainedRewards
 from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
 
 Spec = dict[str, Any]
@@ -68,6 +70,10 @@ class Measure:
         gold = self.prompts.gold_rewards()
         if gold is not None:
             self.sources["gold"] = RuleRewards(gold)
+        if "judge" in inputs:
+            self.sources["judge"] = TrainedRewards(
+                inputs["judge"] / "model", self.spec["batch_size"], str(self.device)
+            )
         self._seen: set[tuple[str, int | None]] = set()
         self.points: list[pd.DataFrame] = []
         self.accuracies: list[pd.DataFrame] = []
@@ -109,6 +115,8 @@ class Measure:
             pairs = self._rewritten(deployed.rewrite)
             frame = sample_rewritten(policy, pairs, grid[:1], decoding, self.tokenizer)
         sampled = joined(score(frame, self.sources))
+        if self.spec["rules"] and len(sampled):
+            sampled = by_rules(sampled)
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
         weights = [f"lambda_{name}" for name in self.objectives]

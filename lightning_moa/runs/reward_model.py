@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from lightning_moa.data.base import PreferenceData
+from lightning_moa.data.order import stable_hash
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.policies import save_model
 from lightning_moa.policies.model import load_config, torch_dtype
 from lightning_moa.processes import full_size, gathered, rank
-from lightning_moa.rewards.trained import SIDECAR
-from lightning_moa.runs.loading import base_model, base_tokenizer, load_base, load_data
+from lightning_moa.rewards.trained import SIDECAR, TrainedRewards
+from lightning_moa.runs.loading import base_model, base_tokenizer, device_of, load_base, load_data
 from lightning_moa.runs.training import (
     fit,
     micro_batches,
@@ -25,21 +28,26 @@ from lightning_moa.runs.training import (
 )
 from lightning_moa.strategies.choices import trained_whole
 from lightning_moa.strategies.quantisation import base_dtype
-from lightning_moa.task_files import Progress
+from lightning_moa.task_files import ACCURACIES, Progress
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
 
+JUDGE = 2**31
+"""What is added to the seed of a judge's training."""
+
+
 def classifier(folder: Path, hardware: dict[str, Any], outputs: int) -> tuple[Any, PreTrainedTokenizerFast]:
     """A classifier on the body of the model that a `base` task left, and its tokenizer.
 
-    All of its weights are to be trained, so they are in the type that they are trained in (`trained_whole`), which a
-    quantised one can't be, and in the machine's own memory: Lightning moves them. Each process holds them once.
+    Weights that are to be trained are in the type that they are trained in (`trained_whole`), which a quantised one
+    can't be, and in the machine's own memory: Lightning moves them. Each process holds them once.
     """
     precision = trained_whole(hardware)["precision"]
     path, revision, _ = base_model(folder)
     tokenizer, config = base_tokenizer(folder), load_config(path, revision=revision)
+    _pad_apart(tokenizer)
     config.num_labels, config.pad_token_id = outputs, tokenizer.pad_token_id
     network = AutoModelForSequenceClassification.from_config(config, dtype=torch_dtype(base_dtype(precision)))
     body = network.base_model_prefix
@@ -48,23 +56,64 @@ def classifier(folder: Path, hardware: dict[str, Any], outputs: int) -> tuple[An
     policy, _ = load_base(folder, {**hardware, "precision": precision, "accelerator": "cpu"})
     setattr(network, body, policy.model.base_model)
     network.base_model.config = config
-    return network.requires_grad_(True), tokenizer
+    return network, tokenizer
+
+
+def _pad_apart(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Pad with another token than EOS, where there is one: a classifier reads its score off the last token that is no
+    padding, which is to be the response's end."""
+    others = [token for token in tokenizer.all_special_tokens if token != tokenizer.eos_token]
+    if tokenizer.pad_token == tokenizer.eos_token and others:
+        tokenizer.pad_token = others[0]
+
+
+def trained_part(network: Any, settings: dict[str, Any]) -> Any:
+    """The network with what is to be trained marked, wrapped by peft where that is a LoRA."""
+    if settings["train"] == "all":
+        return network.requires_grad_(True)
+    network.requires_grad_(False)
+    # What is trained is so in float32, whatever the frozen rest is.
+    network.score.float().requires_grad_(True)
+    if settings["train"] == "head":
+        return network
+    from peft import LoraConfig, get_peft_model
+
+    rank = settings["rank"]
+    lora = LoraConfig(
+        task_type="SEQ_CLS",
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        modules_to_save=["score"],
+    )
+    return get_peft_model(network, lora)
+
+
+def plain(network: Any) -> Any:
+    """A trained network as transformers has it, a LoRA in its weights."""
+    return network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
 
 
 def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
-    """A Bradley-Terry reward model with one output per objective, started from the reference policy's body."""
+    """A Bradley-Terry reward model with one output per objective, started from the reference policy's body.
+
+    `spec["half"]` is None for all training pairs, or 0 or 1 for those of one half of the prompts.
+    """
     prepare(spec["hardware"])
-    torch.manual_seed(spec["seed"])
+    seed = spec["seed"] + (JUDGE if spec["half"] else 0)
+    torch.manual_seed(seed)
     data = load_data(spec)
-    objectives = data.objectives
+    objectives, settings = data.objectives, spec["reward_model"]
     network, tokenizer = classifier(inputs["base"], spec["hardware"], len(objectives))
+    network = trained_part(network, settings)
     if spec["model"]["gradient_checkpointing"]:
         network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    settings = spec["reward_model"]
-    steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "pairs")))
+    chosen = None if spec["half"] is None else half_of(data, tokenizer, spec["half"])
+    pairs = len(data.encoded(tokenizer, "train", "pairs")) if chosen is None else len(chosen)
+    steps = number_of_steps(settings, pairs)
     rows, batches = micro_batches(settings, steps)
-    data.use(tokenizer, "pairs", batch_size=rows, steps=batches, seed=spec["seed"])
+    data.use(tokenizer, "pairs", batch_size=rows, steps=batches, seed=seed, chosen=chosen)
     module = RewardModel(
         network,
         optimiser_factory(settings, steps),
@@ -77,12 +126,14 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         spec["hardware"],
         out,
         batches=batches,
-        progress=progress,
+        progress=lambda share: progress(0.9 * share),
         grad_clip=settings["grad_clip"],
         accumulate=settings["accumulate"],
         resume=resume_of(spec, out, settings, data, whole=True),
     )
+    trained = sum(full_size(p) for p in network.parameters() if p.requires_grad)
     with gathered(network.parameters()):
+        network = plain(network)
         if rank() == 0:
             save_model(network, out / "model")
     (out / "model").mkdir(exist_ok=True)
@@ -93,4 +144,35 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "max_length": spec["data"]["max_length"],
     }
     (out / "model" / SIDECAR).write_text(json.dumps(about))
-    return {"trained_parameters": sum(full_size(p) for p in network.parameters()), "steps": steps}
+    if rank() == 0:
+        found = accuracies(out / "model", data, 2 * rows, device_of(spec["hardware"]))
+        (out / ACCURACIES).write_text(json.dumps(found))
+    return {"trained_parameters": trained, "steps": steps}
+
+
+def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, half: int) -> np.ndarray:
+    """Places among the encoded training pairs whose prompts fall into a half; which one hangs on the prompt alone."""
+    prompts, encoded = data.table("train").prompts, data.encoded(tokenizer, "train", "pairs")
+    halves = [stable_hash("half", prompts[row]) % 2 for row in encoded.index]
+    return np.flatnonzero(np.array(halves) == half)
+
+
+def accuracies(folder: Path, data: PreferenceData, rows: int, device: torch.device) -> dict[str, Any]:
+    """objective -> how many held-out pairs have a label (`pairs`), and of how many of them the better response has the
+    higher score (`right`).
+
+    Args:
+        folder: of the trained model.
+        data: with labels.
+        rows: texts scored at a time.
+    """
+    table, scorer = data.table("eval"), TrainedRewards(folder, rows, str(device))
+    first, second = (
+        scorer.scores(table.prompts, [pair[side] for pair in table.responses]) for side in (0, 1)
+    )
+    known = ~np.isnan(table.labels)
+    right = ((second > first) == (table.labels > 0.5)) & known
+    return {
+        name: {"right": int(right[:, i].sum()), "pairs": int(known[:, i].sum())}
+        for i, name in enumerate(data.objectives)
+    }

@@ -18,6 +18,7 @@ from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.policies.base_folder import check_folder, has_chat_template
+from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
@@ -65,7 +66,7 @@ def plan_study(
     measured = _measured(config, sources, objectives)
     _check_views(config, chosen, measured)
     path = config.model.path
-    local = path is not None and Path(path).expanduser().is_dir()
+    local = path is not None and not is_packaged(path) and Path(path).expanduser().is_dir()
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
     _check_template(config)
@@ -77,7 +78,7 @@ def plan_study(
         prompts,
         None if prompts is None else data_entry(prompts.name).path,
         files=digest(config.data.path),
-        model_files=digest(path, "model.path") if local else "",
+        model_files=digest(path, "model.path") if local else content_of(path),
         prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
         measured=measured,
     )
@@ -102,7 +103,7 @@ def _check_template(config: StudyConfig) -> None:
             f"data.template={CHAT}: a model that is made here has no chat template; give model.path"
         )
     folder = Path(path).expanduser()
-    if folder.is_dir() and not has_chat_template(folder):
+    if folder.is_dir() and not is_packaged(path) and not has_chat_template(folder):
         raise UserError(f"data.template={CHAT}: the tokenizer in model.path={path} has no chat template")
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
+from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.rewards.sources import GOLD
 from lightning_moa.study.planning import REFERENCE, Plan
 from lightning_moa.study.tasks import Task
@@ -84,7 +85,7 @@ def _prompts(data: DataConfig, responses: pd.DataFrame) -> dict[str, Any]:
 
 def _base(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The reference policy: a pretrained one, or a small one and how it was fine-tuned."""
-    local = bool(spec["model_files"])
+    local = bool(spec["model_files"]) and not is_packaged(spec["model"]["path"])
     model = {key: value for key, value in spec["model"].items() if key != "gradient_checkpointing"}
     found = {
         **model,

@@ -17,11 +17,12 @@ from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivi
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame, reference_points
 from lightning_moa.reporting.run_record import write_run_record
-from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, REWARD_MODELS, TIMINGS
 from lightning_moa.reporting.study_tables import (
     claims_lines,
     claims_table,
     methods_table,
+    reward_model_lines,
     sensitivity_lines,
 )
 from lightning_moa.study.collect import Collected
@@ -166,6 +167,8 @@ class Artefact:
             judged.write(self.folder)
         if len(collected.costs):
             COSTS.write(collected.costs, self.folder / COSTS.file)
+        if len(collected.reward_models):
+            REWARD_MODELS.write(collected.reward_models, self.folder / REWARD_MODELS.file)
         TIMINGS.write(collected.timings, self.folder / TIMINGS.file)
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
@@ -214,7 +217,8 @@ def _rewards(collected: Collected) -> dict[str, Any]:
 
 
 def _columns(table: object, collected: Collected, named: dict[str, str]) -> list[str]:
-    names = table.names(collected.objectives)  # type: ignore[attr-defined]
+    frame = collected.accuracies if table is ACCURACIES else collected.points
+    names = table.names(collected.objectives, list(map(str, frame)))  # type: ignore[attr-defined]
     return [name for name in names if name not in named]
 
 
@@ -249,6 +253,8 @@ def print_methods(console: Console, artefact: Artefact, collected: Collected, ta
     """Hypervolumes and costs of each method."""
     title = f"{artefact.paper} {artefact.name} {artefact.part}".rstrip()
     console.print(methods_table(title, tables.metrics, collected.timings))
+    for line in reward_model_lines(collected.reward_models):
+        console.print(line, highlight=False, markup=False)
 
 
 def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None:
