@@ -28,6 +28,10 @@ class ModelConfig:
     heads: int = option(4, "attention heads, from scratch", at_least=1)
     intermediate_size: int = option(128, "width of the feed-forward layers, from scratch", at_least=1)
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass")
+    share_prompts: bool = option(
+        False,
+        "let the prompt of a pair go through the model once for both responses: less work, the same numbers",
+    )
 
 
 @dataclass

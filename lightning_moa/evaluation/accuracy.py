@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_moa.batches import PairBatch
-from lightning_moa.policies import Policy, response_logps
+from lightning_moa.policies import Policy, pair_logps
 from lightning_moa.processes import all_objects
 
 
@@ -50,13 +51,11 @@ def _margins(policy: Policy, batch: PairBatch, preferences: Tensor) -> np.ndarra
     """log pi/pi_ref of response 1 over response 0, (n, batch), for each preference."""
     if batch.ref_logps is None:
         raise ValueError("implicit accuracies need batches with ref_logps")
-    n, rows = len(preferences), len(batch.input_ids)
-    logps = response_logps(
-        policy,
-        batch.input_ids.repeat(n, 1),
-        batch.attention_mask.repeat(n, 1),
-        batch.response_mask.repeat(n, 1),
-        preferences.float().repeat_interleave(rows, dim=0),
-    )
-    first, second = (logps.reshape(n, rows) - batch.ref_logps).chunk(2, dim=1)
-    return (second - first).double().cpu().numpy()
+    n, pairs = len(preferences), len(batch.labels)
+    tokens = (batch.input_ids, batch.attention_mask, batch.response_mask)
+    # Responses 0 of all preferences before responses 1 of all.
+    ids, mask, response = (torch.cat([side.repeat(n, 1) for side in each.chunk(2)]) for each in tokens)
+    repeated = replace(batch, input_ids=ids, attention_mask=mask, response_mask=response)
+    logps = pair_logps(policy, repeated, preferences.float().repeat_interleave(pairs, dim=0))
+    ratios = logps.reshape(2, n, pairs) - batch.ref_logps.reshape(2, 1, pairs)
+    return (ratios[1] - ratios[0]).double().cpu().numpy()

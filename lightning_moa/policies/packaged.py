@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import shutil
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -143,8 +145,10 @@ def _read(file: Path) -> tuple[Any, Any]:
     disable_progress_bar()
     found: Mapping[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **found)
-        model: Any = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **found)
+        # It has a bar that nothing switches off.
+        with redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **found)
+            model: Any = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **found)
     except (OSError, ValueError, KeyError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file}: cannot be read: {line}") from error

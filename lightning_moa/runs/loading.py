@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.registry import build, data_entry
 from lightning_moa.policies import Policy, build_model, load_model
+from lightning_moa.policies.pairs import share_prompts
 from lightning_moa.policies.vocabulary import agree
 from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
@@ -78,8 +79,12 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
     """The reference policy that a finished `base` task left."""
     path, revision, own = base_model(folder)
     if own:
-        return _frozen(path, None, hardware), base_tokenizer(folder)
-    return pretrained({"path": path, "revision": revision}, hardware)
+        policy, tokenizer = _frozen(path, None, hardware), base_tokenizer(folder)
+    else:
+        policy, tokenizer = pretrained({"path": path, "revision": revision}, hardware)
+    if json.loads((folder / "base.json").read_text())["model"].get("share_prompts"):
+        share_prompts(policy)
+    return policy, tokenizer
 
 
 def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:

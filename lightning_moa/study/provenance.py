@@ -106,8 +106,11 @@ def _rewards(spec: Mapping[str, Any], needs: Mapping[str, Task]) -> dict[str, An
             key: value for key, value in source.items() if key != "path" and (key, value) != ("name", local)
         }
         found[objective] = kept | {"content": _short(spec["reward_files"].get(objective, ""))}
-    if "rewards" in needs:
-        found["trained"] = needs["rewards"].spec["reward_model"]
+    for role, name in (("rewards", "trained"), ("judge", "judge")):
+        if role in needs:
+            spec_of = needs[role].spec
+            half = {} if spec_of["half"] is None else {"half": spec_of["half"]}
+            found[name] = {**spec_of["reward_model"], **half}
     return found or {"all": GOLD}
 
 
