@@ -59,6 +59,7 @@ class RewardModelConfig(OptimiserConfig):
         choices=("all", "lora", "head"),
     )
     rank: int = option(8, "of that LoRA, whose updates are scaled by 2", at_least=1)
+    held_out: int = option(512, "held-out pairs, at most, that its accuracy is measured on", at_least=1)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
     from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
+    from lightning_moa.evaluation.accuracy import implicit_margins as implicit_margins
     from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
     from lightning_moa.evaluation.endpoint import EndpointJudge as EndpointJudge
     from lightning_moa.evaluation.judge import Judge as Judge
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = attach(
         "WinRate": "judge",
         "by_rules": "sampling",
         "implicit_accuracies": "accuracy",
+        "implicit_margins": "accuracy",
         "joined": "sampling",
         "mean_rows": "sampling",
         "sample_rewritten": "sampling",

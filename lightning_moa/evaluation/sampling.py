@@ -11,14 +11,10 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
+from lightning_moa.evaluation.names import RULES, SCORES
 from lightning_moa.policies import Policy, generate, response_logps
 from lightning_moa.processes import all_objects
 from lightning_moa.rewards import Rewards
-
-SCORES = ("reward_", "gold_", "judge_")
-"""What columns of rewards begin with."""
-RULES = ("length", "repetition", "ended")
-"""Columns of `by_rules`."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.evaluation import (
     Decoding,
     by_rules,
-    implicit_accuracies,
+    implicit_margins,
     joined,
     mean_rows,
     sample_grid,
@@ -77,6 +77,7 @@ class Measure:
         self._seen: set[tuple[str, int | None]] = set()
         self.points: list[pd.DataFrame] = []
         self.accuracies: list[pd.DataFrame] = []
+        self.ranked: list[pd.DataFrame] = []
         self.responses: list[pd.DataFrame] = []
 
     def add(self, deployed: Deployed, steps: int, deployment: str = "", *, on_pairs: bool = True) -> None:
@@ -123,17 +124,33 @@ class Measure:
         sampled[weights] = points[weights].to_numpy()[sampled.pop("preference")]
         self.responses.append(sampled.assign(policy=name, step=step))
         if on_pairs and preferences is not None and self.ref_logps is not None:
-            values, counts = implicit_accuracies(policy, self._pairs(len(grid)), grid)
+            margins = implicit_margins(policy, self._pairs(len(grid)), grid)
+            values, counts = margins.accuracies()
             frame = points[[f"lambda_{name}" for name in self.objectives]].copy()
             for i, objective in enumerate(self.objectives):
                 frame[f"accuracy_{objective}"] = values[:, i]
             self.accuracies.append(frame.assign(n=int(counts.min()), policy=name, step=step))
+            self.ranked.append(self._ranked(frame, margins.right()).assign(policy=name, step=step))
+
+    def _ranked(self, rows: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+        """One row a preference and held-out pair: `lambda_*`, `pair`, and `accuracy_*`, whether it is ranked right."""
+        n, pairs, _ = right.shape
+        weights = rows[[f"lambda_{name}" for name in self.objectives]]
+        frame = (
+            weights.loc[weights.index.repeat(pairs)]
+            .reset_index(drop=True)
+            .assign(pair=np.tile(range(pairs), n))
+        )
+        for i, objective in enumerate(self.objectives):
+            frame[f"accuracy_{objective}"] = right[..., i].ravel()
+        return frame
 
     def write(self, out: Path) -> None:
-        """`points.csv`, `accuracies.csv` and `responses.csv`, without the study's names."""
+        """`points.csv`, `accuracies.csv`, `ranked.csv` and `responses.csv`, without the study's names."""
         for name, frames in (
             ("points", self.points),
             ("accuracies", self.accuracies),
+            ("ranked", self.ranked),
             ("responses", self.responses),
         ):
             if frames:

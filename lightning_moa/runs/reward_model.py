@@ -145,7 +145,8 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     }
     (out / "model" / SIDECAR).write_text(json.dumps(about))
     if rank() == 0:
-        found = accuracies(out / "model", data, 2 * rows, device_of(spec["hardware"]))
+        device = device_of(spec["hardware"])
+        found = accuracies(out / "model", data, settings["held_out"], 2 * rows, device)
         (out / ACCURACIES).write_text(json.dumps(found))
     return {"trained_parameters": trained, "steps": steps}
 
@@ -157,13 +158,16 @@ def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, half: int)
     return np.flatnonzero(np.array(halves) == half)
 
 
-def accuracies(folder: Path, data: PreferenceData, rows: int, device: torch.device) -> dict[str, Any]:
+def accuracies(
+    folder: Path, data: PreferenceData, limit: int, rows: int, device: torch.device
+) -> dict[str, Any]:
     """objective -> how many held-out pairs have a label (`pairs`), and of how many of them the better response has the
     higher score (`right`).
 
     Args:
         folder: of the trained model.
         data: with labels.
+        limit: pairs, at most; rows of a set stand in an order in which the first stand for all.
         rows: texts scored at a time.
     """
     table, scorer = data.table("eval"), TrainedRewards(folder, rows, str(device))

@@ -17,7 +17,7 @@ from lightning_moa.study.provenance import policies_of
 from lightning_moa.study.tasks import Task
 from lightning_moa.task_files import ACCURACIES
 
-_FRAMES = ("points", "accuracies", "responses", "timings", "costs")
+_FRAMES = ("points", "accuracies", "ranked", "responses", "timings", "costs")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Collected:
     objectives: tuple[str, ...]
     points: pd.DataFrame
     accuracies: pd.DataFrame
+    ranked: pd.DataFrame
+    """Of each held-out pair, whether a policy ranks it right: what accuracies are means of."""
     responses: pd.DataFrame
     timings: pd.DataFrame
     costs: pd.DataFrame
@@ -67,7 +69,7 @@ class Collected:
 
 def collect(plan: Plan, runs: Path) -> Collected:
     """Read what every evaluation and every training run of a finished plan has left."""
-    frames: dict[str, list[pd.DataFrame]] = {"points": [], "accuracies": [], "responses": []}
+    frames: dict[str, list[pd.DataFrame]] = {"points": [], "accuracies": [], "ranked": [], "responses": []}
     timings: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     folders: dict[tuple[str, int], list[Path]] = {}

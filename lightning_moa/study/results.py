@@ -33,7 +33,7 @@ REFERENCES = (OF_RULE, "corner", "far")
 """The reference points of hypervolumes: by the rule; at the corner of the box that the best single-objective policies
 span (0 for accuracies; the rule's where neither is known); and ten times as far off as the rule has it."""
 FAR = 1.0
-SENSITIVITY = "sensitivity.csv"
+SENSITIVITY, OVER_PROMPTS = "sensitivity.csv", "over_prompts.csv"
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,25 @@ class Judged:
     """Of the schema."""
     sensitivity: pd.DataFrame | None = None
     """Of `sensitivity_frame`; None where no claim rests on a reference point."""
+    over_prompts: pd.DataFrame | None = None
+    """Of `over_prompts`; None where there are several seeds."""
 
     def write(self, folder: Path) -> None:
-        """claims.csv and sensitivity.csv."""
+        """claims.csv, sensitivity.csv and over_prompts.csv."""
         CLAIMS.write(self.claims, folder / CLAIMS.file)
         if self.sensitivity is not None:
             text = self.sensitivity.to_csv(index=False, lineterminator="\n")
             write_atomically(folder / SENSITIVITY, text)
+        if self.over_prompts is not None:
+            text = self.over_prompts.to_csv(index=False, lineterminator="\n")
+            write_atomically(folder / OVER_PROMPTS, text)
 
 
-def judged(rows_at: Callable[[str], Sequence[Row]]) -> Judged:
+def judged(rows_at: Callable[[str], Sequence[Row]], over_prompts: pd.DataFrame | None = None) -> Judged:
     """All claims of an artefact. `rows_at` makes them for each name in REFERENCES, as `lambda name:
-    rows(tables.at(name))` does; once they are what is claimed, and then what becomes of them elsewhere."""
-    return Judged(claims_frame(rows_at(OF_RULE)), sensitivity_frame(rows_at, REFERENCES))
+    rows(tables.at(name))` does; once they are what is claimed, and then what becomes of them elsewhere. `over_prompts`
+    is what the function of that name gives."""
+    return Judged(claims_frame(rows_at(OF_RULE)), sensitivity_frame(rows_at, REFERENCES), over_prompts)
 
 
 @dataclass(frozen=True)
