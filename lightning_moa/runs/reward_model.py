@@ -171,11 +171,10 @@ def accuracies(
         rows: texts scored at a time.
     """
     table, scorer = data.table("eval"), TrainedRewards(folder, rows, str(device))
-    first, second = (
-        scorer.scores(table.prompts, [pair[side] for pair in table.responses]) for side in (0, 1)
-    )
-    known = ~np.isnan(table.labels)
-    right = ((second > first) == (table.labels > 0.5)) & known
+    prompts, responses, labels = table.prompts[:limit], table.responses[:limit], table.labels[:limit]
+    first, second = (scorer.scores(prompts, [pair[side] for pair in responses]) for side in (0, 1))
+    known = ~np.isnan(labels)
+    right = ((second > first) == (labels > 0.5)) & known
     return {
         name: {"right": int(right[:, i].sum()), "pairs": int(known[:, i].sum())}
         for i, name in enumerate(data.objectives)

@@ -167,8 +167,9 @@ def test_held_out_pairs_are_counted_where_they_have_a_label(tmp_path, monkeypatc
             return np.array([[len(each)] * 2 for each in responses], dtype=float)
 
     monkeypatch.setattr(reward_model, "TrainedRewards", Longer)
-    found = accuracies(tmp_path, Labelled(), 4, torch.device("cpu"))
+    found = accuracies(tmp_path, Labelled(), 9, 4, torch.device("cpu"))
     assert found == {"helpful": {"right": 2, "pairs": 2}, "concise": {"right": 0, "pairs": 1}}
+    assert accuracies(tmp_path, Labelled(), 1, 4, torch.device("cpu"))["helpful"]["pairs"] == 1
 
 
 def test_the_halves_share_no_prompt_and_miss_none():
