@@ -41,15 +41,13 @@ def main(args) -> None:
     rewards = moa.RuleRewards(data.source.gold_rewards() or {"short": brevity, "varied": variety})
 
     model = args.model or moa.build_model(tokenizer=data.tokenizer)
+    if not args.model:  # random weights, kept as the policy's base
+        moa.save_model(model, f"{args.out}/base", data.tokenizer)
     policy = moa.LoRA(model, rank=8)
     ppo = moa.PPO.of(policy, rewards, data.tokenizer, kl_coeff=0.1, max_new_tokens=16)
     method = moa.GAPO(policy, ppo, objectives=rewards.objectives, probe="last_layer", lr=5e-3)
-    trainer = L.Trainer(
-        max_epochs=-1,
-        max_steps=args.steps,
-        logger=CSVLogger(args.out, name="log"),
-        enable_checkpointing=False,
-    )
+    log = CSVLogger(args.out, name="log")
+    trainer = L.Trainer(max_epochs=-1, max_steps=args.steps, logger=log, enable_checkpointing=False)
     trainer.fit(method, data)
     trainer.validate(method, data)
     policy.save(f"{args.out}/policy", objectives=rewards.objectives)

@@ -4,7 +4,7 @@
         --model <hub id or folder>
 
 A pair's better response has the reward 1, the other 0. Without --data responses and rewards come from the synthetic
-world; without --model a small model is made from scratch.
+world; without --model a small model is made from scratch, and kept as <out>/base.
 """
 
 from argparse import ArgumentParser
@@ -34,6 +34,8 @@ def main(args) -> None:
     data = moa.TrainingData(args.data, labels, tokenizer=args.model, options={"limit": args.limit})
 
     model = args.model or moa.build_model(tokenizer=data.tokenizer)
+    if not args.model:
+        moa.save_model(model, f"{args.out}/base", data.tokenizer)
     policy = moa.Heads(model, args.heads, rank=8)
     likelihood = moa.RewardWeightedLikelihood(z_factor=2.0)
     spread = moa.Hypervolume(warm_up=args.steps // 4)  # first each head for a preference of its own

@@ -2,7 +2,7 @@
 
     python train_panacea.py --data my_pairs.jsonl --labels helpful=better concise=-longer --model <hub id or folder>
 
-Without --data the pairs come from the synthetic world; without --model a small model is made from scratch.
+Without --data the pairs come from the synthetic world; without --model a small one is made, and kept as <out>/base.
 """
 
 from argparse import ArgumentParser
@@ -25,7 +25,7 @@ parser.add_argument("--limit", type=int, help="at most so many rows of each spli
 parser.add_argument("--model", help="hub id or folder of a pretrained model")
 parser.add_argument("--steps", type=int, default=-1, help="at most so many updates")
 parser.add_argument("--out", default="panacea", help="folder of logs, checkpoints and the trained policy")
-parser.add_argument("--resume", help="a checkpoint to go on from")
+parser.add_argument("--resume", help="a checkpoint to go on from, all other words as before")
 
 
 def main(args) -> None:
@@ -37,6 +37,7 @@ def main(args) -> None:
     if not args.model:  # a model from scratch learns to answer first
         first = L.Trainer(max_epochs=1, max_steps=args.steps, logger=False, enable_checkpointing=False)
         first.fit(moa.SFT(moa.Policy(model)), data)
+        moa.save_model(model, f"{args.out}/base", data.tokenizer)
     policy = moa.SVDLoRA(model, k=8, m=len(data.objectives))
     method = moa.Panacea(policy, moa.DPO(beta=0.1), lr=5e-3)
     trainer = L.Trainer(
@@ -48,10 +49,9 @@ def main(args) -> None:
     trainer.fit(method, data, ckpt_path=args.resume, weights_only=True)
     policy.save(f"{args.out}/policy", objectives=data.objectives)
     prompt = data.batches("eval", "prompts", limit=1)[0]
+    asked = policy, prompt.input_ids, prompt.attention_mask
     for preference in torch.eye(policy.m):  # one policy, asked for each objective
-        said = moa.generate(
-            policy, prompt.input_ids, prompt.attention_mask, preference=preference, max_new_tokens=16
-        )
+        said = moa.generate(*asked, preference=preference, max_new_tokens=16)
         print(preference.tolist(), data.tokenizer.decode(said.tokens[0], skip_special_tokens=True))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lightning_moa.callbacks.looks import Look, Score, log_numbers
+from lightning_moa.errors import UserError
 from lightning_moa.pareto import hypervolume, preference_grid
 from lightning_moa.rewards import Rewards
 
@@ -31,6 +32,9 @@ class GridRewards(Look):
         reference_point: (m,), in units of the rewards; None: the lowest score of a response at the first look.
         beta: weight of the KL in the regret.
         path: a CSV that `fronts` is written to at each look; None: none.
+
+    Raises:
+        UserError: nothing scores the responses.
     """
 
     def __init__(
@@ -50,19 +54,24 @@ class GridRewards(Look):
         self.path = None if path is None else Path(path)
         self.fronts: list[dict[str, Any]] = []
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self.rewards is None:
+            raise UserError("GridRewards: the data knows no rewards; give rewards={objective: function}")
+
     def look(self, trainer: L.Trainer, module: Any) -> None:
         assert self.rewards is not None
-        names = self.rewards.objectives
+        names, weighed = self.rewards.objectives, self.objectives(module)
         columns = [f"reward_{name}" for name in names]
         rows, lowest = [], []
-        for name, policy, grid in self.members(module.policy, preference_grid(len(names), self.grid_step)):
+        for name, policy, grid in self.members(module.policy, preference_grid(len(weighed), self.grid_step)):
             frame = self.sampled(trainer, module, policy, grid)
             lowest.append(frame[columns].min().to_numpy())
             means = frame.groupby("preference")[[*columns, "log_ratio", "tokens"]].mean()
             for i, mean in enumerate(means.itertuples(index=False)):
-                weights = [float("nan")] * len(names) if grid is None else grid[i].tolist()
+                weights = [float("nan")] * len(weighed) if grid is None else grid[i].tolist()
                 told = dict(zip([*columns, "kl", "length"], map(float, mean), strict=True))
-                lambdas = dict(zip([f"lambda_{each}" for each in names], weights, strict=True))
+                lambdas = dict(zip([f"lambda_{each}" for each in weighed], weights, strict=True))
                 rows.append({"step": trainer.global_step, "policy": name, **lambdas, **told})
         if self.reference_point is None:
             self.reference_point = np.min(lowest, axis=0).tolist()
@@ -90,10 +99,11 @@ class GridRewards(Look):
     def _regret(self, front: pd.DataFrame, values: np.ndarray) -> float | None:
         assert self.rewards is not None
         source = self.data.source
-        grid = front[[f"lambda_{name}" for name in self.rewards.objectives]].to_numpy()
-        known = tuple(self.rewards.objectives) == tuple(source.objectives)
-        if self.beta is None or not known or np.isnan(grid).any():
+        columns = [f"lambda_{name}" for name in source.objectives]
+        known = tuple(self.rewards.objectives) == tuple(source.objectives) and set(columns) <= set(front)
+        if self.beta is None or not known or front[columns].isna().any(axis=None):
             return None
+        grid = front[columns].to_numpy()
         exact = source.exact_front(grid, self.beta)
         if exact is None:
             return None

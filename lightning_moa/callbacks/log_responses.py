@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from lightning_moa.rewards import Rewards
 class LogResponses(Look):
     """A table of prompts, responses and scores under several preferences (or of each head): to the terminal, to a file,
     and to loggers that take texts (TensorBoard, W&B).
+
+    The file begins anew with each fit; one that goes on from a checkpoint keeps the looks that came before it.
 
     Args:
         rewards, every, ...: see `Look`.
@@ -45,10 +48,20 @@ class LogResponses(Look):
         self.preferences = preferences
         self.path = None if path is None else Path(path)
         self.show = show
+        self._size = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.path is None or not self.path.exists() or not trainer.is_global_zero:
+            return
+        if trainer.ckpt_path is None:
+            self.path.unlink()
+        elif self.path.stat().st_size > self._size:
+            # A start that was killed behind its checkpoint has looked at more.
+            os.truncate(self.path, self._size)
 
     def look(self, trainer: L.Trainer, module: Any) -> None:
-        assert self.rewards is not None
-        m = len(self.rewards.objectives)
+        m = len(self.objectives(module))
         asked = np.array([*np.eye(m), np.full(m, 1 / m)] if self.preferences is None else self.preferences)
         grid = np.array([check_preference(row, m) for row in asked])
         frames = []
@@ -56,7 +69,7 @@ class LogResponses(Look):
             frame = self.sampled(trainer, module, policy, preferences)
             under = ["" if preferences is None else _words(preferences[i]) for i in frame["preference"]]
             frames.append(frame.assign(policy=name, under=under))
-        scores = [f"reward_{name}" for name in self.rewards.objectives]
+        scores = [f"reward_{name}" for name in (self.rewards.objectives if self.rewards else ())]
         table = pd.concat(frames)[["prompt", "policy", "under", "response", *scores]]
         table = table.sort_values("prompt", kind="stable", ignore_index=True)
         if trainer.is_global_zero:
@@ -68,15 +81,22 @@ class LogResponses(Look):
             table.to_csv(
                 self.path,
                 mode="a",
-                header=not self.path.exists(),
+                header=not self.path.exists() or not self.path.stat().st_size,
                 index=False,
                 lineterminator="\n",
                 quoting=csv.QUOTE_NONNUMERIC,
             )
+            self._size = self.path.stat().st_size
         if self.show:
             Console().print(_printed(table))
         for logger in trainer.loggers:
             tell_text(logger, table, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"size": self._size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._size = state_dict["size"]
 
 
 def tell_text(logger: Any, table: pd.DataFrame, step: int) -> None:

@@ -30,13 +30,13 @@ class Look(Callback):
 
     Args:
         rewards: what scores responses: a `Rewards`, or objective -> function (prompts, responses) -> n numbers, higher
-            is better; None: the data's own, where they are known (a synthetic world).
+            is better; None: the data's own, where they are known (a synthetic world), else nothing is scored.
         every: updates between two looks; None: at each validation.
         prompts: how many.
         max_new_tokens, temperature, top_p: how responses are sampled; temperature 0 is greedy.
 
     Raises:
-        UserError: nothing scores the responses, or the `Trainer` has no data module with prompts and a tokenizer.
+        UserError: the `Trainer` has no data module with prompts and a tokenizer.
     """
 
     def __init__(
@@ -70,15 +70,12 @@ class Look(Callback):
             raise UserError(
                 f"{type(self).__name__}: prompts come from the Trainer's data module, a TrainingData; there is none"
             )
-        if self.rewards is None:
-            gold = data.source.gold_rewards()
-            if gold is None:
-                raise UserError(
-                    f"{type(self).__name__}: the data knows no rewards; give rewards={{objective: function}}"
-                )
+        gold = data.source.gold_rewards() if self.rewards is None else None
+        if gold is not None:
             self.rewards = RuleRewards(gold)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Not at the validation's end, when others monitor what is logged here, whichever stands first among callbacks.
         if self.every is None and not trainer.sanity_checking:
             self.look(trainer, pl_module)
 
@@ -93,6 +90,15 @@ class Look(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._seen = trainer.global_step
 
+    def objectives(self, module: Any) -> tuple[str, ...]:
+        """What preferences weigh: the module's objectives, where it knows their names, else what is scored."""
+        names = getattr(module, "names", None) or (self.rewards and self.rewards.objectives)
+        if not names:
+            raise UserError(
+                f"{type(module).__name__}: its objectives' names are not known; give objectives=[...]"
+            )
+        return tuple(names)
+
     def members(self, policy: Policy, preferences: np.ndarray) -> list[tuple[str, Policy, np.ndarray | None]]:
         """Name, policy and preferences (n, m) of all that can be sampled; None for one that knows no preference."""
         if policy.m:
@@ -103,10 +109,8 @@ class Look(Callback):
     def sampled(
         self, trainer: L.Trainer, module: Any, policy: Policy, preferences: np.ndarray | None
     ) -> pd.DataFrame:
-        """Responses as of `sample_grid`, with a column `reward_<objective>` each; of all processes."""
-        assert self.rewards is not None
-        m = len(self.rewards.objectives)
-        grid = np.full((1, m), 1 / m) if preferences is None else preferences
+        """Responses as of `sample_grid`, a column `reward_<objective>` for what is scored; of all processes."""
+        grid = np.ones((1, 1)) if preferences is None else preferences
         batches = own_share(self.data.batches("eval", "prompts", limit=self.prompts))
         with evaluating(module.policy):
             frame = sample_grid(
@@ -116,7 +120,7 @@ class Look(Callback):
                 self.decoding,
                 self.data.tokenizer,
             )
-        return joined(score(frame, {"reward": self.rewards}))
+        return joined(score(frame, {} if self.rewards is None else {"reward": self.rewards}))
 
 
 def log_numbers(trainer: L.Trainer, values: Mapping[str, float]) -> None:

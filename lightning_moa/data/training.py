@@ -124,7 +124,10 @@ class TrainingData(L.LightningDataModule):
         loader.shared(self.trainer.global_rank, self.trainer.world_size)
         # The trainer's own count, which its checkpoints hold: a batch that was trained on comes before this one.
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return EpochLoader(loader, count, lambda: int(progress.total.completed))
+        again = _overfit(self.trainer, count)
+        return EpochLoader(
+            loader, count, lambda: progress.total.completed % again if again else progress.total.completed
+        )
 
     def val_dataloader(self) -> HeldOut:
         """The held-out rows, once and in order."""
@@ -228,6 +231,12 @@ class HeldOut:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)
+
+
+def _overfit(trainer: L.Trainer, count: int) -> int:
+    """Batches that each epoch goes through again, of `count`, where the trainer's `overfit_batches` says so; else 0."""
+    asked = trainer.overfit_batches
+    return min(count, int(asked * count) if isinstance(asked, float) else asked)
 
 
 def _source(

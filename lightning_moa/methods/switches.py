@@ -27,6 +27,12 @@ def check_trainer(trainer: L.Trainer) -> None:
             f"Trainer(gradient_clip_val={trainer.gradient_clip_val}): the method makes its own updates; give the "
             f"method grad_clip={trainer.gradient_clip_val} instead"
         )
+    clip = trainer.gradient_clip_algorithm
+    if clip is not None and clip.value != "norm":
+        raise UserError(
+            f'Trainer(gradient_clip_algorithm="{clip.value}"): the method\'s grad_clip is the '
+            "largest norm of an update's gradient; leave it out"
+        )
     if str(trainer.precision) not in ("32-true", "32"):
         raise UserError(
             f'Trainer(precision="{trainer.precision}"): it would convert what is trained, too, which stays in '

@@ -226,8 +226,13 @@ def _quantised_on(device: str | torch.device | None, quantization_config: Any) -
     return extra if device is None else extra | {"device_map": {"": torch.device(device)}}
 
 
-def save_model(model: PreTrainedModel, folder: str | Path) -> None:
+def save_model(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None) -> None:
     """Write a whole model as transformers loads it (config and safetensors), each file renamed into place.
+
+    Args:
+        model: before a policy is put into it.
+        folder: made if missing.
+        tokenizer: written beside it, so that the folder is a model like one of the hub; None: none.
 
     Raises:
         UserError: its weights are quantised, so that what is written could not be loaded at another precision.
@@ -240,6 +245,8 @@ def save_model(model: PreTrainedModel, folder: str | Path) -> None:
     try:
         with _as_it_is():
             model.save_pretrained(temporary, safe_serialization=True)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(temporary)
         # The configuration last: without it the folder does not load.
         for path in sorted(temporary.iterdir(), key=lambda item: item.name == "config.json"):
             path.replace(folder / path.name)

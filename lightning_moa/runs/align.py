@@ -78,17 +78,18 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
         policy, kept, run.objectives, {step * settings["accumulate"]: step for step in taken}
     )
     callbacks = [*method.callbacks(run, source, out), *own_callbacks(run)]
-    fit(
-        method,
-        source,
-        spec["hardware"],
-        out,
-        batches=batches,
-        progress=progress,
-        callbacks=[snapshots, *callbacks],
-        resume=resume_of(spec, out, settings, source, callbacks),
-        loggers=own_loggers(run, out),
-    )
+    with own_loggers(run, out) as loggers:
+        fit(
+            method,
+            source,
+            spec["hardware"],
+            out,
+            batches=batches,
+            progress=progress,
+            callbacks=[snapshots, *callbacks],
+            resume=resume_of(spec, out, settings, source, callbacks),
+            loggers=loggers,
+        )
     save_policy(policy, out / "policy", run.objectives)
     if is_main_process():
         for _, folder in snapshots_in(kept):

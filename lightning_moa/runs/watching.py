@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,33 @@ from lightning_moa.answers import load
 from lightning_moa.data.training import TrainingData
 from lightning_moa.errors import UserError
 from lightning_moa.runs.context import Context
+from lightning_moa.task_files import partial_folder
 
 
-def own_loggers(run: Context, out: Path) -> list[Logger]:
-    """Besides the run's CSV. They write below `out`, W&B without a network.
+@contextmanager
+def own_loggers(run: Context, out: Path) -> Iterator[list[Logger]]:
+    """Besides the run's CSV, for the block. They write below `out`, W&B without a network.
 
     Raises:
         UserError: the logger's package is not installed.
     """
     kind = run.spec.get("trainer", {}).get("logger", "csv")
-    if kind == "csv":
-        return []
+    found: list[Logger] = []
     try:
         if kind == "tensorboard":
-            return [TensorBoardLogger(out, name="log", version="tensorboard")]
-        return [WandbLogger(save_dir=out / "log", project="lightning_moa", offline=True)]
+            found = [TensorBoardLogger(out, name="log", version="tensorboard")]
+        elif kind == "wandb":
+            name = partial_folder(out).name.removeprefix("partial-")
+            found = [WandbLogger(name, out / "log", project="lightning_moa", offline=True)]
     except ModuleNotFoundError as error:
         raise UserError(f"trainer.logger={kind}: {str(error).splitlines()[0]}") from error
+    try:
+        yield found
+    finally:
+        for logger in found:
+            # Of a process there is one run at a time: the next training would be logged to this one's.
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()
 
 
 def own_callbacks(run: Context) -> list[Callback]:

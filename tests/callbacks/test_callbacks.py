@@ -7,8 +7,8 @@ import importlib
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_moa as moa
 from lightning_moa.callbacks.log_responses import tell_text
@@ -39,7 +39,8 @@ def test_a_grids_rewards_are_those_of_sampling_on_it(tmp_path):
         def on_validation_end(self, trainer, pl_module):
             seen.append(float(trainer.callback_metrics["grid/hypervolume"]))
 
-    method, data, log = fitted(tmp_path, look, Monitor("grid/hypervolume", mode="max"), max_epochs=2)
+    # What monitors may stand first.
+    method, data, log = fitted(tmp_path, Monitor("grid/hypervolume", mode="max"), look, max_epochs=2)
     front = pd.read_csv(tmp_path / "fronts.csv")
     assert len(front) == 2 * 3, "two looks at three preferences"
     assert front[["lambda_helpful", "lambda_harmless"]].head(3).to_numpy().tolist() == [
@@ -106,6 +107,28 @@ def test_responses_go_to_the_terminal_a_file_and_loggers_that_take_texts(tmp_pat
     assert "a\\|b" in text
 
 
+def test_what_was_looked_at_is_kept_once_by_a_fit_that_goes_on(tmp_path):
+    """A start that is killed has written more than its last checkpoint knows of."""
+
+    def fit(*callbacks, ckpt_path=None):
+        data = data_of()
+        looks = [
+            moa.GridRewards(
+                grid_step=1.0, every=2, prompts=4, path=tmp_path / "fronts.csv", max_new_tokens=4
+            ),
+            moa.LogResponses(prompts=2, path=tmp_path / "said.csv", show=False, max_new_tokens=4),
+        ]
+        trainer = trainer_of(tmp_path, *looks, *callbacks, max_epochs=1, val_check_interval=2)
+        trainer.fit(panacea_of(data), data, ckpt_path=ckpt_path, weights_only=True)
+        return [(tmp_path / name).read_bytes() for name in ("fronts.csv", "said.csv")]
+
+    whole = fit()
+    assert fit(ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3, save_top_k=-1)) == whole, (
+        "it begins anew"
+    )
+    assert fit(ckpt_path=tmp_path / "step=3.ckpt") == whole
+
+
 def test_stops_on_kl_and_says_when_none_is_logged(tmp_path):
     data = data_of()
     policy = moa.LoRA(model_of(data), rank=2, seed=0)
@@ -128,6 +151,39 @@ def test_one_of_ones_own_as_the_page_on_extending_has_it(tmp_path, monkeypatch):
     _, _, log = fitted(tmp_path, own.Finished(prompts=8, max_new_tokens=4), max_epochs=1)
     assert log["finished"].dropna().between(0, 1).all()
     assert len(log["finished"].dropna()) == 1
+
+
+def test_tensorboard_gets_numbers_and_responses(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    looks = [
+        moa.GridRewards(grid_step=1.0, every=2, prompts=4, max_new_tokens=4),
+        moa.LogResponses(prompts=2, every=2, show=False, max_new_tokens=4),
+    ]
+    data = data_of()
+    board = TensorBoardLogger(tmp_path, name="log", version="")
+    trainer_of(tmp_path, *looks, logger=board, max_steps=4, val_check_interval=2).fit(panacea_of(data), data)
+    events = reading.EventAccumulator(str(tmp_path / "log"))
+    events.Reload()
+    found = events.Tags()
+    assert {"loss/helpful", "val/accuracy/harmless", "grid/hypervolume"} <= set(found["scalars"])
+    assert [each.step for each in events.Scalars("grid/hypervolume")] == [2, 4]
+    (text,) = [tag for tag in found["tensors"] if tag.startswith("responses")]
+    assert b"reward_helpful" in events.Tensors(text)[0].tensor_proto.string_val[0]
+
+
+def test_only_what_scores_needs_rewards(tmp_path, monkeypatch):
+    """A data set whose rewards nobody knows."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "examples" / "own"))
+    own = importlib.import_module("my_callback")
+    data = moa.TrainingData("my_data:MyData", batch_size=8, options={"questions": 30})
+    small = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
+    said = moa.LogResponses(prompts=2, path=tmp_path / "said.csv", show=False, max_new_tokens=4)
+    trainer = trainer_of(tmp_path, own.Finished(prompts=8, max_new_tokens=4), said, **small)
+    trainer.fit(panacea_of(data), data)
+    assert "finished" in trainer.callback_metrics
+    assert list(pd.read_csv(tmp_path / "said.csv")) == ["prompt", "policy", "under", "response", "step"]
+    with pytest.raises(UserError, match="GridRewards: the data knows no rewards"):
+        trainer_of(tmp_path, moa.GridRewards(), **small).fit(panacea_of(data), data)
 
 
 def test_gradients_are_watched(tmp_path):

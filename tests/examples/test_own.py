@@ -31,6 +31,7 @@ FILES = (
     "my_data",
     "my_aggregation",
     "my_callback",
+    "my_training",
 )
 CSVS = ("points.csv", "accuracies.csv", "metrics.csv", "claims.csv")
 

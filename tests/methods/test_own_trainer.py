@@ -87,6 +87,15 @@ def test_two_epochs_go_through_all_rows_in_two_orders_with_a_log_by_name(tmp_pat
     assert log["val/accuracy/helpful"].dropna().between(0, 1).all()
 
 
+def test_overfitting_goes_through_the_same_batches_in_each_epoch(tmp_path):
+    for asked in (2, 0.34):
+        data, seen = data_of(), Seen()
+        trainer_of(tmp_path, seen, overfit_batches=asked, max_epochs=3).fit(panacea_of(data), data)
+        assert len(seen.rows) == 6
+        assert seen.rows[0] != seen.rows[1]
+        assert seen.rows[:2] == seen.rows[2:4] == seen.rows[4:]
+
+
 def test_reference_log_probs_are_those_of_the_base_and_validation_is_right(tmp_path):
     """Before the first update a policy is its reference: each DPO loss is log 2, and no pair is ranked."""
     data = data_of()
@@ -156,6 +165,7 @@ def test_early_stopping_and_the_least_number_of_epochs_are_kept_to(tmp_path):
     [
         ({"accumulate_grad_batches": 2}, "accumulate=2"),
         ({"gradient_clip_val": 0.5}, "grad_clip=0.5"),
+        ({"gradient_clip_algorithm": "value"}, "grad_clip is the largest norm"),
         ({"precision": "bf16-true"}, "dtype"),
         ({"precision": "bf16-mixed"}, "dtype"),
     ],

@@ -13,13 +13,14 @@ from lightning_moa.config import parse
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_LS_DPO
 from lightning_moa.methods.sections import all_sections
+from lightning_moa.runs import watching
 from lightning_moa.runs.align import align, assembled
 from lightning_moa.runs.watching import own_callbacks, own_loggers
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.execute import execute
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
-from tests.methods.test_checkpointing import WORDS
+from tests.methods.resumed import WORDS
 
 METHODS = {"panacea": PANACEA_LS_DPO}
 WATCH = "tests.callbacks.in_a_study:Watch"
@@ -29,7 +30,7 @@ def planned(*words: str):
     own = [
         word
         for word in WORDS
-        if word.split(".")[0] not in ("ppo", "lagrangian", "likelihood", "heads", "online")
+        if word.split(".")[0] not in ("ppo", "ipo", "lagrangian", "likelihood", "heads", "online")
     ]
     own = [word for word in own if not word.startswith("methods.")]
     folder = REPOSITORY / "experiments/panacea/config/dpo"
@@ -62,7 +63,8 @@ def test_a_study_is_watched_by_callbacks_and_its_log_is_written_as_it_goes(tmp_p
     run = assembled(task.spec, inputs).run
     (watch,) = own_callbacks(run)
     assert watch.data.tokenizer is run.tokenizer
-    assert own_loggers(run, out) == []
+    with own_loggers(run, out) as loggers:
+        assert loggers == []
     for path, told in (
         ("collections:OrderedDict", "a Lightning Callback"),
         ("json:JSONDecodeError", "without arg"),
@@ -80,8 +82,36 @@ def test_a_logger_is_made_or_its_package_asked_for(tmp_path, kind, package):
     try:
         __import__(package)
     except ImportError:
-        with pytest.raises(UserError, match=f"trainer.logger={kind}"):
-            own_loggers(Run, tmp_path)
+        with pytest.raises(UserError, match=f"trainer.logger={kind}"), own_loggers(Run, tmp_path):
+            pass
     else:
-        (made,) = own_loggers(Run, tmp_path)
-        assert package in type(made).__name__.lower()
+        with own_loggers(Run, tmp_path) as (made,):
+            assert package in type(made).__name__.lower()
+
+
+def test_each_training_has_a_run_of_its_own(tmp_path, monkeypatch):
+    """Of W&B's there is one at a time in a process: one that is not finished gets the next training's numbers, too."""
+    open_runs = []
+
+    class Fake:
+        """As Weights & Biases has it."""
+
+        def __init__(self, name, save_dir, *, project, offline):
+            assert offline
+            self.name, self.experiment = name, self
+            open_runs.append(self)
+
+        def finish(self):
+            open_runs.remove(self)
+
+    class Run:
+        spec = {"trainer": {"logger": "wandb"}}  # noqa: RUF012
+
+    monkeypatch.setattr(watching, "WandbLogger", Fake)
+    for key in ("align-1", "align-2"):
+        with own_loggers(Run, tmp_path / f".{key}.host-7") as (made,):
+            assert made.name == key
+            assert open_runs == [made]
+    with pytest.raises(KeyboardInterrupt), own_loggers(Run, tmp_path / ".align-3.host-7"):
+        raise KeyboardInterrupt
+    assert open_runs == []
