@@ -3,7 +3,6 @@ its key only when it is complete: it is renamed at the end."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -13,12 +12,11 @@ from typing import Any
 import psutil
 
 from lightning_moa.errors import UserError
-from lightning_moa.task_files import DONE
+from lightning_moa.folders import refuse_links_out, run_in
+from lightning_moa.task_files import AGAIN, DONE, LOG, read_mapping
 
 # What a scratch folder's name says of its owner, before the process's number. No dot: dots part the name.
-_OWNER = platform.node().replace(".", "_") + "-"
-# Seconds by which a disk's clock and the machine's may differ.
-_CLOCKS_DIFFER = 60.0
+_MACHINE = platform.node().replace(".", "_") + "-"
 
 
 def is_done(runs: Path, key: str) -> bool:
@@ -27,53 +25,94 @@ def is_done(runs: Path, key: str) -> bool:
 
 
 def record(runs: Path, key: str) -> dict[str, Any]:
-    """What a finished task wrote of itself: `seconds`, `peak_memory_mib`, ..."""
-    path = runs / key / DONE
-    try:
-        loaded: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{path}: not a task's record ({error}); delete the folder and start again"
-        ) from error
+    """What a finished task wrote of itself: `seconds`, `peak_memory_mib`, ...
+
+    Raises:
+        UserError: the record, or a file beside it, is not as the task left it, or a link leads out of the folder.
+    """
+    folder = run_in(runs, key)
+    refuse_links_out(runs, folder.rglob("*"))
+    loaded = read_mapping(folder / DONE)
+    there = sizes_of(folder)
+    for name, size in loaded.get("files", {}).items():
+        if there.get(name) != size:
+            found = "is missing" if name not in there else f"has {there[name]} bytes"
+            raise UserError(f"{folder / name}: {found}, where the task left {size} bytes; {AGAIN}")
     return loaded
+
+
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Bytes of a run's files by their names, but for its record, and for its log, which loggers keep open."""
+    files = {
+        file.relative_to(folder).as_posix(): file.stat().st_size
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    return {name: size for name, size in files.items() if name != DONE and not name.startswith(f"{LOG}/")}
 
 
 def scratch_folder(runs: Path, key: str) -> Path:
     """A new, empty folder to work in; its name tells whose it is, so that a dead process's can be cleared."""
-    folder = runs / f".{key}.{_OWNER}{os.getpid()}"
+    folder = runs / f".{key}.{owner()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
-def publish(runs: Path, key: str, folder: Path) -> None:
-    """Put a finished folder under its key in one rename. An older result there is replaced, checkpoints are done
-    with."""
+def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
+    """Put a finished folder under its key in one rename; checkpoints are done with.
+
+    Args:
+        replace: an older result there makes room. Otherwise one that is there was made meanwhile by another start, and
+            is kept: it is the same.
+
+    Raises:
+        OSError: it can't be renamed; what was there before is there still.
+    """
     final = runs / key
-    if final.exists():
-        old = runs / f".{key}.old.{_OWNER}{os.getpid()}"
+    if final.exists() and replace:
+        old = runs / f".{key}.old.{owner()}"
         final.rename(old)
-        folder.rename(final)
+        try:
+            folder.rename(final)
+        except OSError:
+            old.rename(final)
+            raise
         shutil.rmtree(old)
     else:
-        folder.rename(final)
+        try:
+            folder.rename(final)
+        except OSError:
+            if not is_done(runs, key):
+                raise
+            shutil.rmtree(folder)
     shutil.rmtree(runs / f"partial-{key}", ignore_errors=True)
 
 
 def clear_dead(runs: Path) -> None:
-    """Remove the scratch folders that this machine's killed processes have left behind. Another machine that shares
-    the disk may be at work in its own."""
-    for folder in runs.glob(f".*-*.{_OWNER}*"):
-        pid = folder.name.rpartition(f".{_OWNER}")[2]
-        if pid.isdigit() and not _is_at_work(int(pid), folder):
+    """Remove the scratch folders that this machine's killed processes have left behind, of runs or of checkpoints.
+    Another machine that shares the disk may be at work in its own."""
+    for folder in runs.glob(f".*-*.{_MACHINE}*"):
+        pid, _, began = folder.name.rpartition(f".{_MACHINE}")[2].partition("_")
+        if pid.isdigit() and _began(int(pid)) != began:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_at_work(pid: int, folder: Path) -> bool:
-    """Whether the process lives, and is the one that made the folder: its number may have been given again."""
+def owner() -> str:
+    """What a scratch folder's name ends with: the machine and this process."""
+    return f"{_MACHINE}{os.getpid()}_{_began(os.getpid())}"
+
+
+def _began(pid: int) -> str | None:
+    """When a process that lives was started, so that another of the same number is told apart; None for a dead one.
+
+    In the kernel's ticks since the machine was: clocks may be set, and those of disks differ from the machines'.
+    """
     try:
-        process = psutil.Process(pid)
-        made_it = process.create_time() <= folder.stat().st_mtime + _CLOCKS_DIFFER
-        return made_it and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return None
+        stat = Path(f"/proc/{pid}/stat")
+        # Behind the command's name, which may hold anything.
+        return stat.read_text().rpartition(")")[2].split()[19] if stat.exists() else "0"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return None

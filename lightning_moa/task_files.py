@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from lightning_moa.errors import UserError
 
 DONE = "task.json"
 """Written last: what the task was, its wall-clock and its peak memory."""
+LOG = "log"
+"""The folder of what loggers write."""
 GRADIENTS = "gradients.csv"
 """What `GradientWatch` saw, in the folder of the run that it watched."""
 ACCURACIES = "accuracies.json"
@@ -14,8 +20,29 @@ ACCURACIES = "accuracies.json"
 HEADS = "heads.csv"
 """What `HeadWatch` saw, in the same place."""
 
+AGAIN = "delete the run's folder and start again"
+
 Progress = Callable[[float], None]
 """Called by a task with the share of its work that is done, 0 to 1."""
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a task wrote of itself, an object in JSON.
+
+    Raises:
+        UserError: the file is torn or of another kind; says what to do.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not as a task wrote it ({_line(error)}); {AGAIN}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not as a task wrote it ({type(found).__name__}); {AGAIN}")
+    return found
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def partial_folder(scratch: Path) -> Path:

@@ -41,3 +41,29 @@ def test_the_page_on_extending_prints_the_examples_as_they_are():
     printed = re.findall(r"```python\n(.*?)```", (DOCS / "extending.md").read_text(), flags=re.DOTALL)
     files = {path.read_text() for path in (REPOSITORY / "examples" / "own").glob("*.py")}
     assert set(printed) == files
+
+
+def test_the_advisories_of_the_page_on_security_are_mended_in_the_versions_that_are_asked_for():
+    """What is in the table's last column is what the lock and the requirements hold."""
+    page = (DOCS / "security.md").read_text()
+    locked = dict(
+        re.findall(r"^([\w-]+)==([\d.]+)", (REPOSITORY / "requirements.lock").read_text(), flags=re.M)
+    )
+    asked = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (REPOSITORY / "pyproject.toml").read_text()))
+    rows = [
+        line.split(" | ") for line in page.partition("## Known advisories")[2].splitlines() if "CVE" in line
+    ]
+    assert len(rows) >= 6
+    for _, library, affected, here in rows:
+        worst = _version(re.findall(r"\d+(?:\.\d+)+", affected)[-1])
+        assert _version(locked[library]) > worst
+        least, given = re.match(r"([\d.]+) and later", here), re.search(r"lock` has ([\d.]*\d)", here)
+        assert least or given, library
+        if least:
+            assert _version(asked[library]) >= _version(least[1]) > worst
+        if given:
+            assert given[1] == locked[library]
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))

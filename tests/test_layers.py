@@ -25,6 +25,7 @@ LEAVES = {
         "errors",
         "fields",
         "lazy",
+        "folders",
         "optimiser",
         "peak_memory",
         "processes",

@@ -47,7 +47,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--top-p", type=float, help="(default: as measured)")
     parser.add_argument("--sample-seed", type=int, help="of the noise (default: as measured)")
     parser.add_argument("--batch-size", type=int, default=32, help="prompts answered at a time (default: 32)")
-    parser.add_argument("--to", metavar="FILE", help="write the responses there, too: a .csv or .jsonl file")
+    parser.add_argument(
+        "--to",
+        metavar="FILE",
+        help="write the responses there, too: a .csv or .jsonl file; in a .csv an apostrophe stands before what a "
+        "spreadsheet would take for a formula",
+    )
     parser.set_defaults(run=run)
 
 
@@ -163,11 +168,11 @@ def _printable(text: str) -> str:
 def _write(frame: pd.DataFrame, path: Path) -> None:
     import csv
 
-    from lightning_moa.reporting.files import write_atomically
+    from lightning_moa.reporting.files import spreadsheet_text, write_atomically
 
     rows = frame.drop(columns=["number", "title"])
     if path.suffix == ".jsonl":
         write_atomically(path, rows.to_json(orient="records", lines=True, force_ascii=False))
     else:
-        text = rows.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        text = spreadsheet_text(rows).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         write_atomically(path, text)

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
 
     from lightning_moa.inference.found import trained_policies
     from lightning_moa.inference.scoring import score_file, summary
-    from lightning_moa.reporting.files import write_atomically
+    from lightning_moa.reporting.files import spreadsheet_text, write_atomically
 
     if options.to and Path(options.to).suffix != ".csv":
         raise UserError(f"--to {options.to}: allowed is .csv")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     )
     show(_table(summary(scored)))
     if options.to:
-        text = scored.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        text = spreadsheet_text(scored).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         write_atomically(options.to, text)
 
 

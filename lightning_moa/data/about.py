@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from lightning_moa.task_files import read_mapping
 
 ABOUT = "about.json"
 """Beside the rows: the map to [0, 1], z, the rewards' range, and what was cut or left out."""
@@ -12,5 +13,4 @@ ABOUT = "about.json"
 
 def read_about(folder: Path) -> dict[str, Any]:
     """What is known of the rows in a folder."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    return about
+    return read_mapping(folder / ABOUT)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_moa.errors import UserError
+from lightning_moa.folders import refuse_links_out, run_in
 from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.run_folders import is_done, record
 
@@ -33,7 +34,7 @@ class TrainedMethod:
     @property
     def folders(self) -> list[Path]:
         """Where each policy lies."""
-        return [self.runs / run / "policy" for run, _ in self.policies]
+        return [run_in(self.runs, run) / "policy" for run, _ in self.policies]
 
     def is_there(self) -> bool:
         """Whether the runs are on this machine."""
@@ -70,6 +71,7 @@ def trained_policies(results: str | Path, runs: str | Path | None = None) -> lis
     if not folder.is_dir():
         raise UserError(f"{results}: no such folder; allowed is a folder of results")
     files = sorted(folder.rglob(RECORD))
+    refuse_links_out(folder, files)
     if not files:
         raise UserError(
             f"{results}: no {RECORD} in it; allowed is a folder of results, or one above such folders"

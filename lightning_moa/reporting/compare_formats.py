@@ -14,6 +14,7 @@ import pandas as pd
 from rich.table import Table
 
 from lightning_moa.reporting.compare import Comparison, Entry
+from lightning_moa.reporting.files import spreadsheet_text
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.verdicts import LEVEL, Estimate
 
@@ -64,7 +65,7 @@ def as_latex(comparison: Comparison) -> str:
 def as_csv(comparison: Comparison) -> str:
     """A row per run and method, every digit."""
     flat = [{**row, "dominates": " ".join(map(str, row["dominates"]))} for row in _rows(comparison)]
-    text: str = pd.DataFrame(flat).to_csv(index=False, lineterminator="\n")
+    text: str = spreadsheet_text(pd.DataFrame(flat)).to_csv(index=False, lineterminator="\n")
     return text
 
 

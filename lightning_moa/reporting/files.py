@@ -6,8 +6,15 @@ import contextlib
 import os
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lightning_moa.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a formula begins with, in one spreadsheet or another."""
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
@@ -38,6 +45,29 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         # Gone already after the rename; where even removing fails, the first error is the one to report.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def spreadsheet_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an apostrophe before each text, of a cell or a heading, that a spreadsheet would run as a formula.
+
+    For CSV files that people open: texts may be somebody else's, or a model's.
+    """
+    return frame.map(_safe).rename(columns=_safe)
+
+
+def _safe(cell: Any) -> Any:
+    if not (isinstance(cell, str) and cell.startswith(FORMULAS)):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def without_apostrophe(text: str) -> str:
+    """A text as it was before `spreadsheet_text`."""
+    return text[1:] if text.startswith(tuple(f"'{each}" for each in FORMULAS)) else text
 
 
 def read_text(path: str | Path) -> str:

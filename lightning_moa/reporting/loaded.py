@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lightning_moa.errors import UserError
+from lightning_moa.folders import refuse_links_out
 from lightning_moa.reporting.differences import DECIDING, differing
 from lightning_moa.reporting.foreign import is_foreign, read_foreign
 from lightning_moa.reporting.fronts import final_rows, objectives_of, rows_in
@@ -124,7 +125,9 @@ def _points_files(path: Path) -> list[Path]:
         raise UserError(
             f"{path}: no such file or folder; allowed are points.csv files and folders of results"
         )
-    found = sorted(file.resolve() for file in path.rglob(POINTS.file))
+    files = list(path.rglob(POINTS.file))
+    refuse_links_out(path, [each for file in files for each in file.parent.iterdir()])
+    found = sorted(file.resolve() for file in files)
     if not found:
         raise UserError(
             f"{path}: no {POINTS.file} in it; allowed are folders of results, or folders above them"

@@ -226,6 +226,8 @@ def _refuse(bad: np.ndarray, where: str, what: str, allowed: str) -> None:
 
 
 def _metrics_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -> None:
+    if frame.empty:
+        raise UserError(f"{where}: no rows; allowed is one per method, seed and space")
     _refuse(~frame["space"].isin(SPACES).to_numpy(), where, "unknown space", " or ".join(SPACES))
     keys = ["paper", "artefact", "scale", "method", "seed", "space"]
     _refuse(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from lightning_moa.data.encoding import EncodingRules, encode, template_length
 from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.base import check_scores
+from lightning_moa.task_files import read_mapping
 
 SIDECAR = "rewards.json"
 
@@ -36,7 +36,7 @@ class TrainedRewards:
 
         if not (folder / SIDECAR).is_file():
             raise UserError(f"{folder}: no reward model (there is no {SIDECAR})")
-        about = json.loads((folder / SIDECAR).read_text())
+        about = read_mapping(folder / SIDECAR)
         self.objectives: tuple[str, ...] = tuple(about["objectives"])
         longest: int = about["max_length"]
         self.tokenizer = load_tokenizer(str(folder), None)

@@ -21,6 +21,7 @@ from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
 from lightning_moa.strategies.launching import local_rank
 from lightning_moa.strategies.quantisation import base_dtype, quantization_config
+from lightning_moa.task_files import read_mapping
 
 Spec = dict[str, Any]
 
@@ -82,14 +83,14 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
         policy, tokenizer = _frozen(path, None, hardware), base_tokenizer(folder)
     else:
         policy, tokenizer = pretrained({"path": path, "revision": revision}, hardware)
-    if json.loads((folder / "base.json").read_text())["model"].get("share_prompts"):
+    if read_mapping(folder / "base.json")["model"].get("share_prompts"):
         share_prompts(policy)
     return policy, tokenizer
 
 
 def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:
     """Where the model of a finished `base` task lies, its revision, and whether it was built there."""
-    about = json.loads((folder / "base.json").read_text())
+    about = read_mapping(folder / "base.json")
     model = about["model"]
     if about.get("packaged"):
         return folder.parent / about["packaged"] / "model", None, False

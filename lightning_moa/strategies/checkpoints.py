@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lightning_moa.errors import UserError
 from lightning_moa.processes import all_objects, from_first, rank, wait_for_all, world_size
+from lightning_moa.run_folders import clear_dead, owner
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -46,8 +47,10 @@ def write_checkpoint(folder: Path, run: str, update: int, state: Any) -> Path:
     Returns:
         The checkpoint's folder.
     """
-    scratch = folder / f".update-{update}.tmp"
+    # Another start may be at the same training.
+    scratch = folder / f".update-{update}.{from_first(owner())}"
     if rank() == 0:
+        clear_dead(folder)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     wait_for_all()
@@ -69,9 +72,14 @@ def write_checkpoint(folder: Path, run: str, update: int, state: Any) -> Path:
         }
         _write(scratch / MANIFEST, json.dumps(manifest, indent=1).encode())
         shutil.rmtree(final, ignore_errors=True)
-        scratch.rename(final)
+        try:
+            scratch.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+            shutil.rmtree(scratch)
         for old in _found(folder)[KEPT:]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
     wait_for_all()
     return final
 

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from lightning_moa import run_folders
 from lightning_moa.errors import Diverged, Stopped, UserError
+from lightning_moa.folders import check_writable
 from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
 from lightning_moa.reporting.progress import Display
 from lightning_moa.signals import heeded, name_of
@@ -53,7 +54,8 @@ def execute(
 
     Raises:
         RunsFailed: names each failed task and where its traceback lies. All that could be done was done.
-        UserError: a task has found bad input. Trainings beside it were told to stop, and have left checkpoints.
+        UserError: a finished run is not as its task left it; or a task has found bad input. Trainings beside it were
+            told to stop, and have left checkpoints.
         Stopped: a signal has stopped the study; a line for each task that was under way. A training has left a
             checkpoint, unless it took longer than `STOPS_WITHIN`.
     """
@@ -62,7 +64,11 @@ def execute(
     _make_folder(runs)
     run_folders.clear_dead(runs)
     todo = [task for task in ordered if fresh or not run_folders.is_done(runs, task.key)]
+    for key in {task.key for task in ordered} - {task.key for task in todo}:
+        # What is reused must be whole, before anything is made of it.
+        run_folders.record(runs, key)
     if todo:
+        check_writable(runs)
         cached = len(ordered) - len(todo)
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
         try:
@@ -223,6 +229,7 @@ def perform(order: _Order) -> None:
     """Do one task and publish its folder. A failure's traceback is kept beside the results."""
     module, _, name = order.function.partition(":")
     function = getattr(importlib.import_module(module), name)
+    there_before = run_folders.is_done(order.runs, order.key)
     folder = run_folders.scratch_folder(order.runs, order.key)
     started = time.monotonic()
     reset_peak_memory()
@@ -236,17 +243,21 @@ def perform(order: _Order) -> None:
         shutil.rmtree(folder)
         raise
     except Exception as error:
+        if run_folders.is_done(order.runs, order.key) and not there_before:
+            # Another start has finished it meanwhile, and has cleared the checkpoints away.
+            shutil.rmtree(folder, ignore_errors=True)
+            return
         # What the run had saved by then (its last good policy, its log) is kept with the traceback.
         (folder / "error.txt").write_text(
             f"{order.name}\n{json.dumps(order.spec, indent=1)}\n\n{traceback.format_exc()}"
         )
-        run_folders.publish(order.runs, f"failed-{order.key}", folder)
+        run_folders.publish(order.runs, f"failed-{order.key}", folder, replace=True)
         where = order.runs / f"failed-{order.key}" / "error.txt"
         raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
     shutil.rmtree(order.runs / f"failed-{order.key}", ignore_errors=True)
     if is_main_process():
         _write_record(folder, order, time.monotonic() - started, measured)
-        run_folders.publish(order.runs, order.key, folder)
+        run_folders.publish(order.runs, order.key, folder, replace=there_before)
     else:
         shutil.rmtree(folder)
     _wait_for_all()
@@ -274,6 +285,7 @@ def _write_record(folder: Path, order: _Order, seconds: float, measured: dict[st
         "libraries": store.library_versions(),
         "seconds": seconds,
         "peak_memory_mib": peak_memory_mib(),
+        "files": run_folders.sizes_of(folder),
         **measured,
     }
     (folder / DONE).write_text(json.dumps(content, indent=1, sort_keys=True))

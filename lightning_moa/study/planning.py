@@ -17,7 +17,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
-from lightning_moa.policies.base_folder import check_folder, has_chat_template
+from lightning_moa.policies.base_folder import check_folder, check_there, has_chat_template
 from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
@@ -67,6 +67,8 @@ def plan_study(
     _check_views(config, chosen, measured)
     path = config.model.path
     local = path is not None and not is_packaged(path) and Path(path).expanduser().is_dir()
+    if path is not None and not is_packaged(path):
+        check_there(path, f"model.path={path}")
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
     _check_template(config)

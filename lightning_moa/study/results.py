@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.folders import check_writable
 from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivity_frame
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame, reference_points
@@ -104,9 +105,11 @@ class Artefact:
         """Note the time.
 
         Raises:
-            UserError: the folder holds results of another configuration, and `replace` is not set.
+            UserError: the folder can't be written, or holds results of another configuration, and `replace` is not
+                set.
         """
         artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, methods)
+        check_writable(artefact.folder)
         refuse_to_replace(artefact.folder, config)
         return artefact
 

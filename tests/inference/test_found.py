@@ -69,3 +69,21 @@ def test_folders_without_policies(tmp_path):
     for path, said in (("none", "no run.yaml"), ("nowhere", "no such folder")):
         with pytest.raises(UserError, match=said):
             trained_policies(tmp_path / path)
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc", ".."])
+def test_a_record_s_runs_lie_among_the_runs(tmp_path, name):
+    folder = put(tmp_path / "results" / "x", m=(0,))
+    text = (folder / "run.yaml").read_text().replace("align-m0", name)
+    (folder / "run.yaml").write_text(text)
+    with pytest.raises(UserError, match="is no name of a run in it"):
+        _ = trained_policies(folder)[0].folders
+
+
+def test_a_record_behind_a_link_out_of_the_results_is_not_read(tmp_path):
+    put(tmp_path / "elsewhere", m=(0,))
+    put(tmp_path / "results" / "x", m=(0,))
+    (tmp_path / "results" / "y").mkdir()
+    (tmp_path / "results" / "y" / "run.yaml").symlink_to(tmp_path / "elsewhere" / "run.yaml")
+    with pytest.raises(UserError, match=r"y/run.yaml: a link out of .*results"):
+        trained_policies(tmp_path / "results")

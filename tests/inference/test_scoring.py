@@ -11,6 +11,7 @@ import pytest
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import chosen
 from lightning_moa.inference.scoring import score_file, summary
+from lightning_moa.reporting.files import spreadsheet_text
 
 
 def brevity(prompts, responses):
@@ -73,3 +74,11 @@ def test_files_that_cannot_be_scored(tmp_path):
         file.write_text(json.dumps(row))
         with pytest.raises(UserError, match=said):
             score_file(file, name)
+
+
+def test_a_text_that_was_made_safe_for_spreadsheets_is_scored_as_it_was(tmp_path):
+    rows = pd.DataFrame({"prompt": ["a", "b"], "response": ["- one two", "=x"]})
+    spreadsheet_text(rows).to_csv(tmp_path / "a.csv", index=False)
+    scored = score_file(tmp_path / "a.csv", {"concise": f"{__name__}:brevity"})
+    assert scored["response"].tolist() == ["- one two", "=x"]
+    assert scored["reward_concise"].tolist() == [-3.0, -1.0]

@@ -127,3 +127,18 @@ def test_a_folder_says_whether_its_tokenizer_has_a_chat_template(tmp_path):
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     tokenizer.save_pretrained(tmp_path)
     assert has_chat_template(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+@pytest.mark.parametrize(
+    ("text", "said"), [("null", "got NoneType"), ("7", "got int"), ("", "not JSON"), ('{"a"', "not JSON")]
+)
+def test_a_folder_s_torn_file_is_named(tmp_path, name, text, said):
+    for each in ("config.json", "tokenizer.json"):
+        (tmp_path / each).write_text("{}")
+    check_folder(tmp_path, "model.path=x")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=rf"{name}: .*{said}"):
+        check_folder(tmp_path, "model.path=x")

@@ -352,3 +352,33 @@ def test_the_picture_tells_runs_with_equal_methods_apart(tmp_path: Path) -> None
     ]
     labels = [text.get_text() for text in comparison_figure(runs, "gold").legends[0].get_texts()]
     assert labels[:2] == ["a: ham", "b: ham"]
+
+
+def test_formulas_of_foreign_results_are_text_in_csv(tmp_path: Path) -> None:
+    frame = points_frame({"=HYPERLINK(1)": 1.0, "-dps": 0.5})
+    written = pd.read_csv(StringIO(as_csv(compare(load_runs([put(tmp_path / "a" / "tiny", frame)])))))
+    assert written["method"].tolist() == ["'=HYPERLINK(1)", "'-dps"]
+    assert written["hypervolume"].dtype == np.float64
+
+
+def test_a_link_out_of_a_folder_of_results_is_not_followed(tmp_path: Path) -> None:
+    inside = put(tmp_path / "results" / "a" / "tiny", points_frame({"dps": 1.0}))
+    (tmp_path / "results" / "b").symlink_to(inside.parent)
+    assert len(load_runs([tmp_path / "results"])) == 1
+    (tmp_path / "secret").write_text("key: 7\n")
+    (inside / "metrics.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"metrics.csv: a link out of .*results, which is not followed"):
+        load_runs([tmp_path / "results"])
+
+
+def test_metrics_without_a_row_are_refused(tmp_path: Path) -> None:
+    folder = put(tmp_path, points_frame({"dps": 1.0}))
+    METRICS.write(
+        metrics_frame(pd.read_csv(folder / "points.csv", keep_default_na=False, na_values=[""])),
+        folder / "metrics.csv",
+    )
+    load_runs([folder])
+    header = (folder / "metrics.csv").read_text().splitlines()[0]
+    (folder / "metrics.csv").write_text(header + "\n")
+    with pytest.raises(UserError, match=r"metrics.csv: no rows; allowed is one per method, seed and space"):
+        load_runs([folder])

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.files import read_text, write_atomically
+from lightning_moa.reporting.files import read_text, spreadsheet_text, without_apostrophe, write_atomically
 
 
 def full_disk(*args: Any, **kwargs: Any) -> None:
@@ -66,3 +67,21 @@ def test_reading(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="UTF-8"):
         read_text(tmp_path / "binary")
+
+
+TEXTS = ["=1+1", "+cmd", "-rm", "@sum", "\tx", "\rx"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_a_spreadsheet_would_run_is_written_as_text_and_read_as_it_was(text: str) -> None:
+    written = spreadsheet_text(pd.DataFrame({"a": [text], text: [1.0]}))
+    assert written.iloc[0].tolist() == [f"'{text}", 1.0]
+    assert written.columns.tolist() == ["a", f"'{text}"]
+    assert without_apostrophe(written.iloc[0, 0]) == text
+
+
+def test_numbers_and_other_texts_stay_as_they_are() -> None:
+    cells = ["-0.5", "+1e-3", "a=b", "'tis", "", "'", None, float("nan"), -2.5, 3]
+    frame = pd.DataFrame({"a": pd.Series(cells, dtype=object)})
+    pd.testing.assert_frame_equal(spreadsheet_text(frame), frame)
+    assert [without_apostrophe(each) for each in ("'tis", "a", "", "'", "-x")] == ["'tis", "a", "", "'", "-x"]

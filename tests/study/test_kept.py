@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,3 +134,15 @@ def test_what_is_recorded_is_what_is_compared(tmp_path):
     there = yaml.safe_load(yaml.safe_dump(plain(recorded(config))))
     assert there == plain(recorded(config))
     assert there == recorded(replace(config, results_dir="other", workers=3, replace=True))
+
+
+def test_a_results_folder_that_is_a_file_or_read_only_is_found_before_any_run(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        UserError, match=r"file/panacea/figure5/smoke: cannot be written, for .*file is a file"
+    ):
+        begin(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=r"figure5/smoke: cannot be written, for .* is read-only"):
+        begin(tmp_path / "results")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.data.base import RowData
 from lightning_moa.data.configs import (
     BeaverTailsConfig,
     PairsConfig,
@@ -14,6 +15,8 @@ from lightning_moa.data.configs import (
     SyntheticConfig,
     SyntheticSummariesConfig,
 )
+from lightning_moa.data.files import read_local, texts
+from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import (
     DPS_DPO,
@@ -260,3 +263,45 @@ def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
         plan_study(made, METHODS)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     plan_study(made, METHODS)
+
+
+def test_a_base_that_is_nowhere_on_this_machine_is_found_before_anything_runs():
+    for path in ("/no/such/model", "./no/such", "~/no/such"):
+        made = config()
+        made.model.path = path
+        with pytest.raises(UserError, match=rf"^model.path={path}: no such folder$"):
+            plan_study(made, METHODS)
+
+
+PUBLISHED = (
+    *("hh_rlhf", "pku_saferlhf", "summarize_from_feedback", "helpsteer2", "helpsteer3", "ultrafeedback"),
+    f"{__name__}:Lines",
+)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"prompt": "p1", "resp', "line 1: not valid JSON"),
+        ('{"question": "a"}\n', "(no column|has no|lacks) .*question|has no column"),
+    ],
+)
+def test_a_mistake_in_a_copy_of_a_published_set_or_an_own_one_is_found_before_anything_runs(
+    tmp_path, name, text, said
+):
+    (tmp_path / "train.jsonl").write_text(text)
+    (tmp_path / "test.jsonl").write_text(text)
+    made = DPOStudyConfig(data=data_entry(name).config(name=name, path=str(tmp_path)), seeds=[0])
+    made.data.labels = made.data.labels or {"a": "a", "b": "b"}
+    with pytest.raises(UserError, match=said):
+        plan_study(made, METHODS)
+
+
+class Lines(RowData):
+    """A data set of one's own."""
+
+    def rows(self):
+        for frame in read_local(self.config.path).values():
+            for prompt, first in zip(texts(frame, "prompt"), texts(frame, "response"), strict=True):
+                yield prompt, first, "no", {"a": 1, "b": 0}

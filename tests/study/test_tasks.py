@@ -1,16 +1,19 @@
 """Keys of tasks, their order, and the store of their results."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reach import digest
-from lightning_moa.run_folders import clear_dead, is_done, publish, record, scratch_folder
+from lightning_moa.run_folders import clear_dead, is_done, publish, record, scratch_folder, sizes_of
 from lightning_moa.study import tasks
 from lightning_moa.study.tasks import Task, in_order
 from tests.study.jobs import job
@@ -112,7 +115,7 @@ def test_a_result_appears_whole_and_replaces_an_older_one(tmp_path):
         (folder / "value.txt").write_text(text)
         assert not is_done(tmp_path, "add-1") or text == "new"
         (folder / "task.json").write_text(json.dumps({"seconds": 1.0}))
-        publish(tmp_path, "add-1", folder)
+        publish(tmp_path, "add-1", folder, replace=True)
         assert is_done(tmp_path, "add-1")
         assert (tmp_path / "add-1" / "value.txt").read_text() == text
         assert [path.name for path in tmp_path.iterdir()] == ["add-1"]
@@ -126,17 +129,20 @@ def test_a_scratch_folder_is_empty_and_no_result(tmp_path):
 
 
 def test_only_dead_processes_folders_are_cleared(tmp_path, dead_process):
-    here = scratch_folder(tmp_path / "made", "add-1").name.rpartition("-")[0].removeprefix(".add-1.")
+    ours = scratch_folder(tmp_path / "made", "add-1").name.removeprefix(".add-1.")
+    here, _, began = ours.rpartition("-")[0], *ours.rpartition("_")[1:]
     shutil.rmtree(tmp_path / "made")
     kept = [
-        f".add-1.{here}-{os.getpid()}",
-        f".add-1.old.{here}-{os.getpid()}",
+        f".add-1.{ours}",
+        f".add-1.old.{ours}",
+        f".update-3.{ours}",
         f".add-1.another_machine-{dead_process}",
         "add-1",
         f"add-2.{dead_process}",
         ".cache",
     ]
-    cleared = [f".add-1.{here}-{dead_process}", f".add-2.old.{here}-{dead_process}"]
+    cleared = [f".add-1.{here}-{dead_process}_{began}", f".add-2.old.{here}-{dead_process}_{began}"]
+    cleared += [f".update-3.{here}-{dead_process}_{began}", f".add-3.{here}-{os.getpid()}_1"]
     for name in kept + cleared:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
@@ -144,17 +150,83 @@ def test_only_dead_processes_folders_are_cleared(tmp_path, dead_process):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
-def test_a_process_number_given_again_keeps_no_dead_folder(tmp_path):
+@pytest.mark.parametrize("hours", [-2, -1, 0, 1, 2])
+def test_a_live_process_keeps_its_folder_whatever_the_disk_s_clock_says(tmp_path, hours):
+    """Two starts of one machine share a disk whose server's clock is off."""
     folder = scratch_folder(tmp_path, "add-1")
+    stamp = time.time() + 3600 * hours
+    os.utime(folder, (stamp, stamp))
     clear_dead(tmp_path)
     assert folder.exists()
-    os.utime(folder, (0, 0))
-    clear_dead(tmp_path)
-    assert not folder.exists()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_full_disk_in_the_middle_of_a_rename_leaves_what_was_there(tmp_path, monkeypatch, replace):
+    if replace:
+        (tmp_path / "add-1").mkdir()
+        (tmp_path / "add-1" / "task.json").write_text('{"seconds": 1}')
+    folder = scratch_folder(tmp_path, "add-1")
+    rename = Path.rename
+
+    def full(self, target):
+        if self == folder:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(tmp_path, "add-1", folder, replace=replace)
+    assert is_done(tmp_path, "add-1") is replace
+    assert folder.exists()
+
+
+def test_what_another_start_has_finished_meanwhile_is_kept(tmp_path):
+    mine, theirs = scratch_folder(tmp_path, "add-1"), tmp_path / "add-1"
+    theirs.mkdir()
+    (theirs / "task.json").write_text('{"seconds": 7}')
+    publish(tmp_path, "add-1", mine, replace=False)
+    assert record(tmp_path, "add-1") == {"seconds": 7}
+    assert [path.name for path in tmp_path.iterdir()] == ["add-1"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_text("4"), r"value\.txt: has 1 bytes, where the task left 2 bytes; delete"),
+        (lambda file: file.unlink(), r"value\.txt: is missing, where the task left 2 bytes; delete the run"),
+        (lambda file: file.rename(file.with_name("other")), r"value\.txt: is missing"),
+    ],
+)
+def test_a_run_s_file_that_is_torn_is_named(tmp_path, spoil, said):
+    folder = tmp_path / "add-1"
+    (folder / "log").mkdir(parents=True)
+    (folder / "value.txt").write_text("42")
+    (folder / "log" / "metrics.csv").write_text("a")
+    (folder / "task.json").write_text(json.dumps({"files": sizes_of(folder)}))
+    # Loggers may add to theirs.
+    (folder / "log" / "metrics.csv").write_text("a, and more")
+    assert record(tmp_path, "add-1")["files"] == {"value.txt": 2}
+    spoil(folder / "value.txt")
+    with pytest.raises(UserError, match=said):
+        record(tmp_path, "add-1")
+
+
+def test_a_link_out_of_the_runs_is_not_followed(tmp_path):
+    runs = tmp_path / "runs"
+    (runs / "add-1").mkdir(parents=True)
+    (runs / "add-1" / "task.json").write_text("{}")
+    (tmp_path / "secret").write_text("x")
+    (runs / "add-1" / "inside").symlink_to(runs / "add-1" / "task.json")
+    record(runs, "add-1")
+    (runs / "add-1" / "value.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"value\.txt: a link out of .*runs, which is not followed"):
+        record(runs, "add-1")
+    with pytest.raises(UserError, match=r"'\.\./secret' is no name of a run"):
+        record(runs, "../secret")
 
 
 def test_a_broken_record_names_its_file(tmp_path):
     (tmp_path / "add-1").mkdir()
     (tmp_path / "add-1" / "task.json").write_text("{")
-    with pytest.raises(UserError, match=r"task\.json: not a task's record .*delete the folder"):
+    with pytest.raises(UserError, match=r"task\.json: not as a task wrote it .*delete the run's folder"):
         record(tmp_path, "add-1")
