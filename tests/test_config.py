@@ -114,7 +114,10 @@ KEYS = "lr, weight_decay, beta1"
 
 MISTAKES = [
     (["scale=huge"], ["scale=huge: allowed are smoke, tiny"]),
-    (["data=nothing"], ["data=nothing: allowed are beavertails, helpsteer2, helpsteer3, hh_rlhf, pairs"]),
+    (
+        ["data=nothing"],
+        ["data=nothing: allowed are answers, beavertails, helpsteer2, helpsteer3, hh_rlhf, pairs"],
+    ),
     (["data="], ["data=: allowed are"]),
     (["fresh"], ["argument 'fresh'", "key=value"]),
     (["=3"], ["argument '=3'", "key=value"]),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lightning_moa as moa
 from lightning_moa.methods.products import Product
@@ -211,13 +212,21 @@ def test_the_page_on_scaling_names_what_configurations_load() -> None:
 
 def test_python_examples(folder: Path, finished: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its methods make a study, its training trains, its points have the numbers that stand beside them, its policy
-    answers."""
+    answers, and stock peft loads what `moa export` writes."""
     monkeypatch.chdir(folder)
+    (exporting,) = [each for each in COMMANDS if each.startswith("moa export")]
+    if not (folder / "exported").is_dir():
+        words = [finished if word == STUDY else word for word in shlex.split(exporting)[1:]]
+        assert forked.run("lightning_moa.cli", words, folder=folder).returncode == 0
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", TEXT, re.S):
         exec(example.replace(STUDY, str(folder / finished)), names)
     (response,) = names["policy"].generate(["explain boats"], {"helpful": 0.3, "harmless": 0.7})  # type: ignore[attr-defined]
     assert response
+    ids, opened = torch.arange(3, 15).reshape(2, 6), names["policy"].open({"helpful": 0.3, "harmless": 0.7})  # type: ignore[attr-defined]
+    with torch.no_grad():
+        ours = opened.policy(ids, torch.ones_like(ids), opened.preference.float())
+        torch.testing.assert_close(names["stock"](ids).logits, ours, rtol=0, atol=1e-5)  # type: ignore[operator]
     methods: dict[str, Product] = names["METHODS"]  # type: ignore[assignment]
     assert methods
     figure = study_of(ROOT / "experiments" / "panacea" / "figure5.py")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
+    from lightning_moa.data.answers import Answers as Answers
     from lightning_moa.data.base import PreferenceData as PreferenceData
     from lightning_moa.data.base import RowData as RowData
     from lightning_moa.data.beavertails import BeaverTails as BeaverTails
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Answers": "answers",
         "CLASSES": "registry",
         "CONFIGS": "configs",
         "DATASETS": "registry",

@@ -93,6 +93,11 @@ class PreferenceData(StepData):
         table = self.table(split)
         return distinct_prompts(table.prompts, table.subsets, split, self.config.split_seed)
 
+    def subsets(self, split: str) -> dict[str, str]:
+        """Prompt -> the part of the data set that it is of; empty where there are no parts."""
+        table = self.table(split)
+        return first_subsets(table.prompts, table.subsets)
+
     def fit_texts(self) -> list[str]:
         """Texts of the training split, to fit a tokenizer on: each prompt in its template, every response."""
         rules = EncodingRules.of(self.config)
@@ -294,9 +299,14 @@ def distinct_prompts(prompts: Sequence[str], subsets: Sequence[str], split: str,
     distinct = list(dict.fromkeys(prompts))
     if split != "eval":
         return distinct
-    first = dict(zip(reversed(prompts), reversed(subsets or [""] * len(prompts)), strict=True))
-    order = spread([(prompt,) for prompt in distinct], [first[prompt] for prompt in distinct], seed)
+    first = first_subsets(prompts, subsets)
+    order = spread([(prompt,) for prompt in distinct], [first.get(prompt, "") for prompt in distinct], seed)
     return [distinct[place] for place in order]
+
+
+def first_subsets(prompts: Sequence[str], subsets: Sequence[str]) -> dict[str, str]:
+    """Prompt -> the part that its first row is of; empty where there are no parts."""
+    return dict(zip(reversed(prompts), reversed(subsets), strict=True)) if subsets else {}
 
 
 def _pad_of(tokenizer: PreTrainedTokenizerFast) -> int:

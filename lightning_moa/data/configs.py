@@ -65,6 +65,9 @@ class DataConfig:
 
     views: ClassVar[tuple[str, ...]] = ("pairs", "sequences", "prompts")
     """What can be trained on: pairs of responses, single ones, prompts alone."""
+    scored: ClassVar[bool] = False
+    """Whether single responses carry scores of their own: they are trained on as they are, and reward models fitted to
+    them."""
 
     def label_columns(self) -> dict[str, str]:
         """Objective: label column, as `labels` has them; what a study's objectives are chosen from."""
@@ -116,12 +119,43 @@ class PKUSafeRLHFConfig(DataConfig):
 
 
 @dataclass
+class AnswersConfig(DataConfig):
+    """Your own single responses, each with a score for every objective. There are no pairs."""
+
+    views: ClassVar[tuple[str, ...]] = ("sequences", "prompts")
+    scored: ClassVar[bool] = True
+
+    name: str = option("answers", "the data set's name")
+    labels: dict[str, str] = option(
+        {}, "objective: column of scores, any numbers, higher is better ('-column': lower is better)"
+    )
+    prompt_column: str | None = option(
+        None, "the column of prompts; empty: prompt, instruction, question, context or input"
+    )
+    response_column: str | None = option(
+        None,
+        "the column of responses; empty: response, completion, answer or output, a list of completions, or messages "
+        "that end in the response",
+    )
+
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """As a worker will read them, up to `CHECKED_BYTES`."""
+        from lightning_moa.data.answer_files import read_answers
+        from lightning_moa.data.files import size_of
+        from lightning_moa.data.tables import DropReport
+
+        if size_of(self.path) <= CHECKED_BYTES:
+            read_answers(self, objectives, DropReport())
+
+
+@dataclass
 class BeaverTailsConfig(DataConfig):
     """PKU-Alignment/BeaverTails: single answers marked safe or unsafe. There are no pairs."""
 
     name: str = option("beavertails", "the data set's name")
     revision: str | None = option("8401fe609d288129cc684a9b3be6a93e41cfe678", "the hub commit that is loaded")
     views: ClassVar[tuple[str, ...]] = ("sequences", "prompts")
+    scored: ClassVar[bool] = True
     labels: dict[str, str] = option({"harmless": "is_safe"}, "objective: reward column, 1 for a safe answer")
     template: str = option(
         "BEGINNING OF CONVERSATION: USER: {prompt} ASSISTANT:", "the text given to the model for a prompt"
@@ -323,6 +357,7 @@ CONFIGS: dict[str, type[DataConfig]] = {
     "beavertails": BeaverTailsConfig,
     "summarize_from_feedback": SummarizeFromFeedbackConfig,
     "pairs": PairsConfig,
+    "answers": AnswersConfig,
     "prompts": PromptsConfig,
     "helpsteer2": HelpSteer2Config,
     "helpsteer3": HelpSteer3Config,

@@ -1,4 +1,4 @@
-"""What makes one doubt that pairs say what they are meant to say: counted, and printed with what was dropped."""
+"""What makes one doubt that rows say what they are meant to say: counted, and printed with what was dropped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lightning_moa.data.tables import PairTable
+from lightning_moa.data.tables import AnswerTable, PairTable
 
 FEW = 20
-"""Pairs, below which a split says little."""
+"""Rows, below which a split says little."""
 RARE = 0.05
 """Share of the pairs, below which an objective is hardly labelled."""
 
@@ -37,6 +37,25 @@ def doubts(table: PairTable) -> list[str]:
         for name, count in _contradictions(table)
         if count
     ]
+    return found
+
+
+def answer_doubts(table: AnswerTable) -> list[str]:
+    """The same for single responses with scores: few of them; an objective whose score is the same throughout;
+    responses that come again with another score."""
+    found = []
+    if len(table) < FEW:
+        found.append(f"only {len(table)} answers, which say little")
+    said: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, texts in enumerate(zip(table.prompts, table.responses, strict=True)):
+        said[texts].append(row)
+    repeated = [rows for rows in said.values() if len(rows) > 1]
+    for name, scores in zip(table.objectives, table.rewards.T, strict=True):
+        if len(scores) > 1 and (scores == scores[0]).all():
+            found.append(f"{name}: all {len(scores)} answers have the score {scores[0]:g}")
+        count = sum(len(rows) for rows in repeated if len(set(scores[rows])) > 1)
+        if count:
+            found.append(f"{name}: {count} answers come again with another score")
     return found
 
 

@@ -77,14 +77,40 @@ def label_matrix(
     """
     matrix = np.empty((len(frame), len(choices)))
     for objective, choice in enumerate(choices):
-        if choice.column not in columns:
-            raise UserError(
-                f"data.labels.{choice.objective}={choice.column}: there is no such label column; "
-                f"available are {', '.join(columns)}"
-            )
+        _check_column(choice, columns)
         values = label_values(frame, choice.column, choice.column in strengths)
         matrix[:, objective] = 1.0 - values if choice.reverse else values
     return matrix
+
+
+def score_matrix(frame: pd.DataFrame, choices: Sequence[LabelChoice]) -> np.ndarray:
+    """(n, m) scores of single responses, higher is better: the chosen columns' numbers, those of '-column' negated, 0
+    and 1 for false and true, NaN where nobody said.
+
+    Raises `UserError` for a column that is not there, naming those that are, and for a value that is no number, naming
+    its file and row.
+    """
+    matrix = np.empty((len(frame), len(choices)))
+    for objective, choice in enumerate(choices):
+        _check_column(choice, [str(column) for column in frame.columns])
+        for position, value in enumerate(values(frame, choice.column)):
+            found = WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+            found = np.nan if value is None else number(value) if found is None else found
+            if found is None:
+                file, row = place(frame, position)
+                raise UserError(
+                    f"{file}, row {row}, column {choice.column!r}: a number is expected, got {value!r}"
+                )
+            matrix[position, objective] = -found if choice.reverse else found
+    return matrix
+
+
+def _check_column(choice: LabelChoice, columns: Sequence[str]) -> None:
+    if choice.column not in columns:
+        raise UserError(
+            f"data.labels.{choice.objective}={choice.column}: there is no such label column; "
+            f"available are {', '.join(columns)}"
+        )
 
 
 def label_values(frame: pd.DataFrame, column: str, strengths: bool = False) -> np.ndarray:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_prompts(config: PromptsConfig, report: DropReport) -> dict[str, list[str]]:
-    """The distinct prompts of "train" and "eval", in their order; what is left out goes into `report`.
+def read_prompts(config: PromptsConfig, report: DropReport) -> dict[str, dict[str, str]]:
+    """As `prompt_lists`, of `config.path`; what is left out goes into `report`.
 
     Raises:
         UserError: no path, a file that cannot be read, or a value that is not allowed; the line names file and row.

@@ -23,7 +23,7 @@ class Prompts(PreferenceData):
     def __init__(self, config: PromptsConfig, objectives: Sequence[str] | None = None) -> None:
         super().__init__(config, objectives)
         self.report.unit = "prompts"
-        self._prompts: dict[str, list[str]] | None = None
+        self._prompts: dict[str, dict[str, str]] | None = None
 
     def choose_objectives(self, objectives: Sequence[str] | None) -> tuple[str, ...]:
         """Those that are named."""
@@ -40,7 +40,11 @@ class Prompts(PreferenceData):
         )
 
     def prompt_list(self, split: str) -> list[str]:
-        """The distinct prompts of a split, in the file's order."""
+        """The distinct prompts of a split; those to evaluate on so that any first of them stand for all."""
+        return list(self.subsets(split))
+
+    def subsets(self, split: str) -> dict[str, str]:
+        """Prompt -> the folder that its file lies in."""
         if self._prompts is None:
             self._prompts = read_prompts(self.config, self.report)
         return self._prompts[split]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TEXT_KEYS = ("response", "text", "content", "completion", "output")
 """What an object's own text is called, among the responses of a row."""
-ALONE = "only one response to its prompt"
+ALONE = "only one response to its prompt, which data=answers takes"
 
 
 @dataclass

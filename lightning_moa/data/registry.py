@@ -41,6 +41,7 @@ CLASSES = {
     "beavertails": "BeaverTails",
     "summarize_from_feedback": "SummarizeFromFeedback",
     "pairs": "Pairs",
+    "answers": "Answers",
     "prompts": "Prompts",
     "helpsteer2": "HelpSteer2",
     "helpsteer3": "HelpSteer3",

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_moa.data.configs import DataConfig
-from lightning_moa.data.doubts import doubts
+from lightning_moa.data.doubts import answer_doubts, doubts
 from lightning_moa.data.files import folder_of, values
-from lightning_moa.data.labels import SHORTER, LabelChoice, hold_strengths, label_matrix, shorter
+from lightning_moa.data.labels import (
+    SHORTER,
+    LabelChoice,
+    hold_strengths,
+    label_matrix,
+    score_matrix,
+    shorter,
+)
 from lightning_moa.data.order import spread, stable_hash
 from lightning_moa.data.tables import AnswerTable, DropReport, PairTable
 from lightning_moa.errors import UserError
@@ -135,9 +142,10 @@ def answer_tables(
     config: DataConfig,
     report: DropReport,
 ) -> dict[str, AnswerTable]:
-    """As `pair_tables`, for rows with a single answer: the chosen columns are rewards (n, m), not indices."""
+    """As `pair_tables`, for rows with a single answer: the chosen columns are rewards (n, m), any numbers, and a row
+    that lacks one of them is dropped."""
     objectives = tuple(choice.objective for choice in choices)
-    return {
+    tables = {
         split: AnswerTable(
             prompts=[str(prompt) for prompt in part.prompts],
             responses=[str(response) for (response,) in part.responses],
@@ -147,12 +155,22 @@ def answer_tables(
         )
         for split, (part, rewards) in _split_and_drop(rows, choices, config, report, paired=False).items()
     }
+    report.doubts |= {split: answer_doubts(table) for split, table in tables.items()}
+    return tables
 
 
-def prompt_lists(rows: Mapping[str, Rows], config: DataConfig, report: DropReport) -> dict[str, list[str]]:
-    """As `pair_tables`, for rows of a prompt alone: the distinct prompts of "train" and "eval", in their order."""
+def prompt_lists(
+    rows: Mapping[str, Rows], config: DataConfig, report: DropReport
+) -> dict[str, dict[str, str]]:
+    """As `pair_tables`, for rows of a prompt alone: the distinct prompts of "train" and "eval", in their order, and the
+    part of the data set that the first row of each is of."""
     found = _split_and_drop(rows, [], config, report, paired=False)
-    return {split: list(dict.fromkeys(map(str, part.prompts))) for split, (part, _) in found.items()}
+    lists: dict[str, dict[str, str]] = {}
+    for split, (part, _) in found.items():
+        lists[split] = {}
+        for prompt, subset in zip(part.prompts, part.subsets, strict=True):
+            lists[split].setdefault(str(prompt), subset)
+    return lists
 
 
 def _split_and_drop(
@@ -168,8 +186,9 @@ def _split_and_drop(
         f"{column}: strengths, below 0 where the first response is the better one" for column in strengths
     ]
     for name, part in rows.items():
-        for i in np.flatnonzero(np.isnan(labels[name]).all(axis=1)) if choices else ():
-            part.reasons[i] = part.reasons[i] or "no label"
+        unknown = np.isnan(labels[name])
+        for i in np.flatnonzero(unknown.all(axis=1) if paired else unknown.any(axis=1)) if choices else ():
+            part.reasons[i] = part.reasons[i] or ("no label" if paired else "no score")
     if "eval" in rows:
         sides = {name: [(name, np.arange(len(part.prompts)))] for name, part in rows.items()}
     else:
@@ -224,11 +243,12 @@ def _strengths(rows: Mapping[str, Rows], choices: Sequence[LabelChoice]) -> list
 def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool, strengths: Sequence[str]) -> np.ndarray:
     """(n, m) labels of all rows; the rule `shorter` is worked out where rows have two responses."""
     frame = part.labels
-    if paired:
-        if SHORTER in frame.columns and any(choice.column == SHORTER for choice in choices):
-            raise UserError(f"the data has a column {SHORTER!r} of its own, which is also a rule: rename it")
-        sides = [[responses[k] or "" for responses in part.responses] for k in (0, 1)]
-        frame = frame.assign(**{SHORTER: shorter(*sides)})
+    if not paired:
+        return score_matrix(frame, choices)
+    if SHORTER in frame.columns and any(choice.column == SHORTER for choice in choices):
+        raise UserError(f"the data has a column {SHORTER!r} of its own, which is also a rule: rename it")
+    sides = [[responses[k] or "" for responses in part.responses] for k in (0, 1)]
+    frame = frame.assign(**{SHORTER: shorter(*sides)})
     return label_matrix(frame, choices, [str(column) for column in frame.columns], strengths)
 
 

@@ -36,8 +36,8 @@ class TrainingData(L.LightningDataModule):
         batch_size: rows of a batch, over all processes.
         objectives: m names, in order; None: those of the labels, or the data set's own.
         rewards: (prompts, responses) -> (n, m) scores of responses, higher is better, for what is trained on
-            sequences; None: the data set's own, where it has some, or else 1 for a pair's better response, 0 for the
-            other, 0.5 where nobody said.
+            sequences, taken to [0, 1] by the training rows' extremes; None: the data set's own, where it has some, or
+            else 1 for a pair's better response, 0 for the other, 0.5 where nobody said.
         seed: of the order.
         vocab_size: of a tokenizer that is fitted.
         options: the data set's other options, such as {"max_length": 256, "template": "Q: {prompt} A:"}.
@@ -160,9 +160,6 @@ class TrainingData(L.LightningDataModule):
         return {"rewards": self.rewards(split)} if self._view == "sequences" else {}
 
     def _rewards_of(self, split: str) -> np.ndarray:
-        known = self.source.sequence_rewards(split)
-        if known is not None and self._score is None:
-            return known
         scores = self._scores(split)
         if scores is None:
             labels = self.source.table(split).labels
@@ -186,6 +183,9 @@ class TrainingData(L.LightningDataModule):
                     f"{scores.shape} came"
                 )
             return scores
+        known = self.source.sequence_rewards(split)
+        if known is not None:
+            return known
         gold = self.source.gold_rewards()
         return None if gold is None else np.stack([gold[n](prompts, responses) for n in self.objectives], -1)
 
@@ -235,7 +235,7 @@ class HeldOut:
 
 def _overfit(trainer: L.Trainer, count: int) -> int:
     """Batches that each epoch goes through again, of `count`, where the trainer's `overfit_batches` says so; else 0."""
-    asked = trainer.overfit_batches
+    asked: int | float = trainer.overfit_batches  # type: ignore[attr-defined]
     return min(count, int(asked * count) if isinstance(asked, float) else asked)
 
 

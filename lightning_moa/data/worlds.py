@@ -106,6 +106,10 @@ class WorldData(PreferenceData):
         rounds = -(-self._at_most(self.config.eval_pairs) // len(distinct))
         return [distinct[i] for _ in range(rounds) for i in rng.permutation(len(distinct))]
 
+    def subsets(self, split: str) -> dict[str, str]:
+        """A world has no parts."""
+        return {}
+
     def world_tokenizer(self) -> PreTrainedTokenizerFast:
         """The world's own word-level tokenizer."""
         return self.world.tokenizer()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightning_moa.aggregation.gradients import gradients
 from lightning_moa.answers import load
-from lightning_moa.batches import PairBatch
+from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.errors import UserError
 from lightning_moa.forecast.meta_run import MetaRun, own_sections
 from lightning_moa.forecast.metering import Meter, blocks_of, marking
@@ -31,7 +31,8 @@ from lightning_moa.forecast.networks import (
     policy_of,
     policy_shape,
 )
-from lightning_moa.objectives import BradleyTerry, Likelihood
+from lightning_moa.methods.reward_model import LOSSES
+from lightning_moa.objectives import Likelihood
 from lightning_moa.objectives.costs import full_sequences, longest_prompt, tokens
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy, Probe, response_logps
@@ -309,16 +310,21 @@ def scoring(scorer: Scorer, rows: int) -> float:
 
 
 def reward_training(spec: Spec, rows: int) -> Figures:
-    """A micro-batch of so many pairs of a `reward_model` task's: forward, backward, as of `update`."""
+    """A micro-batch of so many rows of a `reward_model` task's, pairs or single responses: forward,
+    backward, as of `update`."""
     return _in_two(by_layers(depth_of(spec), lambda layers: _reward_training(spec, rows, layers)))
 
 
 def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
     network, settings = classifier_of(spec, layers).train(), spec["reward_model"]
-    ids, mask, response = tokens(2 * rows, spec["data"]["max_length"], 1)
-    labels = torch.zeros(rows, len(spec["objectives"]))
-    batch = PairBatch(ids, mask, response, labels, torch.arange(rows))
-    objective = BradleyTerry(settings["regularisation"])
+    view, numbers = spec["learns"], torch.zeros(rows, len(spec["objectives"]))
+    ids, mask, response = tokens(rows * (2 if view == "pairs" else 1), spec["data"]["max_length"], 1)
+    batch: PairBatch | SequenceBatch = (
+        PairBatch(ids, mask, response, numbers, torch.arange(rows))
+        if view == "pairs"
+        else SequenceBatch(ids, mask, response, numbers)
+    )
+    objective: Any = LOSSES[view](settings["regularisation"])
     with Meter() as meter:
         return _there_and_back(
             meter,

@@ -144,11 +144,12 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     network = classifier_of(spec)
     figures = passes.reward_training(spec, micro)
     # Two responses a pair; the head's few logits count for nothing.
+    responses = 2 if spec["learns"] == "pairs" else 1
     body = network_of(spec)
     counted = replace(flops.network_of(body), head=0, trained_head=0)
-    batch, longest = 2 * factor * settings["batch_size"], spec["data"]["max_length"]
+    batch, longest = responses * factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(counted, batch, longest, None, spec["model"]["gradient_checkpointing"]))
-    steps = updates(settings, spec["data"], "pairs", rows)
+    steps = updates(settings, spec["data"], spec["learns"], rows)
     made = _whole(spec, network, figures, micro, steps, batch * longest, work)
     if spec["hardware"]["accelerator"] == "cpu":
         return made

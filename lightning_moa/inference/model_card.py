@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.reporting.schema import ACCURACIES, POINTS
+from lightning_moa.rewards.sources import TRAINED, Source
 from lightning_moa.run_folders import record
 
 if TYPE_CHECKING:
@@ -122,10 +123,18 @@ def _training(loaded: Loaded, opened: Opened) -> list[str]:
         f"seed {spec['seed']}.",
         f"Settings: {', '.join(f'{key} {value}' for key, value in settings.items() if value is not None)}.",
         *(
-            f"Rewards of {name}: {source.get('name') or source['kind']}."
+            f"Rewards of {name}: {words_of(source, spec['data'])}."
             for name, source in spec["rewards"].items()
         ),
     ]
+
+
+def words_of(source: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What scored the responses that were trained on, in words."""
+    scored = getattr(CONFIGS.get(data["name"]), "scored", False)
+    if scored and source["kind"] == TRAINED:
+        return "the data's own scores, and for what was sampled a model trained on them"
+    return Source.from_json(source).describe()
 
 
 def _data(loaded: Loaded) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers.utils.logging import disable_progress_bar
 
 from lightning_moa.data.files import format_of, read_local, texts
 from lightning_moa.data.registry import DATASETS, build
@@ -16,6 +17,9 @@ from lightning_moa.inference.found import TrainedMethod
 from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.rewards.sources import GOLD, TRAINED, Source, build_sources, parse_sources
+
+# A bar per loaded model says nothing to who wants scores.
+disable_progress_bar()
 
 APART = ("method", "seed", "policy")
 """Columns, with those of a preference, whose values are told apart in the summary."""

@@ -1,4 +1,4 @@
-"""Bradley-Terry reward models, one output per objective."""
+"""Reward models, one output per objective, learnt from pairs or from scores."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from lightning_moa.batches import PairBatch
+from lightning_moa.batches import PairBatch, SequenceBatch
+from lightning_moa.errors import UserError
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.switches import stepped
-from lightning_moa.objectives import BradleyTerry
+from lightning_moa.objectives import BradleyTerry, SquaredError
 from lightning_moa.objectives.base import OptimiserFactory
+
+LOSSES = {"pairs": BradleyTerry, "sequences": SquaredError}
+"""What is learnt of each view: which of two responses is better, or the score of each."""
 
 
 class RewardModel(Stoppable):
-    """Learns scores (batch, m) from pairs with a label per objective.
+    """Learns scores (batch, m) from pairs with a label per objective, or from responses with a score for each.
 
     Args:
         network: a transformers sequence classifier with m outputs.
@@ -25,9 +29,11 @@ class RewardModel(Stoppable):
         regularisation: weight of the mean squared score.
         objectives: the outputs' names, for the log; None: numbers.
         lr: of AdamW, where no optimiser is given.
-    """
+        view: pairs (Bradley-Terry), or sequences (squared error to the batch's rewards).
 
-    view = "pairs"
+    Raises:
+        UserError: another view.
+    """
 
     def __init__(
         self,
@@ -37,21 +43,26 @@ class RewardModel(Stoppable):
         *,
         objectives: Sequence[str] | None = None,
         lr: float = 1e-3,
+        view: str = "pairs",
     ) -> None:
         super().__init__()
+        if view not in LOSSES:
+            raise UserError(f"view={view!r}: allowed are {', '.join(LOSSES)}")
         self.network = network
-        self.objective = BradleyTerry(regularisation)
+        self.view = view
+        self.objective: Any = LOSSES[view](regularisation)
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: PairBatch | SequenceBatch, batch_idx: int) -> Tensor:
         losses = self.objective.losses(self.network, batch)
         self.log_dict(self._named(losses.detach(), "loss"))
         self.log("loss", losses.detach().sum(), prog_bar=True)
         return losses.sum()
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        losses, rows = self.objective.losses(self.network, batch), len(batch.labels)
+    def validation_step(self, batch: PairBatch | SequenceBatch, batch_idx: int) -> None:
+        losses = self.objective.losses(self.network, batch)
+        rows = len(batch.labels if isinstance(batch, PairBatch) else batch.input_ids)
         self.log_dict(self._named(losses, "val/loss"), sync_dist=True, batch_size=rows)
         self.log("val/loss", losses.sum(), prog_bar=True, sync_dist=True, batch_size=rows)
 

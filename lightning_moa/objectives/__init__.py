@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
     from lightning_moa.objectives.scored import ScoredObjective as ScoredObjective
+    from lightning_moa.objectives.squared_error import SquaredError as SquaredError
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -37,6 +38,7 @@ __getattr__, __dir__, __all__ = attach(
         "Objective": "base",
         "PPOSettings": "ppo",
         "RewardWeightedLikelihood": "likelihood",
+        "SquaredError": "squared_error",
         "bradley_terry_losses": "bradley_terry",
         "dpo_losses": "dpo",
     },

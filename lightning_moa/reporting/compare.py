@@ -184,8 +184,14 @@ def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray)
     named = [(each.name, each.record) for run in runs for each in (run.members or (run,))]
     if len(named) > 1:
         found += [*differing(named), *unsaid(named)]
+    together = np.concatenate([values for entry in entries for values in entry.front.values()])
+    # Where all are alike the default corner is at their value, and no volume is above it.
+    flat = (np.ptp(together, axis=0) == 0) & (together[0] == corner)
+    if flat.any():
+        names = ", ".join(np.array(objectives_of(runs[0].points))[flat])
+        found.append(f"all points have the same {names}, so all hypervolumes are 0")
     for entry in entries:
-        below = sum(int((~(values > corner).all(axis=1)).sum()) for values in entry.front.values())
+        below = sum(int((~((values > corner) | flat).all(axis=1)).sum()) for values in entry.front.values())
         if below:
             found.append(f"{entry.name}: {below} points aren't above the reference point and count nothing")
         seeds = len(entry.volumes)

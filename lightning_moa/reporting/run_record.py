@@ -40,6 +40,7 @@ def write_run_record(
     duration: float,
     runs: str | None = None,
     policies: Sequence[Mapping[str, Any]] = (),
+    evaluated: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
     """Write run.yaml, whole or not at all.
 
@@ -52,6 +53,7 @@ def write_run_record(
         duration: seconds it took.
         runs: the folder of the runs, relative to the file's.
         policies: for each method and seed its trained policies, by the names of their runs.
+        evaluated: prompts and pairs that were measured on, by the part of the data set that they are of.
 
     Raises:
         UserError: the file can't be written.
@@ -59,6 +61,7 @@ def write_run_record(
     record = {
         "format": FORMAT,
         **measured_with,
+        "evaluated": evaluated or {},
         "started": started.isoformat(timespec="seconds"),
         "duration_seconds": round(duration, 3),
         "commit": git_commit(),

@@ -72,9 +72,9 @@ class Source:
         """The source that `to_json` wrote."""
         return cls(**saved)
 
-    def describe(self) -> str:
-        """What a record of a run says of it."""
-        words = {GOLD: "the world's own", TRAINED: "a model trained on the pairs"}
+    def describe(self, learnt: str = "pairs") -> str:
+        """What a record of a run says of it. `learnt`: what a model that is trained here learns from."""
+        words = {GOLD: "the world's own", TRAINED: f"a model trained on the {learnt}"}
         return words.get(self.kind, self.name)
 
     def entry(self, objective: str) -> HubModel:

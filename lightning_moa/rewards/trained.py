@@ -23,7 +23,8 @@ class TrainedRewards:
     """A sequence classifier with one output per objective, read from the folder that its training wrote.
 
     Args:
-        folder: holds the model, its tokenizer and `rewards.json` (objectives, template, longest input).
+        folder: holds the model, its tokenizer and `rewards.json` (objectives, template, longest input, and
+            what takes an output to a score).
         batch_size: texts scored at a time; a score doesn't depend on it.
         device: where the model is put.
 
@@ -39,6 +40,9 @@ class TrainedRewards:
         about = read_mapping(folder / SIDECAR)
         self.objectives: tuple[str, ...] = tuple(about["objectives"])
         longest: int = about["max_length"]
+        self.shift, self.scale = (
+            np.array(about.get(key, other)) for key, other in (("shift", 0.0), ("scale", 1.0))
+        )
         self.tokenizer = load_tokenizer(str(folder), None)
         # A score is wanted for every response, so a long one is cut rather than dropped, to what its template leaves.
         rules = EncodingRules(about["template"], longest, longest - 1, "cut")
@@ -64,4 +68,4 @@ class TrainedRewards:
             inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
             logits = self.network(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits
             out[rows] = logits.double().cpu().numpy()
-        return check_scores(out, self.objectives)
+        return check_scores(out * self.scale + self.shift, self.objectives)

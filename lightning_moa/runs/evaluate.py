@@ -16,8 +16,12 @@ Spec = dict[str, Any]
 Inputs = dict[str, Path]
 
 
-def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
-    """Accuracies and rewards of a method's policies on the grid of preferences, as CSVs without the study's names."""
+def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
+    """Accuracies and rewards of a method's policies on the grid of preferences, as CSVs without the study's names.
+
+    Returns:
+        `evaluated`: the rows that it measured on, as `Measure.rows` counts them.
+    """
     prepare(spec["hardware"])
     measure = Measure(spec, inputs)
     trained = [path for role, path in inputs.items() if role.startswith("policy")]
@@ -33,3 +37,4 @@ def evaluate(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None:
             progress(min(1.0, done / max(len(trained), done)))
     measure.write(out)
     progress(1.0)
+    return {"evaluated": measure.rows()}

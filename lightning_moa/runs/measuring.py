@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,21 @@ class Measure:
             frame[f"accuracy_{objective}"] = right[..., i].ravel()
         return frame
 
+    def rows(self) -> dict[str, dict[str, int]]:
+        """How many prompts, and pairs where there are accuracies, it measures on, by the part of the data set that they
+        are of: the first ones of a random order in which any first rows hold each part's share (`data.order.spread`).
+        """
+        index = self.prompts.encoded(self.tokenizer, "eval", "prompts").index[: self.spec["prompts"]]
+        names = self.prompts.prompt_list("eval")
+        # A data set of one's own need not tell of parts.
+        subsets: dict[str, str] = self.prompts.subsets("eval") if hasattr(self.prompts, "subsets") else {}
+        found = {"prompts": _counted([subsets.get(names[i], "") for i in index])}
+        if self.ref_logps is not None:
+            index = self.data.encoded(self.tokenizer, "eval", "pairs").index[: self.spec["pairs"]]
+            parts = self.data.table("eval").subsets
+            found["pairs"] = _counted([parts[i] if parts else "" for i in index])
+        return found
+
     def write(self, out: Path) -> None:
         """`points.csv`, `accuracies.csv`, `ranked.csv` and `responses.csv`, without the study's names."""
         for name, frames in (
@@ -181,6 +197,11 @@ class Measure:
     ) -> Iterator[Any]:
         for batch in own_share(data.batches(self.tokenizer, "eval", view, rows, limit=limit, **known)):
             yield moved(batch, self.device)
+
+
+def _counted(parts: Sequence[str]) -> dict[str, int]:
+    """Part -> rows, in the alphabet's order; those of no part under `all`."""
+    return {part or "all": count for part, count in sorted(Counter(parts).items())}
 
 
 def check_deployed(deployed: Any, m: int, deployment: str) -> None:

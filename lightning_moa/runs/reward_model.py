@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.order import stable_hash
+from lightning_moa.errors import UserError
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.policies import save_model
 from lightning_moa.policies.model import load_config, torch_dtype
@@ -94,10 +96,30 @@ def plain(network: Any) -> Any:
     return network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
 
 
-def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
-    """A Bradley-Terry reward model with one output per objective, started from the reference policy's body.
+def standard(scores: np.ndarray | None, objectives: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each objective's scores, (m,) each: what an output is multiplied by, and moved by,
+    to be a score. 0 and 1 where there are none.
 
-    `spec["half"]` is None for all training pairs, or 0 or 1 for those of one half of the prompts.
+    Raises:
+        UserError: an objective has one score throughout, so nothing can be learnt of it.
+    """
+    m = len(objectives)
+    if scores is None:
+        return np.zeros(m), np.ones(m)
+    scale = scores.std(axis=0)
+    for name, value, first in zip(objectives, scale, scores[0], strict=True):
+        if not value > 0:
+            raise UserError(
+                f"objective {name!r}: all training rows have the score {first:g}, so it ranks nothing"
+            )
+    return scores.mean(axis=0), scale
+
+
+def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
+    """A reward model with one output per objective, started from the reference policy's body: Bradley-Terry on pairs,
+    or fitted to the scores of single responses.
+
+    `spec["half"]` is None for all training rows, or 0 or 1 for those of one half of the prompts.
     """
     prepare(spec["hardware"])
     seed = spec["seed"] + (JUDGE if spec["half"] else 0)
@@ -109,16 +131,22 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     if spec["model"]["gradient_checkpointing"]:
         network.config.use_cache = False
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    chosen = None if spec["half"] is None else half_of(data, tokenizer, spec["half"])
-    pairs = len(data.encoded(tokenizer, "train", "pairs")) if chosen is None else len(chosen)
-    steps = number_of_steps(settings, pairs)
+    view = spec["learns"]
+    chosen = None if spec["half"] is None else half_of(data, tokenizer, view, spec["half"])
+    there = len(data.encoded(tokenizer, "train", view)) if chosen is None else len(chosen)
+    steps = number_of_steps(settings, there)
     rows, batches = micro_batches(settings, steps)
-    data.use(tokenizer, "pairs", batch_size=rows, steps=batches, seed=seed, chosen=chosen)
+    scores = data.sequence_rewards("train") if view == "sequences" else None
+    shift, scale = standard(scores, objectives)
+    standardised = None if scores is None else (scores - shift) / scale
+    use = {"batch_size": rows, "steps": batches, "seed": seed, "rewards": standardised, "chosen": chosen}
+    data.use(tokenizer, view, **use)
     module = RewardModel(
         network,
         optimiser_factory(settings, steps),
         settings["regularisation"],
         objectives=data.objectives,
+        view=view,
     )
     fit(
         module,
@@ -142,40 +170,60 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "objectives": list(objectives),
         "template": spec["data"]["template"],
         "max_length": spec["data"]["max_length"],
+        "shift": shift.tolist(),
+        "scale": scale.tolist(),
     }
     (out / "model" / SIDECAR).write_text(json.dumps(about))
     if rank() == 0:
         device = device_of(spec["hardware"])
-        found = accuracies(out / "model", data, settings["held_out"], 2 * rows, device)
+        found = accuracies(out / "model", data, view, settings["held_out"], 2 * rows, device)
         (out / ACCURACIES).write_text(json.dumps(found))
     return {"trained_parameters": trained, "steps": steps}
 
 
-def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, half: int) -> np.ndarray:
-    """Places among the encoded training pairs whose prompts fall into a half; which one hangs on the prompt alone."""
-    prompts, encoded = data.table("train").prompts, data.encoded(tokenizer, "train", "pairs")
-    halves = [stable_hash("half", prompts[row]) % 2 for row in encoded.index]
+def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str, half: int) -> np.ndarray:
+    """Places among the encoded training rows whose prompts fall into a half; which one hangs on the prompt alone."""
+    prompts = data.table("train").prompts if view == "pairs" else data.sft_rows("train")[0]
+    halves = [stable_hash("half", prompts[row]) % 2 for row in data.encoded(tokenizer, "train", view).index]
     return np.flatnonzero(np.array(halves) == half)
 
 
 def accuracies(
-    folder: Path, data: PreferenceData, limit: int, rows: int, device: torch.device
+    folder: Path, data: PreferenceData, view: str, limit: int, rows: int, device: torch.device
 ) -> dict[str, Any]:
-    """objective -> how many held-out pairs have a label (`pairs`), and of how many of them the better response has the
-    higher score (`right`).
+    """objective -> how many held-out pairs have a better response (`pairs`), and of how many of them the model gives it
+    the higher score (`right`).
 
     Args:
         folder: of the trained model.
-        data: with labels.
+        data: with labels; or with scores of single responses, of which each two that follow each other are a pair.
+        view: which of both, pairs or sequences.
         limit: pairs, at most; rows of a set stand in an order in which the first stand for all.
         rows: texts scored at a time.
     """
-    table, scorer = data.table("eval"), TrainedRewards(folder, rows, str(device))
-    prompts, responses, labels = table.prompts[:limit], table.responses[:limit], table.labels[:limit]
-    first, second = (scorer.scores(prompts, [pair[side] for pair in responses]) for side in (0, 1))
-    known = ~np.isnan(labels)
-    right = ((second > first) == (labels > 0.5)) & known
+    prompts, responses, better = _pairs_of(data, view, limit)
+    scorer = TrainedRewards(folder, rows, str(device))
+    first, second = (scorer.scores(prompts[side], responses[side]) for side in (0, 1))
+    known = ~np.isnan(better)
+    right = ((second > first) == (better > 0.5)) & known
     return {
         name: {"right": int(right[:, i].sum()), "pairs": int(known[:, i].sum())}
         for i, name in enumerate(data.objectives)
     }
+
+
+def _pairs_of(
+    data: PreferenceData, view: str, limit: int
+) -> tuple[list[list[str]], list[list[str]], np.ndarray]:
+    """Prompts and responses of either side, and (n, m) the index of the better one, NaN where there is none."""
+    if view == "pairs":
+        table = data.table("eval")
+        sides = [[pair[side] for pair in table.responses[:limit]] for side in (0, 1)]
+        return [table.prompts[:limit]] * 2, sides, table.labels[:limit]
+    prompts, responses = data.sft_rows("eval")
+    scores = data.sequence_rewards("eval")
+    assert scores is not None
+    end = min(len(prompts) // 2, limit) * 2
+    gaps = scores[1:end:2] - scores[0:end:2]
+    better = np.where(gaps == 0, np.nan, (gaps > 0).astype(float))
+    return [prompts[side:end:2] for side in (0, 1)], [responses[side:end:2] for side in (0, 1)], better

@@ -24,6 +24,7 @@ from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, 
 from lightning_moa.policies.settings import RiCConfig
 from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
+from lightning_moa.rewards.sources import TRAINED
 from lightning_moa.runs.loading import base_tokenizer, device_of, load_base, load_data, reward_source
 from lightning_moa.runs.training import prepare
 from lightning_moa.task_files import Progress
@@ -33,12 +34,13 @@ Inputs = dict[str, Path]
 
 
 def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
-    """Responses of the training split, scored; the map to [0, 1] and z are fitted on them and then stay."""
+    """Responses of the training split, with their own scores or scored; the map to [0, 1] and z are fitted on them and
+    then stay."""
     prepare(spec["hardware"])
     settings, data = spec["settings"], load_data(spec)
     frame, dropped, changed = _drawn(spec, data, base_tokenizer(inputs["base"]))
-    source = reward_source(spec, inputs, data, spec["batch_size"])
-    scores = _scores(source, frame)
+    scores = _offline_scores(spec, inputs, data, frame)
+    frame = frame.drop(columns="row")
     progress(0.5)
     unit = UnitMap.fit(settings["unit_map"], scores, data.objectives)
     rows = _rows(data, frame.assign(round=0), scores, unit)
@@ -63,7 +65,8 @@ def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
 def _drawn(
     spec: Spec, data: PreferenceData, tokenizer: Any
 ) -> tuple[pd.DataFrame, Counter[str], Counter[str]]:
-    """As many rows as are asked for, drawn at random from the training split: columns prompt, as it is shown, response.
+    """As many rows as are asked for, drawn at random from the training split: columns prompt, as it is shown, response,
+    and row, its place in the split.
 
     Those that do not fit the lengths are left out, and others drawn in their place.
 
@@ -73,7 +76,7 @@ def _drawn(
     wanted = spec["settings"]["rows"]
     prompts, responses = data.sft_rows("train")
     rng = np.random.default_rng([spec["seed"], 7])
-    left, drawn = np.arange(len(prompts)), list[tuple[str, str]]()
+    left, drawn = np.arange(len(prompts)), list[tuple[str, str, int]]()
     dropped, changed = Counter[str](), Counter[str]()
     while len(drawn) < wanted:
         missing = wanted - len(drawn)
@@ -90,9 +93,21 @@ def _drawn(
             [(responses[i],) for i in chosen],
             EncodingRules.of(data.config),
         )
-        drawn += zip(found.shown, (responses[chosen[i]] for i in found.index), strict=True)
+        kept = [int(chosen[i]) for i in found.index]
+        drawn += zip(found.shown, (responses[i] for i in kept), kept, strict=True)
         dropped, changed = dropped + found.dropped, changed + found.changed
-    return pd.DataFrame(drawn, columns=["prompt", "response"]), dropped, changed
+    return pd.DataFrame(drawn, columns=["prompt", "response", "row"]), dropped, changed
+
+
+def _offline_scores(spec: Spec, inputs: Inputs, data: PreferenceData, frame: pd.DataFrame) -> np.ndarray:
+    """(n, m) the rows' own scores, where they carry some and nothing else is named for an objective; else those of what
+    scores responses."""
+    known = data.sequence_rewards("train")
+    own = [known is not None and spec["rewards"][name]["kind"] == TRAINED for name in data.objectives]
+    if known is not None and all(own):
+        return check_scores(known[frame["row"]], data.objectives)
+    scores = _scores(reward_source(spec, inputs, data, spec["batch_size"]), frame)
+    return scores if known is None else np.where(own, known[frame["row"]], scores)
 
 
 def _weighted(policy: Policy, rows: ScoredRows, tokenizer: Any, power: float, spec: Spec) -> np.ndarray:

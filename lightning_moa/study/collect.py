@@ -57,6 +57,8 @@ class Collected:
     """How the reward models that were trained here order held-out pairs: of the schema's REWARD_MODELS."""
     measured_with: dict[str, Any] = field(default_factory=dict)
     """What the numbers hang on besides the methods."""
+    evaluated: dict[str, dict[str, int]] = field(default_factory=dict)
+    """prompts, pairs -> part of the data set -> rows that were measured on, of the first seed."""
 
     @property
     def space(self) -> str:
@@ -115,6 +117,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         policies=folders,
         trained=named,
         reward_models=_reward_models(plan, runs),
+        evaluated=_evaluated(plan, runs),
     )
 
 
@@ -189,6 +192,14 @@ def _ordered(model: str, seed: int, objective: str, right: int, pairs: int) -> d
         return found | {"accuracy": None, "ci_low": None, "ci_high": None}
     low, high = binomtest(right, pairs).proportion_ci(0.95, method="wilson")
     return found | {"accuracy": right / pairs, "ci_low": low, "ci_high": high}
+
+
+def _evaluated(plan: Plan, runs: Path) -> dict[str, dict[str, int]]:
+    seed = next(iter(plan.seeds.values()))
+    found: dict[str, dict[str, int]] = {}
+    for evaluation in seed.evaluations.values():
+        found |= record(runs, evaluation.key).get("evaluated", {})
+    return found
 
 
 def _data_lines(plan: Plan, runs: Path) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_moa.config import StudyConfig
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError, warn
 from lightning_moa.reporting.run_record import FORMAT, plain, read_run_record
 
@@ -33,7 +34,8 @@ def recorded(config: StudyConfig) -> dict[str, Any]:
 def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
     """Let results of the same configuration be made again, and those of another be kept, unless `replace` is set.
 
-    Keys that only one of the two knows, since the code was changed in between, tell nothing.
+    Keys that only one of the two knows, since the code was changed in between, tell nothing. The content of local files
+    counts as what names them does.
 
     Raises:
         UserError: names the folder, the first keys that differ, and what to do.
@@ -41,7 +43,7 @@ def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
     record = None if config.replace else read_run_record(folder / "run.yaml")
     if record is None or not isinstance(record.get("config"), Mapping):
         return
-    found = list(_differing(config, record["config"], ""))
+    found = [*_differing(config, record["config"], ""), *_other_content(config, record)]
     if found:
         if record.get("format") != FORMAT:
             warn(f"{folder}: older results, of settings that were said otherwise, are written over")
@@ -51,6 +53,18 @@ def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
             f"{folder}: holds results of another configuration ({', '.join(found[:_SHOWN])}{more}); replace=true "
             "writes over them, another results_dir keeps them"
         )
+
+
+def _other_content(config: StudyConfig, record: Mapping[str, Any]) -> Iterator[str]:
+    """Of a local file of data and of a local model: under the same path may lie something else meanwhile."""
+    for part, section, path in (("data", "data", config.data.path), ("base", "model", config.model.path)):
+        told, named = record.get(part), record["config"].get(section)
+        before = told.get("content") if isinstance(told, Mapping) else None
+        if before is None or path is None or not isinstance(named, Mapping) or named.get("path") != path:
+            continue
+        now = digest(path, f"{section}.path")[: len(before)]
+        if now != before:
+            yield f"the content of {section}.path was {before}, now {now}"
 
 
 def _differing(now: Any, before: Any, where: str) -> Iterator[str]:

@@ -21,11 +21,13 @@ from lightning_moa.policies.base_folder import check_folder, check_there, has_ch
 from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
-from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources
+from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources, view_learnt
 from lightning_moa.study.tasks import Task
 
 __all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
 
+WORDS = {"pairs": "pairs", "sequences": "rows' scores"}
+"""View -> what a reward model learns from, as records say it."""
 DEFAULT_BETA = 0.5
 """Weight of the KL in the exact front that is shown where nothing is trained under one."""
 
@@ -91,7 +93,7 @@ def plan_study(
         for one in chosen.values():
             one.objective.check(planner.of(one, sources))
         seeds[seed] = planner.plan(chosen, sources)
-    words = {name: source.describe() for name, source in measured.items()}
+    words = {name: source.describe(WORDS[view_learnt(config.data)]) for name, source in measured.items()}
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
 
 
@@ -119,10 +121,10 @@ def _check_views(config: StudyConfig, chosen: Mapping[str, Chosen], measured: Ma
     if config.model.path is None and "sequences" not in data.views:
         raise UserError(f"model.path is empty: a small model would be trained on responses, and {has}")
     trained = [name for name, source in measured.items() if source.kind == "trained"]
-    if trained and "pairs" not in data.views:
+    if trained and "pairs" not in data.views and not data.scored:
         raise UserError(
-            f"objective {trained[0]!r}: its reward model would be trained on pairs, and {has}; name another source "
-            "in the method's rewards"
+            f"objective {trained[0]!r}: its reward model would be trained on pairs or scores, and {has}; name another "
+            "source in the method's rewards"
         )
 
 
@@ -148,7 +150,7 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
             f"two or more are needed, data.labels.<objective>=<column>"
             + (
                 ""
-                if "pairs" in config.data.views
+                if "pairs" in config.data.views or config.data.scored
                 else ", or objectives=[...] where rewards come from elsewhere"
             )
         )

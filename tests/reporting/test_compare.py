@@ -332,6 +332,14 @@ def test_formats(tmp_path: Path) -> None:
     assert content["rows"][1]["hypervolume_difference"] == found.entries[1].difference.value
 
 
+def test_points_that_are_all_alike_in_an_objective_are_one_warning(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / name, points_frame({name: 1.0}).assign(gold_harmless=0.5))
+    found = compare(load_runs([tmp_path]))
+    assert found.warnings == ["all points have the same harmless, so all hypervolumes are 0"]
+    assert {entry.hypervolume.value for entry in found.entries} == {0.0}
+
+
 def test_different_scales_are_a_warning(tmp_path: Path) -> None:
     put(tmp_path / "a", points_frame({"a": 1.0}))
     put(tmp_path / "b", points_frame({"b": 1.0}).assign(scale="full"))

@@ -25,8 +25,9 @@ class Config:
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     config = {"data": Config(Path("a/b"), (1, 2), 1e-5), "scale": np.float64(0.1), "objectives": ["ä", "b"]}
+    measured_with, counts = {"data": "hh", "rewards": {"a": "r1"}}, {"prompts": {"x": 3, "y": 1}}
     write_run_record(
-        path, config, measured_with={"data": "hh", "rewards": {"a": "r1"}}, started=START, duration=1.23456
+        path, config, measured_with=measured_with, started=START, duration=1.23456, evaluated=counts
     )
     record = read_run_record(path)
     assert record is not None
@@ -34,6 +35,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert record["config"]["scale"] == 0.1
     assert record["config"]["objectives"] == ["ä", "b"]
     assert (record["data"], record["rewards"]) == ("hh", {"a": "r1"})
+    assert record["evaluated"] == counts
     assert datetime.fromisoformat(record["started"]) == START
     assert record["duration_seconds"] == 1.235
     assert record["packages"]["numpy"] == np.__version__

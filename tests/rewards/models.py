@@ -168,10 +168,15 @@ def llama_folder(folder: Path, seed: int = 3, **options: Any) -> Path:
 
 
 def trained_folder(
-    folder: Path, texts: Sequence[str] = (*PROMPTS, *RESPONSES), template: str = "Q: {prompt} A:"
+    folder: Path,
+    texts: Sequence[str] = (*PROMPTS, *RESPONSES),
+    template: str = "Q: {prompt} A:",
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    **about: Any,
 ) -> Path:
-    """What the training of a reward model leaves, of objectives a, b and c; its tokenizer is fitted on the texts."""
-    tokenizer = train_bpe(list(texts), 300)
+    """What the training of a reward model leaves, of objectives a, b and c; its tokenizer is fitted on the texts,
+    unless one is given."""
+    tokenizer = tokenizer or train_bpe(list(texts), 300)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -186,6 +191,6 @@ def trained_folder(
     torch.nn.init.normal_(network.score.weight, std=1.0)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    about = {"objectives": ["a", "b", "c"], "template": template, "max_length": 48}
-    (folder / "rewards.json").write_text(json.dumps(about))
+    told = {"objectives": ["a", "b", "c"], "template": template, "max_length": 48, **about}
+    (folder / "rewards.json").write_text(json.dumps(told))
     return folder

@@ -15,7 +15,7 @@ from lightning_moa.rewards.inputs import (
 )
 from lightning_moa.rewards.tokens import InputEncoder
 from lightning_moa.turns import joined, messages_of
-from tests.chat_templates import TEMPLATES, with_template
+from tests.chat_templates import SMOLLM2, TEMPLATES, with_template
 from tests.small_tokenizers import byte_level, unigram
 
 from .models import bart_tokenizer, bert_tokenizer, byte_tokenizer, gpt2_tokenizer, llama_tokenizer
@@ -165,10 +165,13 @@ def test_a_missing_special_token_is_a_user_error():
 TALK = joined([("user", "hi"), ("assistant", "yes?"), ("user", "and how do I bake bread?")])
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+CHATS = [lambda name=name: with_template(byte_level(), name) for name in TEMPLATES]
+
+
+@pytest.mark.parametrize("made", [*CHATS, *SMOLLM2], ids=[*TEMPLATES, "like_smollm2", "smollm2"])
 @pytest.mark.parametrize("prompt", ["how do I bake bread?", TALK])
-def test_a_chat_template_gives_the_tokens_of_the_whole_conversation(template, prompt):
-    tokenizer = with_template(byte_level(), template)
+def test_a_chat_template_gives_the_tokens_of_the_whole_conversation(made, prompt):
+    tokenizer = made()
     said = [*messages_of(prompt), ("assistant", "mix <flour>")]
     expected = tokenizer.apply_chat_template(
         [{"role": role, "content": text} for role, text in said], enable_thinking=False, return_dict=False

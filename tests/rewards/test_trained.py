@@ -6,6 +6,8 @@ import torch
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import TrainedRewards
+from lightning_moa.turns import joined
+from tests.chat_templates import SMOLLM2
 
 from .models import trained_folder
 
@@ -60,3 +62,26 @@ def test_weights_that_are_not_numbers_are_named(folder):
         rewards.network.score.weight[1].fill_(float("nan"))
     with pytest.raises(UserError, match="reward 'b' of response 0 is nan"):
         rewards.scores(PROMPTS, RESPONSES)
+
+
+def test_outputs_of_a_model_that_was_fitted_to_scores_are_taken_back_to_them(folder, tmp_path):
+    texts = PROMPTS + RESPONSES
+    moved = trained_folder(tmp_path, texts, TEMPLATE, shift=[1.0, 0.0, -5.0], scale=[2.0, 1.0, 0.5])
+    expected = TrainedRewards(folder).scores(PROMPTS, RESPONSES) * [2, 1, 0.5] + [1, 0, -5]
+    np.testing.assert_allclose(TrainedRewards(moved).scores(PROMPTS, RESPONSES), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", SMOLLM2)
+def test_with_a_chat_template_it_reads_the_conversation_s_own_tokens(made, tmp_path):
+    rewards = TrainedRewards(trained_folder(tmp_path, template="chat", tokenizer=made(), max_length=300))
+    talk = [("user", "hi"), ("assistant", "yes?"), ("user", "and how?")]
+    seen = []
+    rewards.network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    rewards.scores([joined(talk)], ["mix flour"])
+    said = [{"role": role, "content": text} for role, text in [*talk, ("assistant", "mix flour")]]
+    expected = rewards.tokenizer.apply_chat_template(said, return_dict=False)
+    # What follows the end of the turn, a line's end, is no part of the reply.
+    closing = len(expected) - expected[::-1].index(rewards.tokenizer.eos_token_id)
+    assert seen[0][0].tolist() == expected[:closing]

@@ -112,3 +112,41 @@ def test_published_pairs(tmp_path, shared_data):
         text = tokenizer.decode(encoded.prompts[row], skip_special_tokens=True)
         first, second = rows.rewards[encoded.index[row]]
         assert text.endswith(f" <r1> {first:.1f} <r2> {second:.1f} \n\nAssistant:")
+
+
+def test_rows_that_carry_scores(tmp_path):
+    """They are trained on with these; what is sampled is scored by a model fitted to them, on the same scale."""
+    rows = [
+        {
+            "prompt": f"question {i}",
+            "response": f"answer {i}" + " more" * (i % 5),
+            "good": 100 + i % 5,
+            "risk": -i,
+        }
+        for i in range(80)
+    ]
+    # Their folders are parts of the data set, one of them twice as large.
+    write_lines(tmp_path / "rows" / "large" / "rows.jsonl", [row for i, row in enumerate(rows) if i % 3])
+    write_lines(tmp_path / "rows" / "small" / "rows.jsonl", rows[::3])
+    labels = ("data.labels.good=good", "data.labels.safe=-risk", "data.eval_fraction=0.4")
+    words = (
+        "data=answers",
+        f"data.path={tmp_path / 'rows'}",
+        *labels,
+        "online.rounds=0",
+        "likelihood.reward=auto",
+    )
+    methods = {"ham": ham(2)}
+    config = settings(*TINY, *words, methods=methods, small=False)
+    plan, collected = conduct(config, tmp_path / "runs", methods)
+    task = plan.seeds[0].policies["ham"][0].needs["rows"]
+    found = pd.read_parquet(tmp_path / "runs" / task.key / "rows.parquet")
+    given = {row["response"]: [row["good"], -row["risk"]] for row in rows}
+    assert found[["score_good", "score_safe"]].to_numpy().tolist() == [
+        given[each] for each in found["response"]
+    ]
+    np.testing.assert_array_equal(found["reward_good"], (found["score_good"] - 100) / 4)
+    assert collected.rewards == dict.fromkeys(("good", "safe"), "a model trained on the rows' scores")
+    assert collected.points["reward_good"].between(90, 114).all(), "as the rows have it, not standardised"
+    assert collected.evaluated == {"prompts": {"large": 4, "small": 2}}
+    assert plan.seeds[0].evaluations["ham"].needs["rewards"].spec["learns"] == "sequences"

@@ -167,15 +167,15 @@ def test_held_out_pairs_are_counted_where_they_have_a_label(tmp_path, monkeypatc
             return np.array([[len(each)] * 2 for each in responses], dtype=float)
 
     monkeypatch.setattr(reward_model, "TrainedRewards", Longer)
-    found = accuracies(tmp_path, Labelled(), 9, 4, torch.device("cpu"))
+    found = accuracies(tmp_path, Labelled(), "pairs", 9, 4, torch.device("cpu"))
     assert found == {"helpful": {"right": 2, "pairs": 2}, "concise": {"right": 0, "pairs": 1}}
-    assert accuracies(tmp_path, Labelled(), 1, 4, torch.device("cpu"))["helpful"]["pairs"] == 1
+    assert accuracies(tmp_path, Labelled(), "pairs", 1, 4, torch.device("cpu"))["helpful"]["pairs"] == 1
 
 
 def test_the_halves_share_no_prompt_and_miss_none():
     data, tokenizer = build(SyntheticConfig(pairs=60, seed=0), ["helpful", "harmless"]), None
     tokenizer = data.world_tokenizer()
-    first, second = (half_of(data, tokenizer, half) for half in (0, 1))
+    first, second = (half_of(data, tokenizer, "pairs", half) for half in (0, 1))
     index = data.encoded(tokenizer, "train", "pairs").index
     prompts = np.array(data.table("train").prompts)
     assert sorted([*first, *second]) == list(range(len(index)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.run_record import plain, write_run_record
 from lightning_moa.study.artefacts import study_of
@@ -100,6 +101,23 @@ def test_what_is_left_to_the_study_is_what_it_was(tmp_path):
     Artefact.begin("panacea", "figure4", read("ppo.reward=auto")[0])
     with pytest.raises(UserError, match=r"\(ppo.reward was gold, now trained\)"):
         Artefact.begin("panacea", "figure4", read("ppo.reward=trained")[0])
+
+
+def test_another_file_under_the_same_path_is_another_configuration(tmp_path):
+    path, words = tmp_path / "pairs.jsonl", ["data=pairs", f"data.path={tmp_path}/pairs.jsonl"]
+    path.write_text("first")
+    artefact = begin(tmp_path, *words)
+    told = {"data": {"content": digest(str(path))[:16]}, "base": {"content": None}}
+    record = artefact.folder / "run.yaml"
+    config = recorded(artefact.config)
+    write_run_record(record, config, measured_with=told, started=artefact.started, duration=1.0)
+    begin(tmp_path, *words)
+    path.write_text("second")
+    with pytest.raises(
+        UserError, match=r"\(the content of data\.path was \w{16}, now \w{16}\); replace=true"
+    ):
+        begin(tmp_path, *words)
+    begin(tmp_path, *words, "replace=true")
 
 
 def test_keys_that_the_code_has_won_or_lost_meanwhile_tell_nothing(kept):

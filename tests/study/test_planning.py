@@ -9,6 +9,7 @@ import pytest
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.data.base import RowData
 from lightning_moa.data.configs import (
+    AnswersConfig,
     BeaverTailsConfig,
     PairsConfig,
     PromptsConfig,
@@ -250,6 +251,21 @@ def test_prompts_alone_serve_methods_that_sample_and_no_others(tmp_path):
     other = DPOStudyConfig(data=made.data, objectives=made.objectives, seeds=[0])
     with pytest.raises(UserError, match="ls is trained on pairs, and data=prompts has prompts alone"):
         plan_study(other, METHODS)
+
+
+def test_single_responses_with_scores_serve_all_but_pairs(tmp_path):
+    rows = [{"prompt": f"q{i}", "response": "a", "x": i, "y": -i} for i in range(40)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = AnswersConfig(path=str(tmp_path), labels={"x": "x", "y": "y"})
+    with pytest.raises(UserError, match="ls is trained on pairs, and data=answers has sequences and prompts"):
+        plan_study(DPOStudyConfig(data=data, seeds=[0]), METHODS)
+    methods = {"ppo": LINEAR_PPO}
+    plan = plan_study(schema_of(methods)(data=data, seeds=[0]), methods)
+    assert plan.rewards == dict.fromkeys(("x", "y"), "a model trained on the rows' scores")
+    (model,) = [task for task in in_order(plan.targets()) if task.function.endswith(":reward_model")]
+    assert model.spec["learns"] == "sequences"
+    with pytest.raises(UserError, match="data=answers has 0 labelled objectives"):
+        plan_study(schema_of(methods)(data=AnswersConfig(path=str(tmp_path)), seeds=[0]), methods)
 
 
 def test_a_chat_template_that_is_not_there_is_named_while_planning(tmp_path):
