@@ -151,6 +151,8 @@ def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> 
     elif words[:1] == ["python"] and words[1].startswith("examples/"):
         done = forked.run(ROOT / words[1], example_words(words[1:]), folder=folder)
         assert done.returncode == 0, done.stderr[-2000:]
+        for saved in folder.glob(f"made_{Path(words[1]).stem}/polic*"):
+            assert moa.load_policy(moa.load_model(saved.parent / "base"), saved).trained_state()
     elif words[0] == "python":
         assert words[1].startswith("experiments/")
         more = JOINED if any("hardware.devices" in word for word in words) else ()

@@ -24,14 +24,14 @@ Score = Callable[[Sequence[str], Sequence[str]], Any]
 
 
 class Look(Callback):
-    """Looks at what a policy says, at each validation or every so many updates.
+    """Looks at what a policy says, every so many updates or at each validation; of a fit that has none, at its end.
 
     Prompts are the held-out ones of the `Trainer`'s data module, the same at each look, and so is the sampling noise.
 
     Args:
         rewards: what scores responses: a `Rewards`, or objective -> function (prompts, responses) -> n numbers, higher
             is better; None: the data's own, where they are known (a synthetic world), else nothing is scored.
-        every: updates between two looks; None: at each validation.
+        every: updates between two looks; None: at each validation, or once at the end.
         prompts: how many.
         max_new_tokens, temperature, top_p: how responses are sampled; temperature 0 is greedy.
 
@@ -77,6 +77,10 @@ class Look(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not at the validation's end, when others monitor what is logged here, whichever stands first among callbacks.
         if self.every is None and not trainer.sanity_checking:
+            self.look(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.every is None and not trainer.enable_validation:
             self.look(trainer, pl_module)
 
     def on_train_batch_end(

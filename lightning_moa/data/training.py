@@ -233,7 +233,7 @@ class HeldOut:
         return iter(self.batches)
 
 
-def _overfit(trainer: L.Trainer, count: int) -> int:
+def _overfit(trainer: Any, count: int) -> int:
     """Batches that each epoch goes through again, of `count`, where the trainer's `overfit_batches` says so; else 0."""
     asked: int | float = trainer.overfit_batches  # type: ignore[attr-defined]
     return min(count, int(asked * count) if isinstance(asked, float) else asked)

@@ -182,6 +182,12 @@ def test_only_what_scores_needs_rewards(tmp_path, monkeypatch):
     trainer.fit(panacea_of(data), data)
     assert "finished" in trainer.callback_metrics
     assert list(pd.read_csv(tmp_path / "said.csv")) == ["prompt", "policy", "under", "response", "step"]
+    # As in a study, which validates nothing while it trains.
+    unseen = trainer_of(
+        tmp_path, own.Finished(prompts=8, max_new_tokens=4), **{**small, "limit_val_batches": 0}
+    )
+    unseen.fit(panacea_of(data), data)
+    assert "finished" in unseen.callback_metrics
     with pytest.raises(UserError, match="GridRewards: the data knows no rewards"):
         trainer_of(tmp_path, moa.GridRewards(), **small).fit(panacea_of(data), data)
 

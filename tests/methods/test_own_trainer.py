@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMon
 from lightning.pytorch.loggers import CSVLogger
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LinearLR
+from transformers import AutoModelForSequenceClassification
 
 import lightning_moa as moa
 from lightning_moa.errors import UserError
@@ -133,6 +134,38 @@ def test_goes_on_from_a_checkpoint_of_either_epoch_to_the_same_bytes(tmp_path, s
     whole = trained(ModelCheckpoint(tmp_path, "at-{step}", every_n_train_steps=stop, save_top_k=-1))
     again = trained(ckpt_path=tmp_path / f"at-step={stop}.ckpt")
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
+def sft_of(data: moa.TrainingData) -> moa.SFT:
+    return moa.SFT(moa.Policy(model_of(data)), lr=0.01)
+
+
+def reward_model_of(data: moa.TrainingData) -> moa.RewardModel:
+    config = model_of(data).config
+    config.num_labels = len(data.objectives)
+    torch.manual_seed(0)
+    return moa.RewardModel(AutoModelForSequenceClassification.from_config(config), lr=0.01)
+
+
+@pytest.mark.parametrize("build", [sft_of, reward_model_of])
+def test_trainings_of_all_weights_take_the_trainers_switches_and_go_on_too(tmp_path, build):
+    def trained(*callbacks, ckpt_path=None, **switches):
+        data = data_of()
+        module = build(data)
+        trainer_of(tmp_path, *callbacks, limit_val_batches=0, **switches).fit(
+            module, data, ckpt_path=ckpt_path, weights_only=True
+        )
+        return module.state_dict()
+
+    def same(first, second):
+        return all(torch.equal(value, second[name]) for name, value in first.items())
+
+    switches = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
+    saved = ModelCheckpoint(tmp_path, "at-{step}", every_n_train_steps=1, save_top_k=-1)
+    whole = trained(saved, **switches)
+    assert same(whole, trained(ckpt_path=tmp_path / "at-step=4.ckpt", **switches))
+    assert not same(whole, trained(**{**switches, "accumulate_grad_batches": 1}))
+    assert not same(whole, trained(**{**switches, "gradient_clip_val": None}))
 
 
 def test_a_checkpoint_is_loaded_by_its_class(tmp_path):
