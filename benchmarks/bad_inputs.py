@@ -21,6 +21,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -228,10 +229,13 @@ def file_cases(copy: Copy, rng: random.Random) -> Iterator[Case]:
                 yield from copy.cases(file, content, f"runs {wrong}", readers)
 
 
-def try_all(cases: Iterable[Case], kept: Path) -> pd.DataFrame:
-    """A row for each case: to, wrong, said, outcome."""
+def try_all(cases: Iterable[Case], kept: Path, minutes: float = float("inf")) -> pd.DataFrame:
+    """A row for each case that there is time for: to, wrong, said, outcome."""
+    until = time.monotonic() + 60 * minutes
     conduct, rows = importlib.import_module("lightning_moa.study.conduct"), []
     for case in cases:
+        if time.monotonic() > until:
+            break
         begins = (
             contextlib.nullcontext()
             if case.finished
@@ -256,8 +260,10 @@ def counts(tried: pd.DataFrame) -> list[dict[str, object]]:
     ]
 
 
-def main(share: float, seed: int, names: Sequence[str], folder: Path = RESULTS) -> pd.DataFrame:
-    """All files, and a random share of the settings: a row for each."""
+def main(
+    share: float, seed: int, names: Sequence[str], folder: Path = RESULTS, minutes: float = float("inf")
+) -> pd.DataFrame:
+    """All files, and a random share of the settings: a row for each that there was time for."""
     rng = random.Random(seed)
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as name:
@@ -266,7 +272,9 @@ def main(share: float, seed: int, names: Sequence[str], folder: Path = RESULTS) 
         shutil.copytree(made, scratch)
         settings = [each for each in setting_cases(names, scratch) if each.sound or rng.random() < share]
         files = [*data_cases(scratch, rng), *file_cases(Copy(made, scratch), rng)]
-        tried = try_all([*settings, *files], scratch)
+        # Good ones first, and then in any order, for there may not be time for all.
+        cases = sorted([*settings, *files], key=lambda case: (not case.sound, rng.random()))
+        tried = try_all(cases, scratch, minutes)
     report("bad_inputs", counts(tried), folder)
     return tried
 
@@ -274,11 +282,14 @@ def main(share: float, seed: int, names: Sequence[str], folder: Path = RESULTS) 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the settings, drawn at random")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="after which no further one is tried"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scripts", nargs="+", default=scripts(), help="<paper>/<name>")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the CSV goes")
     given = parser.parse_args()
-    table = main(given.share, given.seed, given.scripts, given.folder)
+    table = main(given.share, given.seed, given.scripts, given.folder, given.minutes)
     failed = table[table["outcome"] != ""]
     for each in failed.itertuples():
         print(f"{each.to}, {each.wrong}, {each.said}: {each.outcome}", file=sys.stderr)

@@ -142,6 +142,8 @@ MISTAKES = [
     (["methods=3"], ["methods=3", "methods.<name>=<value>"]),
     (["model.family=[x"], ["model.family=[x"]),
     (["results_dir=${nothing}"], ["results_dir", "nothing"]),
+    (["methods.dps.snapshots=[0.5,2]"], ["methods.dps.snapshots=[0.5, 2.0]: shares of the training above 0"]),
+    (["methods.dps.snapshots=[0]"], ["methods.dps.snapshots=[0.0]", "up to 1"]),
     (["hardware.accelerator=mps"], ["hardware.accelerator=mps: allowed are cpu, gpu"]),
     (["model.family=gpt"], ["model.family=gpt: allowed are llama, mistral, opt"]),
     (["dpo.beta=-1"], ["dpo.beta=-1.0: must be above 0"]),

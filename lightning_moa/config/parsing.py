@@ -255,6 +255,11 @@ def _check_study(config: StudyConfig) -> None:
         len(config.objectives) < 2 or len(set(config.objectives)) != len(config.objectives)
     ):
         raise UserError(f"objectives={config.objectives}: two or more distinct names are needed")
+    for name, method in config.methods.items():
+        if not all(0 < share <= 1 for share in method.snapshots):
+            raise UserError(
+                f"methods.{name}.snapshots={method.snapshots}: shares of the training above 0 and up to 1 are allowed"
+            )
     check_hardware(asdict(config.hardware))
     for item in fields(config):
         value = getattr(config, item.name)

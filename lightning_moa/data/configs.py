@@ -327,6 +327,12 @@ class WorldConfig(DataConfig):
         "rewards, which every objective then gets as its label. Empty: each objective is labelled by itself",
     )
 
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """Whether the world has these objectives, and labellers of them."""
+        from lightning_moa.data.registry import build
+
+        build(self, objectives)
+
     def for_seed(self, seed: int) -> Self:
         """With rows of the training seed's own, unless `seed` says which."""
         return replace(self, seed=seed) if self.seed is None else self

@@ -1,4 +1,4 @@
-"""What can be said of a base model's folder before it is loaded. Light: no torch."""
+"""What can be said of a base model before it is loaded or built. Light: no torch."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def check_there(path: str, where: str) -> None:
     folder = Path(path).expanduser()
     if not folder.is_dir() and (folder.is_absolute() or path.startswith(".")):
         raise UserError(f"{where}: no such folder")
+
+
+def check_shape(family: str, hidden_size: int, heads: int) -> None:
+    """Raise a `UserError` for sizes that no model can be built of."""
+    if hidden_size % heads or (family != "opt" and (hidden_size // heads) % 2):
+        raise UserError(
+            f"hidden_size={hidden_size}, heads={heads}: the width must be an even multiple of the heads"
+        )
 
 
 def has_chat_template(folder: Path) -> bool:

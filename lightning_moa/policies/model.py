@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies.base_folder import check_folder, check_there
+from lightning_moa.policies.base_folder import check_folder, check_shape, check_there
 from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
@@ -69,10 +69,7 @@ def build_model(
 
     if family not in FAMILIES:
         raise UserError(f"family={family}: allowed are {', '.join(FAMILIES)}")
-    if hidden_size % heads or (family != "opt" and (hidden_size // heads) % 2):
-        raise UserError(
-            f"hidden_size={hidden_size}, heads={heads}: the width must be an even multiple of the heads"
-        )
+    check_shape(family, hidden_size, heads)
     sizes = dict(
         vocab_size=vocab_size,
         hidden_size=hidden_size,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
+from lightning_moa.answers import load
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import CHAT, DataConfig, WorldConfig
 from lightning_moa.data.labels import choose_labels
@@ -17,7 +20,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
-from lightning_moa.policies.base_folder import check_folder, check_there, has_chat_template
+from lightning_moa.policies.base_folder import check_folder, check_shape, check_there, has_chat_template
 from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
@@ -28,6 +31,7 @@ __all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
 
 WORDS = {"pairs": "pairs", "sequences": "rows' scores"}
 """View -> what a reward model learns from, as records say it."""
+PACKAGES_OF_LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 DEFAULT_BETA = 0.5
 """Weight of the KL in the exact front that is shown where nothing is trained under one."""
 
@@ -67,7 +71,10 @@ def plan_study(
     sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
     measured = _measured(config, sources, objectives)
     _check_views(config, chosen, measured)
+    _check_trainer(config)
     path = config.model.path
+    if path is None:
+        _check_built(config)
     local = path is not None and not is_packaged(path) and Path(path).expanduser().is_dir()
     if path is not None and not is_packaged(path):
         check_there(path, f"model.path={path}")
@@ -95,6 +102,29 @@ def plan_study(
         seeds[seed] = planner.plan(chosen, sources)
     words = {name: source.describe(WORDS[view_learnt(config.data)]) for name, source in measured.items()}
     return Plan(objectives, seeds, _exact(shared, prompts or config.data, chosen), words)
+
+
+def _check_trainer(config: StudyConfig) -> None:
+    """Raise a `UserError` for a logger whose package isn't there, or a callback that is no class."""
+    packages = PACKAGES_OF_LOGGERS.get(config.trainer.logger, ())
+    if packages and not any(find_spec(name) for name in packages):
+        raise UserError(
+            f"trainer.logger={config.trainer.logger}: needs {packages[0]}, which is not installed (pip install "
+            f"{packages[0]})"
+        )
+    for name in config.trainer.callbacks:
+        if not inspect.isclass(load(name, "trainer.callbacks")):
+            raise UserError(f"trainer.callbacks={name}: a class is expected, of a Lightning Callback")
+
+
+def _check_built(config: StudyConfig) -> None:
+    """Raise a `UserError` for a model that can't be built, or that has no room for what is sampled of it."""
+    check_shape(config.model.family, config.model.hidden_size, config.model.heads)
+    if config.evaluation.max_new_tokens >= config.data.max_length:
+        raise UserError(
+            f"evaluation.max_new_tokens={config.evaluation.max_new_tokens}: must be below data.max_length, which is "
+            f"{config.data.max_length}: a model that is made here has so many positions, for prompt and response"
+        )
 
 
 def _check_template(config: StudyConfig) -> None:

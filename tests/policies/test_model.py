@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from transformers import OPTConfig, OPTForCausalLM
 
+from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.errors import UserError
 from lightning_moa.policies import build_model, load_model, save_model
 from tests.policies.models import tiny, tokens
@@ -98,3 +101,20 @@ def test_a_hub_that_cannot_be_reached_is_a_user_error(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot be loaded"):
         load_model("nobody/there-is-no-such-model", revision="main")
+
+
+def test_code_that_lies_in_a_model_s_folder_is_not_run(tmp_path):
+    ran = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Config: ...\n")
+    names = {
+        "AutoConfig": "evil.Config",
+        "AutoTokenizer": ["evil.Config", None],
+        "AutoModelForCausalLM": "evil.Config",
+    }
+    for config in ({"model_type": "evil"}, {"model_type": "llama"}):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "auto_map": names}))
+        with pytest.raises(UserError):
+            load_model(tmp_path)
+        with pytest.raises(UserError):
+            load_tokenizer(tmp_path)
+    assert not ran.exists()

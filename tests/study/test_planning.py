@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.config import MethodConfig, StudyConfig, parse
 from lightning_moa.data.base import RowData
 from lightning_moa.data.configs import (
     AnswersConfig,
@@ -26,7 +26,7 @@ from lightning_moa.methods.products import (
     PANACEA_TCHE_DPO,
     REWARDED_SOUPS_DPO,
 )
-from lightning_moa.study import tasks
+from lightning_moa.study import planning, tasks
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import REFERENCE, plan_study
 from lightning_moa.study.tasks import in_order
@@ -321,3 +321,31 @@ class Lines(RowData):
         for frame in read_local(self.config.path).values():
             for prompt, first in zip(texts(frame, "prompt"), texts(frame, "response"), strict=True):
                 yield prompt, first, "no", {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.heads=3"], "hidden_size=64, heads=3: the width must be an even multiple of the heads"),
+        (
+            ["evaluation.max_new_tokens=24"],
+            r"evaluation\.max_new_tokens=24: must be below data\.max_length, .* 24:",
+        ),
+        (["objectives=[helpful,nice]"], "objectives: 'nice' is unknown; allowed are helpful, harmless"),
+        (
+            ["data.labellers.a=[0.5,0.6]"],
+            r"data\.labellers\.a=\[0\.5, 0\.6\]: a weight of at least 0 for each of",
+        ),
+        (["trainer.callbacks=[os:path]"], "trainer.callbacks=os:path: a class is expected"),
+        (["trainer.callbacks=[no_such:Class]"], "no such module"),
+        (
+            ["trainer.logger=wandb"],
+            r"trainer\.logger=wandb: needs wandb, which is not installed \(pip install wandb",
+        ),
+    ],
+)
+def test_settings_that_cannot_end_well_are_found_before_anything_runs(words, said, monkeypatch):
+    monkeypatch.setattr(planning, "find_spec", lambda name: None)
+    made = parse(DPOStudyConfig, words, None, METHODS)
+    with pytest.raises(UserError, match=said):
+        plan_study(made, METHODS)
