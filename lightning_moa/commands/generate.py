@@ -84,7 +84,7 @@ def _given(options: argparse.Namespace) -> list[str]:
         lines = read_text(file).splitlines()
         found = [line for line in lines if line.strip()]
     else:
-        (frame,) = read_local(file, by_name=False).values()
+        (frame,) = read_local(file, by_name=False, key="--prompts").values()
         found = [text for text in texts(frame, "prompt") if text]
     if not found:
         raise UserError(f"--prompts {file}: no prompt in it")

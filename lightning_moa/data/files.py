@@ -33,7 +33,9 @@ EVAL_WORDS = {"test", "eval", "evaluation", "valid", "validation", "dev"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def read_local(path: str | Path, by_name: bool = True, below: bool = True) -> dict[str, pd.DataFrame]:
+def read_local(
+    path: str | Path, by_name: bool = True, below: bool = True, key: str = "data.path"
+) -> dict[str, pd.DataFrame]:
     """The rows of a file, or of all files below a folder: {"train": frame} or {"train": ..., "eval": ...}.
 
     A folder may be one that `datasets` has saved, or a copy of the hub's: files that tell of the data (`METADATA`),
@@ -43,7 +45,7 @@ def read_local(path: str | Path, by_name: bool = True, below: bool = True) -> di
     test, eval, evaluation, valid, validation or dev goes to "eval". Words are what stands between dots,
     dashes and underscores, as in `test-00000-of-00001.parquet`. Where no name says anything (and for a single
     file, whatever its name) all rows are "train", and the caller splits them. `by_name=False` does so always.
-    `below=False` leaves out what lies in sub-folders.
+    `below=False` leaves out what lies in sub-folders. `key` names the path in errors.
     Raises `UserError` where a path is missing, no file has a known format, or names say something only in
     part.
     """
@@ -51,14 +53,14 @@ def read_local(path: str | Path, by_name: bool = True, below: bool = True) -> di
     if path.is_file():
         return {"train": _concat([(path.name, read_file(path))])}
     if not path.is_dir():
-        raise UserError(f"data.path {path} is not there: give a file or a folder of {_formats()}")
+        raise UserError(f"{key} {path} is not there: give a file or a folder of {_formats()}")
     files = sorted(
         file
         for file in path.glob("**/*" if below else "*")
         if file.is_file() and _is_data(file.relative_to(path))
     )
     if not files:
-        raise UserError(f"the folder data.path {path} holds no file of the formats {_formats()}")
+        raise UserError(f"the folder {key} {path} holds no file of the formats {_formats()}")
     sides = {file: side_of(file.relative_to(path)) if by_name else None for file in files}
     unnamed = [file for file, side in sides.items() if side is None]
     if len(unnamed) == len(files):

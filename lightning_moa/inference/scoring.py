@@ -50,7 +50,7 @@ def score_file(
         UserError: a file without these columns, a row without a text, or with rewards already; or a source that
             is none.
     """
-    frame = pd.concat(read_local(path, by_name=False).values())
+    frame = pd.concat(read_local(path, by_name=False, key="FILE").values())
     if format_of(Path(path)) == ".csv":
         frame = frame.map(lambda cell: without_apostrophe(cell) if isinstance(cell, str) else cell)
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))

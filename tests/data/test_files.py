@@ -119,6 +119,8 @@ def test_errors_say_what_and_where(tmp_path):
         assert "\n" not in message
     with pytest.raises(UserError, match="is not there"):
         read_local(tmp_path / "absent")
+    with pytest.raises(UserError, match=r"^--prompts \S+none\.csv is not there"):
+        read_local(tmp_path / "none.csv", key="--prompts")
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="holds no file"):
         read_local(tmp_path / "bare")

@@ -241,7 +241,7 @@ def test_prompts_alone_serve_methods_that_sample_and_no_others(tmp_path):
         plan_study(made, methods)
     made.model.path = "hub/model"
     with pytest.raises(
-        UserError, match="'words': its reward model would be trained on pairs, and data=prompts has"
+        UserError, match="'words': its reward model would be trained on pairs or scores, and data=prompts has"
     ):
         plan_study(made, methods)
     made.evaluation.trained_rewards = False
