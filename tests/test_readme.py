@@ -44,7 +44,11 @@ def commands_of(text: str) -> list[str]:
 def is_large(command: str) -> bool:
     """Whether a command is for GPUs, a cluster or the hub, or takes hours; the laptop's has a test of its own."""
     words = command.split()
-    if words[0] in ("sbatch", "torchrun", "hf", "export") or {"scale=laptop", "scale=gpu", "scale=paper"} & set(words):
+    if words[0] in ("sbatch", "torchrun", "hf", "export") or {
+        "scale=laptop",
+        "scale=gpu",
+        "scale=paper",
+    } & set(words):
         return True
     # Its tiny size has a test of its own.
     return "benchmarks.gpu_7b" in words

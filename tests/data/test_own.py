@@ -131,7 +131,10 @@ HERE = f"{__name__}:"
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("pair", r"data=pair: allowed are answers, beavertails, .*pairs.* \(did you mean pairs\?\), .*module:Class"),
+        (
+            "pair",
+            r"data=pair: allowed are answers, beavertails, .*pairs.* \(did you mean pairs\?\), .*module:Class",
+        ),
         ("no_data:MyData", "data=no_data:MyData: no such module"),
         (
             "tests.data.my_data:MyDate",
