@@ -127,7 +127,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def setting_cases(names: Iterable[str], folder: Path) -> Iterator[Case]:
     """Of every key of every script, and of every data set."""
-    places = [f"results_dir={folder / 'results'}", f"runs_dir={folder / 'runs'}", "scale=smoke"]
+    # Not beside the results that are there: of another configuration, those would be refused first.
+    places = [f"results_dir={folder / 'others'}", f"runs_dir={folder / 'runs'}", "scale=smoke"]
 
     def case(name: str, words: Sequence[str], wrong: str) -> Case:
         return Case(name, wrong, words[-1], partial(run_script, name, [*places, *words]))
