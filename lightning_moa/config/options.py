@@ -117,6 +117,12 @@ class EvaluationConfig:
         False,
         "measure length, repetition and ends of responses, too: what no reward model has to be asked for",
     )
+    draws: int = option(
+        0,
+        "of prompts and held-out pairs, with replacement, for intervals of a study of one seed, over_prompts.csv; 0: "
+        "none",
+        at_least=0,
+    )
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")
     prompt_sets: dict[str, dict[str, Any]] | None = option(
         None,

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from lightning_moa.batches import PairBatch, moved
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.order import stable_hash
 from lightning_moa.errors import UserError
@@ -176,7 +178,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     (out / "model" / SIDECAR).write_text(json.dumps(about))
     if rank() == 0:
         device = device_of(spec["hardware"])
-        found = accuracies(out / "model", data, view, settings["held_out"], 2 * rows, device)
+        found = accuracies(out / "model", data, view, settings["held_out"], rows, device)
         (out / ACCURACIES).write_text(json.dumps(found))
     return {"trained_parameters": trained, "steps": steps}
 
@@ -188,8 +190,9 @@ def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str,
     return np.flatnonzero(np.array(halves) == half)
 
 
+@torch.no_grad()
 def accuracies(
-    folder: Path, data: PreferenceData, view: str, limit: int, rows: int, device: torch.device
+    folder: Path, data: PreferenceData, view: str, limit: int, pairs: int, device: torch.device
 ) -> dict[str, Any]:
     """objective -> how many held-out pairs have a better response (`pairs`), and of how many of them the model gives it
     the higher score (`right`).
@@ -199,31 +202,29 @@ def accuracies(
         data: with labels; or with scores of single responses, of which each two that follow each other are a pair.
         view: which of both, pairs or sequences.
         limit: pairs, at most; rows of a set stand in an order in which the first stand for all.
-        rows: texts scored at a time.
+        pairs: scored at a time.
     """
-    prompts, responses, better = _pairs_of(data, view, limit)
-    scorer = TrainedRewards(folder, rows, str(device))
-    first, second = (scorer.scores(prompts[side], responses[side]) for side in (0, 1))
-    known = ~np.isnan(better)
-    right = ((second > first) == (better > 0.5)) & known
-    return {
-        name: {"right": int(right[:, i].sum()), "pairs": int(known[:, i].sum())}
-        for i, name in enumerate(data.objectives)
-    }
+    trained = TrainedRewards(folder, 2 * pairs, str(device))
+    right = np.zeros(len(data.objectives), dtype=int)
+    known = np.zeros(len(data.objectives), dtype=int)
+    each = 1 if view == "pairs" else 2
+    for loaded in data.batches(trained.tokenizer, "eval", view, each * pairs, limit=each * limit):
+        batch = moved(loaded, device)
+        scores = trained.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        first, second, better = _sides(batch, scores.double().cpu())
+        there = ~better.isnan()
+        right += (((second > first) == (better > 0.5)) & there).sum(0).numpy()
+        known += there.sum(0).numpy()
+    counts = zip(data.objectives, right.tolist(), known.tolist(), strict=True)
+    return {name: {"right": r, "pairs": n} for name, r, n in counts}
 
 
-def _pairs_of(
-    data: PreferenceData, view: str, limit: int
-) -> tuple[list[list[str]], list[list[str]], np.ndarray]:
-    """Prompts and responses of either side, and (n, m) the index of the better one, NaN where there is none."""
-    if view == "pairs":
-        table = data.table("eval")
-        sides = [[pair[side] for pair in table.responses[:limit]] for side in (0, 1)]
-        return [table.prompts[:limit]] * 2, sides, table.labels[:limit]
-    prompts, responses = data.sft_rows("eval")
-    scores = data.sequence_rewards("eval")
-    assert scores is not None
-    end = min(len(prompts) // 2, limit) * 2
-    gaps = scores[1:end:2] - scores[0:end:2]
-    better = np.where(gaps == 0, np.nan, (gaps > 0).astype(float))
-    return [prompts[side:end:2] for side in (0, 1)], [responses[side:end:2] for side in (0, 1)], better
+def _sides(batch: Any, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of both responses of each pair, and the index of the better one, NaN where there is none, (n, m) each."""
+    if isinstance(batch, PairBatch):
+        first, second = scores.chunk(2)
+        return first, second, batch.labels.cpu()
+    end = len(scores) // 2 * 2
+    given = batch.rewards.cpu()
+    gaps = given[1:end:2] - given[0:end:2]
+    return scores[0:end:2], scores[1:end:2], torch.where(gaps == 0, torch.nan, (gaps > 0).float())

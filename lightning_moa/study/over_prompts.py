@@ -19,27 +19,24 @@ from lightning_moa.reporting.verdicts import LEVEL, Estimate, verdict
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.results import Artefact, Tables
 
-DRAWS = 400
 COLUMNS = ("claim", "where", "whose", "statistic", "draws", "value", "ci_low", "ci_high", "bound", "verdict")
 JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
 
 
-def over_prompts(
-    artefact: Artefact, collected: Collected, judge_claims: JudgeClaims, draws: int = DRAWS
-) -> pd.DataFrame | None:
+def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeClaims) -> pd.DataFrame | None:
     """A row for each claim that rests on one seed, with an interval over prompts and pairs.
 
     Args:
-        artefact: makes the tables of what was drawn.
+        artefact: makes the tables of what was drawn; its configuration says how often, by `evaluation.draws`.
         collected: the study's rows.
         judge_claims: a script's claims of rows and their tables.
-        draws: of prompts and pairs.
 
     Returns:
         Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. None where there
-        are several seeds, and in a world, where another seed costs minutes.
+        are several seeds, or no draws.
     """
-    if collected.points["seed"].nunique() != 1 or collected.exact is not None:
+    draws = artefact.config.evaluation.draws
+    if not draws or collected.points["seed"].nunique() != 1:
         return None
     said = list(judge_claims(collected, artefact.tables(collected)))
     random = np.random.default_rng(0)

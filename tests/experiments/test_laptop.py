@@ -26,7 +26,12 @@ QUICK = [
         "data.limit=16",
     ),
     *("data.max_length=64", "data.max_response_length=12", "evaluation.grid_step=1", "evaluation.pairs=4"),
-    *("evaluation.prompts=2", "evaluation.max_new_tokens=4", "hardware.checkpoint_every=0"),
+    *(
+        "evaluation.prompts=2",
+        "evaluation.max_new_tokens=4",
+        "evaluation.draws=3",
+        "hardware.checkpoint_every=0",
+    ),
 ]
 
 
@@ -85,6 +90,9 @@ def check(folder: Path) -> None:
     assert points["gold_helpful"].isna().all()
     metrics = pd.read_csv(folder / "metrics.csv")
     assert set(metrics["space"]) == {"accuracy", "judge", "reward"}
+    over = pd.read_csv(folder / "over_prompts.csv")
+    assert len(over) == (pd.read_csv(folder / "claims.csv")["seeds"] == 1).sum() > 0
+    assert (over["ci_low"] <= over["ci_high"]).all()
     models = pd.read_csv(folder / "reward_models.csv")
     assert models.groupby("model")["objective"].agg(list).to_dict() == {
         "judge": ["helpful", "concise"],

@@ -3,15 +3,16 @@
 import copy
 import gc
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaModel
 
+from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.data.registry import build
-from lightning_moa.data.tables import PairTable
 from lightning_moa.policies import build_model, save_model
 from lightning_moa.runs import reward_model
 from lightning_moa.runs.reward_model import accuracies, classifier, half_of, plain, trained_part
@@ -146,30 +147,38 @@ def test_a_score_is_read_off_the_responses_end_where_padding_would_be_eos(base):
     )
 
 
-class Labelled:
-    """Two held-out pairs, the second of which nobody labelled for concise."""
+class Held:
+    """Held-out rows whose longer response is given the higher score by a model that counts tokens."""
 
     objectives = ("helpful", "concise")
 
-    def table(self, split):
-        labels = np.array([[0.0, 1.0], [1.0, np.nan]])
-        return PairTable(["p", "q"], [("aa", "b"), ("c", "dd")], labels, self.objectives)
+    def batches(self, tokenizer, split, view, rows, limit):
+        assert split == "eval"
+        lengths = torch.tensor([[2, 1, 3, 1], [1, 2, 1, 3]] if view == "pairs" else [[2, 1, 1, 3]])
+        mask = torch.arange(3) < lengths.reshape(-1)[:, None]
+        if view == "sequences":
+            given = torch.tensor([[0.9, 0.5], [0.1, 0.5], [0.2, 0.7], [0.8, 0.1]])
+            yield SequenceBatch(mask.long(), mask, mask, given)
+            return
+        labels = torch.tensor([[0.0, 1.0], [1.0, torch.nan], [0.0, 1.0], [0.0, 0.0]])
+        yield PairBatch(mask.long(), mask, mask, labels, torch.arange(4))
 
 
-def test_held_out_pairs_are_counted_where_they_have_a_label(tmp_path, monkeypatch):
-    class Longer:
-        """More letters are better for both objectives."""
+def counting(input_ids, attention_mask):
+    return SimpleNamespace(logits=attention_mask.sum(1, keepdim=True).float().expand(-1, 2))
 
-        def __init__(self, *_):
-            pass
 
-        def scores(self, prompts, responses):
-            return np.array([[len(each)] * 2 for each in responses], dtype=float)
-
-    monkeypatch.setattr(reward_model, "TrainedRewards", Longer)
-    found = accuracies(tmp_path, Labelled(), "pairs", 9, 4, torch.device("cpu"))
-    assert found == {"helpful": {"right": 2, "pairs": 2}, "concise": {"right": 0, "pairs": 1}}
-    assert accuracies(tmp_path, Labelled(), "pairs", 1, 4, torch.device("cpu"))["helpful"]["pairs"] == 1
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ("pairs", {"helpful": {"right": 3, "pairs": 4}, "concise": {"right": 0, "pairs": 3}}),
+        ("sequences", {"helpful": {"right": 2, "pairs": 2}, "concise": {"right": 0, "pairs": 1}}),
+    ],
+)
+def test_held_out_pairs_are_counted_where_one_is_better(tmp_path, monkeypatch, view, expected):
+    found = SimpleNamespace(tokenizer=None, network=counting)
+    monkeypatch.setattr(reward_model, "TrainedRewards", lambda *_: found)
+    assert accuracies(tmp_path, Held(), view, 9, 4, torch.device("cpu")) == expected
 
 
 def test_the_halves_share_no_prompt_and_miss_none():
