@@ -178,7 +178,10 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     (out / "model" / SIDECAR).write_text(json.dumps(about))
     if rank() == 0:
         device = device_of(spec["hardware"])
-        found = accuracies(out / "model", data, view, settings["held_out"], rows, device)
+        # Where ZeRO-3 shares its weights out, one process alone can't go through it.
+        shared = any(hasattr(each, "ds_id") for each in network.parameters())
+        whole = TrainedRewards(out / "model").network if shared else network
+        found = accuracies(whole.eval().to(device), data, tokenizer, view, settings["held_out"], rows)
         (out / ACCURACIES).write_text(json.dumps(found))
     return {"trained_parameters": trained, "steps": steps}
 
@@ -192,25 +195,25 @@ def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str,
 
 @torch.no_grad()
 def accuracies(
-    folder: Path, data: PreferenceData, view: str, limit: int, pairs: int, device: torch.device
+    network: Any, data: PreferenceData, tokenizer: Any, view: str, limit: int, pairs: int
 ) -> dict[str, Any]:
     """objective -> how many held-out pairs have a better response (`pairs`), and of how many of them the model gives it
     the higher score (`right`).
 
     Args:
-        folder: of the trained model.
+        network: the trained classifier.
         data: with labels; or with scores of single responses, of which each two that follow each other are a pair.
+        tokenizer: of the network.
         view: which of both, pairs or sequences.
         limit: pairs, at most; rows of a set stand in an order in which the first stand for all.
         pairs: scored at a time.
     """
-    trained = TrainedRewards(folder, 2 * pairs, str(device))
     right = np.zeros(len(data.objectives), dtype=int)
     known = np.zeros(len(data.objectives), dtype=int)
     each = 1 if view == "pairs" else 2
-    for loaded in data.batches(trained.tokenizer, "eval", view, each * pairs, limit=each * limit):
-        batch = moved(loaded, device)
-        scores = trained.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    for loaded in data.batches(tokenizer, "eval", view, each * pairs, limit=each * limit):
+        batch = moved(loaded, network.device)
+        scores = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
         first, second, better = _sides(batch, scores.double().cpu())
         there = ~better.isnan()
         right += (((second > first) == (better > 0.5)) & there).sum(0).numpy()

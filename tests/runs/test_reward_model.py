@@ -164,8 +164,11 @@ class Held:
         yield PairBatch(mask.long(), mask, mask, labels, torch.arange(4))
 
 
-def counting(input_ids, attention_mask):
-    return SimpleNamespace(logits=attention_mask.sum(1, keepdim=True).float().expand(-1, 2))
+class Counting:
+    device = torch.device("cpu")
+
+    def __call__(self, input_ids, attention_mask):
+        return SimpleNamespace(logits=attention_mask.sum(1, keepdim=True).float().expand(-1, 2))
 
 
 @pytest.mark.parametrize(
@@ -175,10 +178,8 @@ def counting(input_ids, attention_mask):
         ("sequences", {"helpful": {"right": 2, "pairs": 2}, "concise": {"right": 0, "pairs": 1}}),
     ],
 )
-def test_held_out_pairs_are_counted_where_one_is_better(tmp_path, monkeypatch, view, expected):
-    found = SimpleNamespace(tokenizer=None, network=counting)
-    monkeypatch.setattr(reward_model, "TrainedRewards", lambda *_: found)
-    assert accuracies(tmp_path, Held(), view, 9, 4, torch.device("cpu")) == expected
+def test_held_out_pairs_are_counted_where_one_is_better(view, expected):
+    assert accuracies(Counting(), Held(), None, view, 9, 4) == expected
 
 
 def test_the_halves_share_no_prompt_and_miss_none():
