@@ -63,7 +63,7 @@ def test_a_file_may_name_it(folder):
             ["data=tests.data.my_data:Mine"],
             "data=tests.data.my_data:Mine: the module tests.data.my_data has no Mine",
         ),
-        (["data=nothing"], "data=nothing: allowed are beavertails"),
+        (["data=nothing"], "data=nothing: allowed are answers, beavertails"),
         (["data=nothing"], "and one of your own as module:Class"),
         ([f"data.name={NAME}"], "chosen by data=NAME or data=module:Class"),
         ([f"data={__name__}:OddData"], f"data={__name__}:OddData: its Odd has a field that no key can be"),

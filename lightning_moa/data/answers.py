@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lightning_moa.data.answer_files import read_answers
-from lightning_moa.data.base import PreferenceData, distinct_prompts, first_subsets
+from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.tables import AnswerTable, PairTable
@@ -56,15 +56,8 @@ class ScoredAnswers(PreferenceData):
         """(k, m) their scores, as they stand, higher is better."""
         return self.answers(split).rewards
 
-    def prompt_list(self, split: str) -> list[str]:
-        """The distinct prompts of a split; those to evaluate on so that any first of them stand for all."""
-        table = self.answers(split)
-        return distinct_prompts(table.prompts, table.subsets, split, self.config.split_seed)
-
-    def subsets(self, split: str) -> dict[str, str]:
-        """Prompt -> the part of the data set that it is of."""
-        table = self.answers(split)
-        return first_subsets(table.prompts, table.subsets)
+    def _rows(self, split: str) -> AnswerTable:
+        return self.answers(split)
 
 
 class Answers(ScoredAnswers):

@@ -28,7 +28,7 @@ from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.order import spread
 from lightning_moa.data.rows import pair_tables
 from lightning_moa.data.stepping import StepData
-from lightning_moa.data.tables import DropReport, GoldReward, PairTable
+from lightning_moa.data.tables import AnswerTable, DropReport, GoldReward, PairTable
 from lightning_moa.errors import UserError
 from lightning_moa.world import ExactFront
 
@@ -90,13 +90,17 @@ class PreferenceData(StepData):
 
     def prompt_list(self, split: str) -> list[str]:
         """The distinct prompts of a split; those to evaluate on so that any first of them stand for all."""
-        table = self.table(split)
-        return distinct_prompts(table.prompts, table.subsets, split, self.config.split_seed)
+        rows = self._rows(split)
+        return distinct_prompts(rows.prompts, rows.subsets, split, self.config.split_seed)
 
     def subsets(self, split: str) -> dict[str, str]:
         """Prompt -> the part of the data set that it is of; empty where there are no parts."""
-        table = self.table(split)
-        return first_subsets(table.prompts, table.subsets)
+        rows = self._rows(split)
+        return first_subsets(rows.prompts, rows.subsets)
+
+    def _rows(self, split: str) -> PairTable | AnswerTable:
+        """The rows that a split's prompts stand in."""
+        return self.table(split)
 
     def fit_texts(self) -> list[str]:
         """Texts of the training split, to fit a tokenizer on: each prompt in its template, every response."""

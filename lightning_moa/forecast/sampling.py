@@ -33,10 +33,10 @@ def offline_rows(task: Task, factor: int, rows: int | None) -> Forecast:
     batch, longest, count = factor * spec["batch_size"], spec["data"]["max_length"], spec["settings"]["rows"]
     passed = passes.no_gradient(spec, {}, batch, longest, longest - 1) + unpacked(network, spec)
     read = max((passes.scoring(each, batch) for each in scorers), default=0.0)
-    held = {"reward_models": bytes_of(scorers)}
+    # What scored the rows is gone when the reference policy is loaded.
     phases: dict[str, Bytes] = {
-        "scoring": held | {"activations": read},
-        "pass": held | {"weights": frozen, "activations": passed},
+        "scoring": {"reward_models": bytes_of(scorers), "activations": read},
+        "pass": {"weights": frozen, "activations": passed},
     }
     work = Work(flops.forward(flops.network_of(network), count, longest) + scoring_work(scorers, count))
     return Forecast(phases, batch, 0, numbers, work=work)

@@ -29,9 +29,9 @@ from lightning_moa.study.tasks import Task
 
 __all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
 
+PACKAGES_OF_LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 WORDS = {"pairs": "pairs", "sequences": "rows' scores"}
 """View -> what a reward model learns from, as records say it."""
-PACKAGES_OF_LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 DEFAULT_BETA = 0.5
 """Weight of the KL in the exact front that is shown where nothing is trained under one."""
 

@@ -41,7 +41,7 @@ def test_a_set_of_another_data_set_starts_from_that_ones_defaults():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"name": "nowhere"}, r"prompt_sets.x.name=nowhere: allowed are beavertails"),
+        ({"name": "nowhere"}, r"prompt_sets.x.name=nowhere: allowed are answers, beavertails"),
         ({"risk": 1}, r"prompt_sets.x: Key 'risk' not in 'SyntheticConfig'"),
         ({"risky_share": "much"}, r"prompt_sets.x: Value 'much'"),
         ({"risky_share": 2.0}, r"data.risky_share=2.0: must be at most 1"),
