@@ -20,6 +20,11 @@ ACCURACIES = "accuracies.json"
 HEADS = "heads.csv"
 """What `HeadWatch` saw, in the same place."""
 
+SCORES = ("reward_", "gold_", "judge_")
+"""What columns of rewards begin with."""
+RULES = ("length", "repetition", "ended")
+"""Columns of what rules say of responses."""
+
 AGAIN = "delete the run's folder and start again"
 
 Progress = Callable[[float], None]

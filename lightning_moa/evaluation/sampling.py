@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
-from lightning_moa.evaluation.names import RULES, SCORES
 from lightning_moa.policies import Policy, generate, response_logps
+from lightning_moa.policies.vocabulary import ends_of
 from lightning_moa.processes import all_objects
 from lightning_moa.rewards import Rewards
+from lightning_moa.task_files import RULES, SCORES
 
 
 @dataclass(frozen=True)
@@ -120,15 +121,15 @@ def _sample_batch(
             "response": tokenizer.batch_decode(kept, skip_special_tokens=True),
             "tokens": sampled.mask.sum(1).cpu().numpy(),
             "log_ratio": ratios.double().cpu().numpy(),
-            "ended": _ended(sampled.tokens, sampled.mask, tokenizer.eos_token_id).cpu().numpy(),
+            "ended": _ended(sampled.tokens, sampled.mask, ends_of(policy.model)).cpu().numpy(),
         }
     )
 
 
-def _ended(tokens: Tensor, mask: Tensor, eos: int) -> Tensor:
-    """(rows,) whether a response's last token is its end, rather than the longest allowed."""
+def _ended(tokens: Tensor, mask: Tensor, ends: list[int]) -> Tensor:
+    """(rows,) whether a response's last token is one of the model's ends, rather than the last that was allowed."""
     last = mask.sum(1).clamp(min=1) - 1
-    return tokens.gather(1, last[:, None])[:, 0] == eos
+    return torch.isin(tokens.gather(1, last[:, None])[:, 0], tokens.new_tensor(ends))
 
 
 def by_rules(frame: pd.DataFrame) -> pd.DataFrame:

@@ -38,8 +38,6 @@ class Collected:
     objectives: tuple[str, ...]
     points: pd.DataFrame
     accuracies: pd.DataFrame
-    ranked: pd.DataFrame
-    """Of each held-out pair, whether a policy ranks it right: what accuracies are means of."""
     responses: pd.DataFrame
     timings: pd.DataFrame
     costs: pd.DataFrame
@@ -53,6 +51,8 @@ class Collected:
     """(method, seed): the folders of its trained policies, in the order of training preferences."""
     trained: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     """(method, seed): the same for run.yaml, with the preferences that they were trained for."""
+    ranked: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Of each held-out pair, whether a policy ranks it right: what accuracies are means of."""
     reward_models: pd.DataFrame = field(default_factory=pd.DataFrame)
     """How the reward models that were trained here order held-out pairs: of the schema's REWARD_MODELS."""
     measured_with: dict[str, Any] = field(default_factory=dict)

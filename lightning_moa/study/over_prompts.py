@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lightning_moa.evaluation.names import RULES, SCORES
 from lightning_moa.reporting.claims import Row
 from lightning_moa.reporting.verdicts import LEVEL, Estimate, verdict
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.results import Artefact, Tables
+from lightning_moa.task_files import RULES, SCORES
 
 COLUMNS = ("claim", "where", "whose", "statistic", "draws", "value", "ci_low", "ci_high", "bound", "verdict")
 JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
