@@ -1,6 +1,6 @@
 """Panacea, Figure 5: DPO with linear scalarisation and Tchebycheff against Rewarded Soups (and DPS).
 
-    python experiments/panacea/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure5.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
 for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
