@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
+    from lightning_moa.aggregation.augmented_tchebycheff import AugmentedTchebycheff as AugmentedTchebycheff
     from lightning_moa.aggregation.base import Aggregator as Aggregator
+    from lightning_moa.aggregation.boundary_intersection import BoundaryIntersection as BoundaryIntersection
     from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
     from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
     from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.smooth_tchebycheff import SmoothTchebycheff as SmoothTchebycheff
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
     from lightning_moa.answers import use as use
@@ -288,5 +291,8 @@ __getattr__, __dir__, __all__ = attach(
         "sparsity": "pareto.measures",
         "token_logps": "policies.logprobs",
         "win_rate": "evaluation.judge",
+        "SmoothTchebycheff": "aggregation.smooth_tchebycheff",
+        "AugmentedTchebycheff": "aggregation.augmented_tchebycheff",
+        "BoundaryIntersection": "aggregation.boundary_intersection",
     },
 )

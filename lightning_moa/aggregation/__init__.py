@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
+    from lightning_moa.aggregation.augmented_tchebycheff import AugmentedTchebycheff as AugmentedTchebycheff
     from lightning_moa.aggregation.base import Aggregator as Aggregator
+    from lightning_moa.aggregation.boundary_intersection import BoundaryIntersection as BoundaryIntersection
     from lightning_moa.aggregation.gapo import GAPO as GAPO
     from lightning_moa.aggregation.gapo import MGDA as MGDA
     from lightning_moa.aggregation.gapo import PGAPO as PGAPO
     from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
     from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
     from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.smooth_tchebycheff import SmoothTchebycheff as SmoothTchebycheff
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
     from lightning_moa.aggregation.volume import fronts_of as fronts_of
@@ -32,10 +35,13 @@ __getattr__, __dir__, __all__ = attach(
         "MGDA": "gapo",
         "PGAPO": "gapo",
         "Aggregator": "base",
+        "AugmentedTchebycheff": "augmented_tchebycheff",
+        "BoundaryIntersection": "boundary_intersection",
         "GradientAggregator": "gradients",
         "Hypervolume": "volume",
         "Linear": "linear",
         "Multipliers": "lagrangian",
+        "SmoothTchebycheff": "smooth_tchebycheff",
         "Tchebycheff": "tchebycheff",
         "fronts_of": "volume",
         "hypervolume": "volume",

@@ -8,6 +8,9 @@ from lightning_moa.policies.settings import HeadsConfig
 AGGREGATIONS = {
     "linear": Known("lightning_moa.aggregation.linear:Linear"),
     "tchebycheff": Known("lightning_moa.aggregation.tchebycheff:Tchebycheff"),
+    "smooth_tchebycheff": Known("lightning_moa.aggregation.smooth_tchebycheff:SmoothTchebycheff"),
+    "augmented_tchebycheff": Known("lightning_moa.aggregation.augmented_tchebycheff:AugmentedTchebycheff"),
+    "boundary_intersection": Known("lightning_moa.aggregation.boundary_intersection:BoundaryIntersection"),
     "mgda": Known("lightning_moa.aggregation.gapo:MGDA"),
     "gapo": Known("lightning_moa.aggregation.gapo:GAPO"),
     "pgapo": Known("lightning_moa.aggregation.gapo:PGAPO"),
