@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from lightning_moa.aggregation.augmented_tchebycheff import AugmentedTchebycheff as AugmentedTchebycheff
     from lightning_moa.aggregation.base import Aggregator as Aggregator
     from lightning_moa.aggregation.boundary_intersection import BoundaryIntersection as BoundaryIntersection
+    from lightning_moa.aggregation.cagrad import CAGrad as CAGrad
+    from lightning_moa.aggregation.epo import EPO as EPO
+    from lightning_moa.aggregation.from_torchjd import IMTLG as IMTLG
+    from lightning_moa.aggregation.from_torchjd import AlignedMTL as AlignedMTL
+    from lightning_moa.aggregation.from_torchjd import FromTorchJD as FromTorchJD
+    from lightning_moa.aggregation.from_torchjd import PCGrad as PCGrad
     from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
     from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
     from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.nash_mtl import NashMTL as NashMTL
     from lightning_moa.aggregation.smooth_tchebycheff import SmoothTchebycheff as SmoothTchebycheff
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
+    from lightning_moa.aggregation.upgrad import UPGrad as UPGrad
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
     from lightning_moa.answers import use as use
     from lightning_moa.batches import PairBatch as PairBatch
@@ -294,5 +302,13 @@ __getattr__, __dir__, __all__ = attach(
         "SmoothTchebycheff": "aggregation.smooth_tchebycheff",
         "AugmentedTchebycheff": "aggregation.augmented_tchebycheff",
         "BoundaryIntersection": "aggregation.boundary_intersection",
+        "FromTorchJD": "aggregation.from_torchjd",
+        "PCGrad": "aggregation.from_torchjd",
+        "AlignedMTL": "aggregation.from_torchjd",
+        "IMTLG": "aggregation.from_torchjd",
+        "UPGrad": "aggregation.upgrad",
+        "CAGrad": "aggregation.cagrad",
+        "NashMTL": "aggregation.nash_mtl",
+        "EPO": "aggregation.epo",
     },
 )

@@ -14,6 +14,14 @@ AGGREGATIONS = {
     "mgda": Known("lightning_moa.aggregation.gapo:MGDA"),
     "gapo": Known("lightning_moa.aggregation.gapo:GAPO"),
     "pgapo": Known("lightning_moa.aggregation.gapo:PGAPO"),
+    "upgrad": Known("lightning_moa.aggregation.upgrad:UPGrad"),
+    "pcgrad": Known("lightning_moa.aggregation.from_torchjd:PCGrad"),
+    "cagrad": Known("lightning_moa.aggregation.cagrad:CAGrad"),
+    "aligned_mtl": Known("lightning_moa.aggregation.from_torchjd:AlignedMTL"),
+    "imtl_g": Known("lightning_moa.aggregation.from_torchjd:IMTLG"),
+    "nash_mtl": Known("lightning_moa.aggregation.nash_mtl:NashMTL"),
+    "torchjd": Known("lightning_moa.aggregation.from_torchjd:FromTorchJD"),
+    "epo": Known("lightning_moa.aggregation.epo:EPO"),
     "hypervolume": Known("lightning_moa.aggregation.volume:Hypervolume", {"heads": HeadsConfig}),
 }
 """How m objectives become one update."""
