@@ -102,10 +102,12 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.dpo import DPO as DPO
     from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
     from lightning_moa.objectives.dpo import implicit_margins as implicit_margins
+    from lightning_moa.objectives.grpo import GRPO as GRPO
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+    from lightning_moa.objectives.rloo import RLOO as RLOO
     from lightning_moa.optimiser import OptimiserConfig as OptimiserConfig
     from lightning_moa.pareto.dominance import coverage as coverage
     from lightning_moa.pareto.dominance import dominates as dominates
@@ -310,5 +312,7 @@ __getattr__, __dir__, __all__ = attach(
         "CAGrad": "aggregation.cagrad",
         "NashMTL": "aggregation.nash_mtl",
         "EPO": "aggregation.epo",
+        "GRPO": "objectives.grpo",
+        "RLOO": "objectives.rloo",
     },
 )
