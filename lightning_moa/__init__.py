@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.grpo import GRPO as GRPO
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
+    from lightning_moa.objectives.modpo import MODPO as MODPO
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
     from lightning_moa.objectives.rloo import RLOO as RLOO
@@ -314,5 +315,6 @@ __getattr__, __dir__, __all__ = attach(
         "EPO": "aggregation.epo",
         "GRPO": "objectives.grpo",
         "RLOO": "objectives.rloo",
+        "MODPO": "objectives.modpo",
     },
 )

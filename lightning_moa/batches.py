@@ -48,6 +48,8 @@ class PairBatch:
     """(batch,) int64, position in the split: the key under which reference log-probs are cached."""
     ref_logps: Tensor | None = None
     """(2 * batch,) summed log-probs of the responses under the reference policy; None until cached."""
+    rewards: Tensor | None = None
+    """(2 * batch, m) reward of each response for each objective, higher is better; None where nothing scored them."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import LikelihoodInContext as LikelihoodInContext
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
+    from lightning_moa.objectives.modpo import MODPO as MODPO
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
     from lightning_moa.objectives.rloo import RLOO as RLOO
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "GRPO": "grpo",
         "Likelihood": "likelihood",
         "LikelihoodInContext": "likelihood",
+        "MODPO": "modpo",
         "Objective": "base",
         "PPO": "ppo",
         "PPOSettings": "ppo",

@@ -72,11 +72,11 @@ class DPO(Objective):
         logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, both)
         values = dpo_losses(implicit_margins(logps, batch.ref_logps, self.beta), batch.labels)
         if self.likelihood:
-            values = values + self.likelihood * _better_nll(logps, batch)
+            values = values + self.likelihood * better_nll(logps, batch)
         return labelled_mean(values, ~batch.labels.isnan(), preference)
 
 
-def _better_nll(logps: Tensor, batch: PairBatch) -> Tensor:
+def better_nll(logps: Tensor, batch: PairBatch) -> Tensor:
     """Negative log-likelihood per token of the better response for each objective, (batch, m)."""
     per_token = logps / batch.response_mask.sum(-1).clamp(min=1)
     first, second = per_token.chunk(2)

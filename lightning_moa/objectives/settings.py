@@ -44,6 +44,24 @@ class ScoredConfig(OptimiserConfig):
 
 
 @dataclass
+class MODPOConfig(ScoredConfig):
+    """MODPO, for every policy of the study."""
+
+    beta: float = option(0.1, "DPO's beta: the strength of the pull to the reference policy", above=0)
+    likelihood: float = option(
+        0.0, "weight of the chosen responses' negative log-likelihood per token", at_least=0
+    )
+    base: str | None = option(
+        None,
+        "objective whose labels are learned from, the others entering by their rewards; empty: that of most weight",
+    )
+    preferences_per_batch: int = option(
+        1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
+    )
+    concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+
+
+@dataclass
 class PPOConfig(ScoredConfig):
     """PPO, for every policy of the study; the optimiser's fields are the actor's."""
 

@@ -195,7 +195,7 @@ def test_what_is_told_of_held_out_prompts_and_of_rollouts():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(UserError, match="grpo.reward_scale: other is no objective"):
+    with pytest.raises(UserError, match=r"grpo\.reward_scale: other is no objective"):
         objective(reward_scale={"other": 2.0})
-    with pytest.raises(Diverged, match="rloo.max_kl is 1e-09.*smaller rloo.lr"):
+    with pytest.raises(Diverged, match=r"rloo\.max_kl is 1e-09.*smaller rloo\.lr"):
         objective(RLOO, max_kl=1e-9).rollout(shake(LoRA(tiny(), 2, seed=0)), prompts(4), WEIGHTS[:2], 0)
