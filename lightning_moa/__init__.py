@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lightning_moa.deployments.base import Deployment as Deployment
     from lightning_moa.deployments.heads import EachHead as EachHead
     from lightning_moa.deployments.in_prompt import InPrompt as InPrompt
+    from lightning_moa.deployments.mod import MOD as MOD
     from lightning_moa.deployments.nearest import Nearest as Nearest
     from lightning_moa.deployments.soup import Soup as Soup
     from lightning_moa.deployments.steered import Steered as Steered
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     from lightning_moa.policies.logprobs import response_logps as response_logps
     from lightning_moa.policies.logprobs import token_logps as token_logps
     from lightning_moa.policies.lora import LoRA as LoRA
+    from lightning_moa.policies.mixed import MixedPolicies as MixedPolicies
     from lightning_moa.policies.model import build_model as build_model
     from lightning_moa.policies.model import load_model as load_model
     from lightning_moa.policies.model import save_model as save_model
@@ -316,5 +318,7 @@ __getattr__, __dir__, __all__ = attach(
         "GRPO": "objectives.grpo",
         "RLOO": "objectives.rloo",
         "MODPO": "objectives.modpo",
+        "MOD": "deployments.mod",
+        "MixedPolicies": "policies.mixed",
     },
 )
