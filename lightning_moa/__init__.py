@@ -140,6 +140,7 @@ if TYPE_CHECKING:
     from lightning_moa.policies.model import load_model as load_model
     from lightning_moa.policies.model import save_model as save_model
     from lightning_moa.policies.probes import Probe as Probe
+    from lightning_moa.policies.prompted import PromptedLoRA as PromptedLoRA
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
     from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
@@ -320,5 +321,6 @@ __getattr__, __dir__, __all__ = attach(
         "MODPO": "objectives.modpo",
         "MOD": "deployments.mod",
         "MixedPolicies": "policies.mixed",
+        "PromptedLoRA": "policies.prompted",
     },
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lightning_moa.policies.model import save_model as save_model
     from lightning_moa.policies.probes import PROBES as PROBES
     from lightning_moa.policies.probes import Probe as Probe
+    from lightning_moa.policies.prompted import PromptedLoRA as PromptedLoRA
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
     from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.steering import check_preference as check_preference
@@ -47,6 +48,7 @@ __getattr__, __dir__, __all__ = attach(
         "PROBES": "probes",
         "Policy": "base",
         "Probe": "probes",
+        "PromptedLoRA": "prompted",
         "Responses": "generation",
         "RewardPrompt": "in_prompt",
         "RewardedSoup": "soup",

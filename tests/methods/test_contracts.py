@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_moa.aggregation import GAPO, MGDA, PGAPO, Hypervolume, Linear, Tchebycheff
+from lightning_moa.aggregation import GAPO, MGDA, PGAPO, Hypervolume, Linear, Tchebycheff, UPGrad
 from lightning_moa.answers import load
 from lightning_moa.errors import UserError
 from lightning_moa.methods import DPS, HaM, HeadwiseSCA, Panacea, RewardedSoups, RiC, SafeRLHF
@@ -14,16 +14,18 @@ from lightning_moa.methods.gapo import GAPO as TrainedByGAPO
 from lightning_moa.methods.mgda import MGDA as TrainedByMGDA
 from lightning_moa.methods.names import METHODS
 from lightning_moa.methods.pgapo import PGAPO as TrainedByPGAPO
-from lightning_moa.objectives import DPO, RewardWeightedLikelihood
+from lightning_moa.objectives import DPO, MODPO, RLOO, RewardWeightedLikelihood
 from lightning_moa.objectives.dpo import dpo_losses, implicit_margins
 from lightning_moa.objectives.likelihood import LikelihoodInContext
 from lightning_moa.objectives.names import OBJECTIVES
-from lightning_moa.policies import LoRA, SVDLoRA, response_logps
+from lightning_moa.policies import LoRA, PromptedLoRA, SVDLoRA, response_logps
 from lightning_moa.policies.names import POLICIES
 from tests.methods.fitting import adapter, labelled, sgd, state, train
 from tests.methods.heads import Z, heads_of, scored
 from tests.objectives.rollouts import ppo, prompts
+from tests.objectives.test_grpo import objective as grpo
 from tests.policies.models import tiny, tokens
+from tests.policies.test_prompted import PIECES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*LeafSpec.*")
 
@@ -285,6 +287,12 @@ def lora():
     return LoRA(tiny(), 2, seed=0)
 
 
+def with_rewards():
+    batch = labelled(4)
+    batch.rewards = torch.arange(16.0).reshape(8, 2).sin()
+    return batch
+
+
 THREE = [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
 AT = {"m": 2, "seed": 0, "at": HALF}
 ANY = {"m": 2, "seed": 0}
@@ -332,6 +340,15 @@ OURS = {
         HeadwiseSCA(heads_of(3), RewardWeightedLikelihood(Z), Linear(), sgd(), head_preferences=THREE, **ANY),
         scored(),
     ),
+    "grpo, each objective apart": lambda: (
+        TrainedByGAPO(lora(), grpo(weigh="surrogates"), UPGrad(), sgd(), probe="all", **ANY),
+        prompts(4),
+    ),
+    "rloo, the preference in the prompt": lambda: (
+        Panacea(PromptedLoRA(tiny(), 2, pieces=PIECES, seed=0), grpo(RLOO), Linear(), sgd(), **ANY),
+        prompts(4),
+    ),
+    "modpo": lambda: (DPS(lora(), MODPO(0.3), Linear(), sgd(), **AT), with_rewards()),
     "ric": lambda: (RiC(heads_of(1), LikelihoodInContext(), Linear(), sgd(), **ANY), scored()),
 }
 
