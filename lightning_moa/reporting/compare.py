@@ -16,6 +16,9 @@ from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.verdicts import Estimate, estimate
 
+BEST_FIRST = ("gold", "judge", "reward")
+"""Spaces, the one that says most of a policy first."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -77,7 +80,7 @@ def compare(
 
     Args:
         runs: from `load_runs`.
-        space: `gold`, `reward` or `accuracy`; `gold` if all runs have it, else `reward`, if not given.
+        space: `gold`, `judge`, `reward` or `accuracy`; if not given, the first of BEST_FIRST that all runs have.
         reference: hypervolume's corner; `pareto.default_reference` of all compared points if not given.
         baseline: a method; the others' differences to it are paired by seed. It is the one of the same run, or else
             the only one of that name.
@@ -85,7 +88,7 @@ def compare(
     Raises:
         UserError: a run without values in the space, a reference of another length, or no such baseline.
     """
-    space = space or ("gold" if all(len(run.rows("gold")) for run in runs) else "reward")
+    space = space or next((one for one in BEST_FIRST if all(len(run.rows(one)) for run in runs)), "reward")
     if space not in SPACES:
         raise UserError(f"space {space!r}; allowed are {', '.join(SPACES)}")
     for run in runs:
