@@ -17,7 +17,7 @@ from lightning_moa.objectives.base import Plan, Run, better_sign, labelled_mean,
 from lightning_moa.objectives.dpo import DPO, better_nll, implicit_margins
 from lightning_moa.objectives.rollout import preference_rows
 from lightning_moa.objectives.settings import MODPOConfig
-from lightning_moa.policies import Policy, response_logps
+from lightning_moa.policies import Policy, pair_logps
 from lightning_moa.rewards import Rewards
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class MODPO(DPO):
         if batch.ref_logps is None or batch.rewards is None:
             raise ValueError("MODPO needs a batch with ref_logps and rewards")
         each = per_example(preference, len(batch.labels))
-        both = each if each is None or each.ndim == 1 else torch.cat([each, each])
-        logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, both)
+        logps = pair_logps(policy, batch, each)
         first, second = batch.rewards.chunk(2)
         weights = preference_rows(each, first)
         base = weights.argmax(1) if self.base is None else torch.full_like(weights[:, 0], self.base).long()

@@ -23,6 +23,12 @@ class DPOConfig(OptimiserConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass
@@ -59,6 +65,12 @@ class MODPOConfig(ScoredConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass
@@ -109,6 +121,12 @@ class PPOConfig(ScoredConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass
@@ -150,6 +168,12 @@ class GRPOConfig(ScoredConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass
