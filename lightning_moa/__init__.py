@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from lightning_moa.inference.loading import load as load
     from lightning_moa.methods.base import Alignment as Alignment
     from lightning_moa.methods.dps import DPS as DPS
+    from lightning_moa.methods.dynamic_weights import DynamicWeights as DynamicWeights
     from lightning_moa.methods.gapo import GAPO as GAPO
     from lightning_moa.methods.ham import HaM as HaM
     from lightning_moa.methods.head_watch import HeadWatch as HeadWatch
@@ -322,5 +323,6 @@ __getattr__, __dir__, __all__ = attach(
         "MOD": "deployments.mod",
         "MixedPolicies": "policies.mixed",
         "PromptedLoRA": "policies.prompted",
+        "DynamicWeights": "methods.dynamic_weights",
     },
 )

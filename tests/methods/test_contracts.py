@@ -10,6 +10,7 @@ from lightning_moa.answers import load
 from lightning_moa.errors import UserError
 from lightning_moa.methods import DPS, HaM, HeadwiseSCA, Panacea, RewardedSoups, RiC, SafeRLHF
 from lightning_moa.methods.contracts import BrokenContract, check_steering, shaken
+from lightning_moa.methods.dynamic_weights import DynamicWeights
 from lightning_moa.methods.gapo import GAPO as TrainedByGAPO
 from lightning_moa.methods.mgda import MGDA as TrainedByMGDA
 from lightning_moa.methods.names import METHODS
@@ -327,6 +328,7 @@ OURS = {
         SafeRLHF(lora(), ppo(2, weigh="advantages"), Linear(), sgd(), lagrangian={}, **ANY),
         prompts(4),
     ),
+    "dynamic_weights": lambda: (DynamicWeights(lora(), grpo(), Linear(), sgd(), **ANY), prompts(4)),
     "ham": lambda: (HaM(heads_of(3), RewardWeightedLikelihood(Z), Hypervolume(), sgd(), **ANY), scored()),
     "ham, scalarised first": lambda: (
         HaM(heads_of(3), RewardWeightedLikelihood(Z, directions=THREE), Hypervolume(), sgd(), **ANY),
