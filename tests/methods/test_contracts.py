@@ -261,6 +261,19 @@ def test_looking_costs_two_short_passes_of_one_training_and_changes_nothing(stee
     assert torch.equal(drawn, torch.rand(1))
 
 
+class SilentOnPadding(SVDLoRA):
+    """What it says behind a row's last token is always the same."""
+
+    def forward(self, input_ids, attention_mask, preference=None, *, last=0):
+        logits = super().forward(input_ids, attention_mask, preference)
+        return logits.masked_fill(attention_mask[..., None] == 0, 0.0)[:, -last:]
+
+
+def test_that_a_policy_is_steered_is_asked_of_its_last_token():
+    ids, mask = (torch.nn.functional.pad(each, (0, 4)) for each in tokens(2, 5))
+    check_steering(SilentOnPadding(tiny(), k=2, m=2, seed=0), ids, mask)
+
+
 def test_shaken_tensors_have_their_own_values_again():
     policy = adapter(2)
     before = state(policy)
