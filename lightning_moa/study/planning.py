@@ -267,7 +267,8 @@ def _measured(
 def _tokens(chosen: Mapping[str, Chosen], objectives: tuple[str, ...]) -> list[str]:
     found: dict[str, None] = {}
     for one in chosen.values():
-        found |= dict.fromkeys(one.objective.vocabulary(one.values.__getitem__, objectives))
+        for answer in (one.objective, one.policy):
+            found |= dict.fromkeys(answer.vocabulary(one.values.__getitem__, objectives))
     return list(found)
 
 
