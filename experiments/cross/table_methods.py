@@ -1,6 +1,6 @@
 """All methods on one world, each at the best of the same learning rates: how far from the best policy that exists.
 
-    python experiments/cross/table_methods.py [scale=smoke] [key=value ...]
+    python experiments/cross/table_methods.py [scale=smoke|tiny] [key=value ...]
 
 Every method starts from one reference policy, has the same rewards and the same responses an update, and is measured on
 the same held-out prompts. It is tuned by one rule (`factors`, `tuning_seeds`): its learning rate times each factor on
@@ -257,7 +257,7 @@ def main(config: CrossConfig, console: Console) -> None:
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 
-STUDY = Study(__file__, "world", METHODS, CrossConfig, scale="smoke", parts=studies)
+STUDY = Study(__file__, "world", METHODS, CrossConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)
