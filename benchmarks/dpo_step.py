@@ -4,9 +4,9 @@
 
 A step is the losses and their gradient. Ours: SVD-LoRA of rank 8 + 2 (Panacea), each pair's prompt in a row of either
 response (`rows`), and seen once by both (`model.share_prompts`); the reference's log-probs are worked out once before,
-as in a study, or in the step (`reference too`). TRL's: its `DPOTrainer` with a LoRA of rank 10 on the same layers, which runs
-the reference in each step. Prompts and responses are tokens at random, of lengths as HelpSteer2's have them where
-they are cut at 160. Prints a table and writes results/benchmarks/dpo_step.csv.
+as in a study, or in the step (`reference too`). TRL's: its `DPOTrainer` with a LoRA of rank 10 on the same layers,
+which runs the reference in each step. Prompts and responses are tokens at random, of lengths as HelpSteer2's have them
+where they are cut at 160. Prints a table and writes results/benchmarks/dpo_step.csv.
 """
 
 from __future__ import annotations
