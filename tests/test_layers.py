@@ -122,7 +122,7 @@ LIGHT += [
     for path in sorted((PACKAGE / "reporting").glob("*.py"))
     if path.stem != "__init__"
 ]
-HEAVY = ("torch", "transformers", "lightning", "peft", "datasets")
+HEAVY = ("torch", "transformers", "lightning", "peft", "datasets", "scipy.stats")
 
 
 def sources() -> list[Path]:
