@@ -78,7 +78,12 @@ def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Pr
     """The one study: label, configuration, methods."""
     train_alike(config)
     known = isinstance(config.data, WorldConfig)
-    return [("", config, {name: each for name, each in METHODS.items() if known or name not in (LOW, FULL)})]
+    methods = {name: each for name, each in METHODS.items() if known or name not in (LOW, FULL)}
+    # Files of settings speak of all.
+    config.methods = {
+        name: own for name, own in config.methods.items() if name in methods or name not in METHODS
+    }
+    return [("", config, methods)]
 
 
 def main(config: StudyConfig, console: Console) -> None:

@@ -56,12 +56,15 @@ def test_every_script_is_foretold_at_the_papers_scale(path):
         assert any(row.name.startswith("panacea") for each in studies for row in rows_of(plan(each)))
         return
     known: set[str] = set()
-    for each in studies_of(path, ["scale=paper"]):
+    # What is no paper's has no such scale; the last of its studies has all of its methods.
+    papers = (study_of(path).folder / "paper.yaml").is_file()
+    studies = studies_of(path, ["scale=paper"]) if papers else studies_of(path, [])[-1:]
+    for each in studies:
         for row in rows_of(plan(each), None, known):
             assert row.count > 0
             name, kinds = peak(row.forecast.phases)
             assert all(size >= 0 for size in kinds.values()), (row.name, name)
-            assert total(kinds) > GIB
+            assert total(kinds) > (GIB if papers else 0)
 
 
 def test_alike_runs_are_one_row_with_their_number():
