@@ -18,6 +18,17 @@ from lightning_moa.reporting.verdicts import Estimate, estimate
 
 
 @dataclass(frozen=True)
+class _Front:
+    """A run's method in a space, whatever it is compared with; fields as those of `Entry`."""
+
+    method: str
+    values: dict[int, np.ndarray]
+    non_dominated: float
+    spacing: float
+    regrets: dict[int, float]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A run's method in the table."""
 
@@ -94,11 +105,7 @@ def compare(
             raise UserError(f"{run.path}: no values in space {space!r}; it has {has}")
     objectives = objectives_of(runs[0].points)
     corner = _reference(runs, space, reference)
-    entries = [
-        _entry(run, str(method), rows, space, corner)
-        for run in runs
-        for method, rows in run.rows(space).groupby("method", sort=False)
-    ]
+    entries = [_entry(run.name, front, corner) for run in runs for front in _fronts(run, space)]
     if baseline is not None:
         entries = [_against(entry, _baseline(entry, entries, baseline)) for entry in entries]
     dominated = [[j for j, b in enumerate(entries) if a is not b and _dominates(a, b)] for a in entries]
@@ -107,7 +114,8 @@ def compare(
 
 
 def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | None) -> np.ndarray:
-    values = np.concatenate([values_of(run.rows(space), space) for run in runs])
+    fronts = [front for run in runs for front in _fronts(run, space)]
+    values = np.concatenate([values for front in fronts for values in front.values.values()])
     if reference is None:
         return pareto.default_reference(values)
     objectives = objectives_of(runs[0].points)
@@ -119,20 +127,41 @@ def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | Non
     return np.asarray(reference, dtype=np.float64)
 
 
-def _entry(run: Run, method: str, rows: pd.DataFrame, space: str, corner: np.ndarray) -> Entry:
-    front = {seed: values_of(group, space) for seed, group in by_seed(rows)}
-    volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.items()}
-    regrets = run.regret(method)
-    return Entry(
-        run.name,
+def _fronts(run: Run, space: str) -> list[_Front]:
+    """What of a run hangs on no other run: made once."""
+    key = ("fronts", space)
+    if key not in run.known:
+        run.known[key] = [
+            _front(run, str(method), rows, space)
+            for method, rows in run.rows(space).groupby("method", sort=False)
+        ]
+    fronts: list[_Front] = run.known[key]
+    return fronts
+
+
+def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
+    values = {seed: values_of(group, space) for seed, group in by_seed(rows)}
+    return _Front(
         method,
-        front,
+        values,
+        float(np.mean([pareto.is_non_dominated(each).sum() for each in values.values()])),
+        float(np.mean([pareto.spacing(each) for each in values.values()])),
+        run.regret(method),
+    )
+
+
+def _entry(run: str, front: _Front, corner: np.ndarray) -> Entry:
+    volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.values.items()}
+    return Entry(
+        run,
+        front.method,
+        front.values,
         volumes,
         estimate(volumes, "hypervolume"),
-        float(np.mean([pareto.is_non_dominated(values).sum() for values in front.values()])),
-        float(np.mean([pareto.spacing(values) for values in front.values()])),
-        regrets,
-        estimate(regrets, "regret") if regrets else None,
+        front.non_dominated,
+        front.spacing,
+        front.regrets,
+        estimate(front.regrets, "regret") if front.regrets else None,
     )
 
 
