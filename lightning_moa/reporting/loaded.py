@@ -78,7 +78,7 @@ def load_runs(paths: Sequence[str | Path], columns: Mapping[str, str] | None = N
             )
         # The same objectives in another order: check puts groups of columns in the order of the first group.
         if found != expected:
-            runs[index] = _reordered(run, expected)
+            runs[index] = reordered(run, expected)
     return runs
 
 
@@ -164,7 +164,7 @@ def _beside(file: Path, table: Table) -> pd.DataFrame | None:
     return table.read(path) if path.exists() else None
 
 
-def _reordered(run: Run, objectives: tuple[str, ...]) -> Run:
+def reordered(run: Run, objectives: tuple[str, ...]) -> Run:
     def reorder(frame: pd.DataFrame) -> pd.DataFrame:
         weights = [f"lambda_{objective}" for objective in objectives]
         return frame[weights + [name for name in frame.columns if name not in weights]]

@@ -1,0 +1,369 @@
+"""The site: pages from templates, data beside them, and copies of the files to download."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning_moa import __version__
+from lightning_moa.errors import UserError
+from lightning_moa.folders import check_writable
+from lightning_moa.pages.compared import comparisons
+from lightning_moa.pages.content import Content, Panel, dump, read_content
+from lightning_moa.pages.found import SITE, find_results, slug
+from lightning_moa.pages.measures import HEADER, measures_of
+from lightning_moa.pages.reading import Picture
+from lightning_moa.pages.wording import facts, file_size, is_number, relation, short
+from lightning_moa.reporting.catalogue import ARTEFACTS, by_chance
+
+NEEDED = ("jinja2", "plotly")
+"""Packages of the extra `report`."""
+THUMB = (640, 360)
+"""Pixels of an index's picture: its upper left part where it is longer."""
+HERE = Path(__file__).parent
+TITLE = "Multi-objective alignment"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a result that a method stands in, and its measures there."""
+
+    content: Content
+    panel: Panel
+    rows: list[list[str]]
+
+
+@dataclass
+class Method:
+    """A method's page."""
+
+    name: str
+    label: str
+    page: str
+    places: list[Place] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a site came to."""
+
+    results: int
+    bytes: int
+    problems: list[str]
+    """Of all results, each with the result's name."""
+
+
+def write_site(paths: Sequence[str | Path], to: str | Path, runs: str | Path | None = None) -> Written:
+    """Write the site of all results in and below folders.
+
+    Args:
+        paths: folders of results, or above them.
+        to: a folder that is new, empty, or a site that was written before, which is replaced.
+        runs: the folder of the runs, for the responses that were measured.
+
+    Returns:
+        How many results, the site's size, and what could not be read.
+
+    Raises:
+        UserError: no results, a folder that can't be written or holds anything else, or the extra `report` is missing.
+    """
+    _check_installed()
+    target = Path(to)
+    _check_free(target)
+    if runs is not None and not Path(runs).is_dir():
+        raise UserError(f"--runs {runs}: no such folder")
+    results = find_results(paths)
+    contents = [read_content(result, None if runs is None else Path(runs)) for result in results]
+    scratch = target.absolute().with_name(f".{target.absolute().name}.{uuid.uuid4().hex}")
+    try:
+        scratch.mkdir(parents=True)
+        _Site(scratch, contents).write()
+        _replace(scratch, target)
+    except OSError as error:
+        raise UserError(
+            f"{target}: can't be written, {error.strerror or error}; nothing was changed"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    problems = [f"{content.name}: {problem}" for content in contents for problem in content.problems]
+    return Written(len(contents), size, problems)
+
+
+class _Site:
+    """Writes the files of a site into a folder of its own."""
+
+    def __init__(self, folder: Path, contents: list[Content]) -> None:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        self.folder = folder
+        self.contents = contents
+        self.environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {
+            "page": page_of,
+            "slug": lambda text: slug(str(text)),
+            "short": short,
+            "relation": relation,
+            "facts": facts,
+            "yaml": dump,
+        }
+        self.environment.tests["number_like"] = is_number
+
+    def write(self) -> None:
+        # First, so that a site that is half-written is known as one.
+        self._put(SITE, json.dumps({"version": __version__, "results": len(self.contents)}))
+        self._assets()
+        measures = {panel.key: measures_of(panel) for _, panel in self._panels()}
+        methods = _methods(self.contents, measures)
+        for _, panel in self._panels():
+            if panel.front is not None:
+                self._script(f"data/{panel.key}.js", f"moa.data[{_json(panel.key)}]", panel.front)
+        thumbs = {}
+        for content in self.contents:
+            urls = dict(self._copies(content))
+            thumb = self._thumb(content)
+            if thumb is not None:
+                thumbs[content.result.key] = thumb
+            self._result(content, urls, measures)
+        self._index(thumbs)
+        self._render("methods.html", "methods.html", methods=methods)
+        for method in methods:
+            self._render("method.html", method.page, method=method, header=HEADER[1:])
+        self._compare()
+        self._script("assets/words.js", "moa.words", list(_words(self.contents, methods)))
+
+    def _panels(self) -> Iterator[tuple[Content, Panel]]:
+        for content in self.contents:
+            for panel in content.panels:
+                yield content, panel
+
+    def _assets(self) -> None:
+        from plotly.offline import get_plotlyjs
+
+        for file in sorted((HERE / "static").iterdir()):
+            if file.suffix in (".js", ".css"):
+                self._put(f"assets/{file.name}", file.read_text(encoding="utf-8"))
+        self._put("assets/plotly.min.js", get_plotlyjs())
+
+    def _copies(self, content: Content) -> Iterator[tuple[Path, str]]:
+        """(file, its URL in the site) of each file of a result, copied there."""
+        taken: set[str] = set()
+        for panel in content.panels:
+            for file in panel.part.files:
+                folder = "/".join(
+                    ["files", content.result.key, *map(slug, filter(None, panel.part.name.split("/")))]
+                )
+                name, number = f"{folder}/{slug(file.stem)}{file.suffix}", 1
+                while name.lower() in taken:
+                    number += 1
+                    name = f"{folder}/{slug(file.stem)}-{number}{file.suffix}"
+                taken.add(name.lower())
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, self.folder / name)
+                yield file, name
+
+    def _thumb(self, content: Content) -> str | None:
+        pictures = [picture for panel in content.panels for picture in panel.pictures]
+        if not pictures:
+            return None
+        from PIL import Image
+
+        name = f"thumbs/{content.result.key}.webp"
+        (self.folder / "thumbs").mkdir(exist_ok=True)
+        try:
+            with Image.open(pictures[0].file) as image:
+                small = image.convert("RGB")
+        # Whatever a picture of somebody else's does to its decoder.
+        except Exception as error:
+            content.problems.append(f"{pictures[0].file.name}: {type(error).__name__}: {error}")
+            return None
+        height = min(small.height, round(small.width * THUMB[1] / THUMB[0]))
+        small.crop((0, 0, small.width, height)).resize(THUMB, Image.Resampling.LANCZOS).save(
+            self.folder / name, quality=80
+        )
+        return name
+
+    def _result(self, content: Content, urls: Mapping[Path, str], measures: Mapping[str, list[Any]]) -> None:
+        panels = content.panels
+        pictures: list[tuple[Panel, Picture, str]] = [
+            (panel, picture, urls[picture.file]) for panel in panels for picture in panel.pictures
+        ]
+        fronts = [panel for panel in panels if panel.front is not None]
+        responses = [(panel, each) for panel in panels for each in panel.responses]
+        tables = [(panel, each) for panel in panels for each in panel.tables]
+        rows = [[panel.part.name or "-", *row] for panel in panels for row in measures[panel.key]]
+        shown = {
+            "picture": ("Picture", pictures),
+            "front": ("Front", fronts),
+            "numbers": ("Measures", rows),
+            "claims": ("Claims", content.claims is not None),
+            "responses": ("Responses", responses),
+            "tables": ("Tables", tables),
+            "made": ("How it was made", True),
+            "files": ("Files", True),
+        }
+        commit = content.record.get("commit")
+        known = commit.get("id") if isinstance(commit, Mapping) else None
+        self._render(
+            "result.html",
+            page_of(content),
+            content=content,
+            standing=content.standing,
+            sections=[(key, name) for key, (name, there) in shown.items() if there],
+            pictures=pictures,
+            fronts=fronts,
+            names=[panel.part.name or "the whole" for panel in fronts],
+            measures=[["part", *HEADER], *rows] if rows else [],
+            responses=responses,
+            tables=tables,
+            open_tables=not pictures and not fronts,
+            commit=known if isinstance(known, str) and known.isalnum() else None,
+            downloads=[
+                (panel, [(file.name, urls[file], file_size(file)) for file in panel.part.files])
+                for panel in panels
+            ],
+        )
+
+    def _index(self, thumbs: Mapping[str, str]) -> None:
+        papers: dict[str, list[Content]] = {}
+        for content in self.contents:
+            papers.setdefault(content.result.paper, []).append(content)
+        here = {(content.result.paper, content.result.artefact) for content in self.contents}
+        judged = [content.claims for content in self.contents if content.claims is not None]
+        self._render(
+            "index.html",
+            "index.html",
+            contents=self.contents,
+            papers=papers,
+            scales=sorted({content.result.scale for content in self.contents}),
+            thumbs={content.result.key: thumbs.get(content.result.key) for content in self.contents},
+            problems=any(content.problems for content in self.contents),
+            missing=[each for each in ARTEFACTS if (each.paper, each.name) not in here],
+            judged=sum(map(len, judged)),
+            chance=sum(map(by_chance, judged)),
+        )
+
+    def _compare(self) -> None:
+        panels: dict[str, list[Panel]] = {}
+        for content, panel in self._panels():
+            if panel.front is not None:
+                panels.setdefault(content.result.paper, []).append(panel)
+        runs = {panel.key: panel.run for mine in panels.values() for panel in mine if panel.run is not None}
+        pairs, left_out = comparisons(runs)
+        for key, mine in pairs.items():
+            self._script(f"compare/{key}.js", f"moa.pairs[{_json(key)}]", mine)
+        self._render("compare.html", "compare.html", panels=panels, left_out=left_out)
+
+    def _render(self, template: str, page: str, **context: Any) -> None:
+        text = self.environment.get_template(template).render(
+            site=TITLE, version=__version__, here=page, made=None, **context
+        )
+        self._put(page, text)
+
+    def _script(self, name: str, variable: str, value: Any) -> None:
+        """JSON as a script: a page that is opened from the disk may load scripts, but no other files."""
+        self._put(name, f"{variable} = {_json(value)};\n")
+
+    def _put(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def page_of(content: Content) -> str:
+    """The page of a result, as it is linked."""
+    return f"result-{content.result.key}.html"
+
+
+def _methods(contents: Sequence[Content], measures: Mapping[str, list[list[str]]]) -> list[Method]:
+    found: dict[str, Method] = {}
+    pages: set[str] = set()
+    for content in contents:
+        for panel in content.panels:
+            for each in panel.front["methods"] if panel.front else []:
+                name = each["name"]
+                if name not in found:
+                    page, number = f"method-{slug(name)}.html", 1
+                    while page.lower() in pages:
+                        number += 1
+                        page = f"method-{slug(name)}-{number}.html"
+                    pages.add(page.lower())
+                    found[name] = Method(name, each["label"], page)
+                rows = [row[1:] for row in measures[panel.key] if row[0] == each["label"]]
+                found[name].places.append(Place(content, panel, rows))
+    return sorted(found.values(), key=lambda method: method.label.lower())
+
+
+def _words(contents: Sequence[Content], methods: Sequence[Method]) -> Iterator[dict[str, str]]:
+    """What the search looks through: `title`, `text`, `shown` of it, `kind` and `page`."""
+
+    def entry(kind: str, title: str, page: str, shown: str, more: str = "") -> dict[str, str]:
+        return {"kind": kind, "title": title, "page": page, "shown": shown, "text": f"{shown} {more}"}
+
+    for content in contents:
+        page = page_of(content)
+        settings = "\n".join(dict.fromkeys(panel.config for panel in content.panels[:1]))
+        names = " ".join([*content.methods, *content.methods.values()])
+        yield entry("result", content.title, page, content.name, names)
+        if settings or content.record:
+            yield entry(
+                "settings",
+                content.name,
+                f"{page}#made",
+                "configuration and machine",
+                settings or dump(dict(content.record)),
+            )
+        for whose in ("paper", "ours"):
+            for row in content.claims_of(whose):
+                shown = f"{row['verdict']}, {content.name}, {row['where']}"
+                yield entry("claim", row["claim"], f"{page}#claim-{row['number']}", shown, row["statistic"])
+    for method in methods:
+        yield entry(
+            "method", method.label, method.page, f"in {len(method.places)} parts of results", method.name
+        )
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand in a script, in a page too: only ASCII, and nothing that could end the script."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _check_installed() -> None:
+    for package in NEEDED:
+        if find_spec(package) is None:
+            raise UserError(
+                f"moa report: needs {package}, which is not installed; pip install lightning_moa[report] brings it"
+            )
+
+
+def _check_free(target: Path) -> None:
+    check_writable(target)
+    if target.is_dir() and any(target.iterdir()) and not (target / SITE).is_file():
+        raise UserError(
+            f"{target}: holds something else; allowed is a new or empty folder, or a site to replace"
+        )
+
+
+def _replace(scratch: Path, target: Path) -> None:
+    """Put the new folder where the old one is."""
+    old: Path | None = None
+    if target.exists():
+        old = scratch.with_name(f"{scratch.name}.old")
+        os.replace(target, old)
+    os.replace(scratch, target)
+    if old is not None:
+        shutil.rmtree(old)
