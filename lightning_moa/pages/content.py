@@ -43,6 +43,8 @@ class Panel:
     key: str
     """Of the part in the whole site."""
     name: str
+    place: str
+    """Its folder, as a command line names it."""
     run: Run | None
     """Its points and what lies beside them; None where there are none that can be read."""
     front: Mapping[str, Any] | None
@@ -77,11 +79,11 @@ class Content:
 
     @property
     def title(self) -> str:
-        return self.artefact.title if self.artefact else f"{self.result.paper}, {self.result.artefact}"
+        return self.artefact.title if self.artefact else self.result.artefact
 
     @property
     def name(self) -> str:
-        return f"{self.result.paper} / {self.result.artefact} / {self.result.scale}"
+        return " / ".join((self.result.paper, self.result.artefact, self.result.scale)).removesuffix(" / -")
 
     @property
     def standing(self) -> dict[str, Claims]:
@@ -176,6 +178,7 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
         part,
         result.key + (f"--{slug(part.name)}" if part.name else ""),
         name,
+        shlex.quote("/".join(filter(None, (result.place, part.name)))),
         run,
         front,
         record,

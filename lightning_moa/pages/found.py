@@ -49,13 +49,15 @@ class Result:
     artefact: str
     scale: str
     folder: Path
+    place: str
+    """The folder as whoever asked would name it."""
     parts: tuple[Part, ...]
     problems: tuple[str, ...]
     """Files that are passed over, and why."""
 
 
 def find_results(paths: Sequence[str | Path]) -> list[Result]:
-    """The results in folders, and in those below them, by the order of their paths.
+    """The results in folders, and in those below them, in the order of the papers.
 
     A result is named by the last three folders of its path: `<paper>/<artefact>/<scale>`. Folders that are links are
     passed over, but for those that were named; files that are links out of what was named are not read.
@@ -64,6 +66,7 @@ def find_results(paths: Sequence[str | Path]) -> list[Result]:
         UserError: no such folder, or none that holds a result.
     """
     folders: dict[Path, Path] = {}
+    named: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; allowed are folders of results, and folders above them")
@@ -73,7 +76,8 @@ def find_results(paths: Sequence[str | Path]) -> list[Result]:
             raise UserError(
                 f"{path}: no result in it; allowed are folders with {', '.join(MARKS)}, tables or pictures"
             )
-        folders = here | folders
+        folders |= {folder: root for folder in here if folder not in folders}
+        named.setdefault(root, path)
     keys: dict[str, int] = {}
     found = []
     for folder, root in folders.items():
@@ -81,8 +85,9 @@ def find_results(paths: Sequence[str | Path]) -> list[Result]:
         key = slug(f"{paper}-{artefact}-{scale}")
         keys[key] = keys.get(key, 0) + 1
         name = key if keys[key] == 1 else f"{key}--{keys[key]}"
-        found.append(_result(name, paper, artefact, scale, folder, root))
-    return found
+        place = (named[root] / folder.relative_to(root)).as_posix()
+        found.append(_result(name, (paper, artefact, scale), folder, place, root))
+    return sorted(found, key=_order)
 
 
 def slug(text: str) -> str:
@@ -116,6 +121,13 @@ def _names(folder: Path, root: Path) -> tuple[str, str, str]:
     return "other", "/".join(inside) or folder.name, "-"
 
 
+def _order(result: Result) -> tuple[int, str, str, str]:
+    """The papers' artefacts as the catalogue has them, then all others."""
+    known = [(artefact.paper, artefact.name) for artefact in ARTEFACTS]
+    mine = (result.paper, result.artefact)
+    return (known.index(mine) if mine in known else len(known), *mine, result.scale)
+
+
 def _folders(folder: Path) -> list[Path]:
     """The folders in it; hidden ones, links and those that can't be read left out."""
     return sorted(
@@ -128,7 +140,7 @@ def _folders(folder: Path) -> list[Path]:
     )
 
 
-def _result(key: str, paper: str, artefact: str, scale: str, folder: Path, root: Path) -> Result:
+def _result(key: str, names: tuple[str, str, str], folder: Path, place: str, root: Path) -> Result:
     parts, problems = [], []
     for each in _all_folders(folder):
         name = each.relative_to(folder).as_posix().removeprefix(".")
@@ -141,7 +153,7 @@ def _result(key: str, paper: str, artefact: str, scale: str, folder: Path, root:
                 files.append(file)
         if files or not name:
             parts.append(Part(name, each, tuple(files)))
-    return Result(key, paper, artefact, scale, folder, tuple(parts), tuple(problems))
+    return Result(key, *names, folder, place, tuple(parts), tuple(problems))
 
 
 def _all_folders(folder: Path, depth: int = 0) -> Iterator[Path]:

@@ -65,5 +65,6 @@ def _hypervolume(metrics: pd.DataFrame | None, method: str, space: str) -> Estim
 
 
 def _kl(rows: pd.DataFrame) -> str:
-    known = rows["kl"].dropna() if "kl" in rows.columns else []
-    return f"{short(known.min())} to {short(known.max())}" if len(known) else "-"
+    if "kl" not in rows.columns or not rows["kl"].notna().any():
+        return "-"
+    return f"{short(rows['kl'].min())} to {short(rows['kl'].max())}"

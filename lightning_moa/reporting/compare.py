@@ -198,7 +198,11 @@ def _paired(values: Mapping[int, float], others: Mapping[int, float]) -> dict[in
 
 
 def _dominates(a: Entry, b: Entry) -> bool:
-    return all(pareto.dominates(mine, theirs) for mine in a.front.values() for theirs in b.front.values())
+    pairs = [(mine, theirs) for mine in a.front.values() for theirs in b.front.values()]
+    # No front dominates one that goes beyond it in an objective, which is sooner seen.
+    if any((mine.max(axis=0) < theirs.max(axis=0)).any() for mine, theirs in pairs):
+        return False
+    return all(pareto.dominates(mine, theirs) for mine, theirs in pairs)
 
 
 def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray) -> list[str]:

@@ -24,7 +24,7 @@ document.addEventListener("DOMContentLoaded", () => {
     Plotly.react(element, [{
       x: [at], y: [0], type: "scatter", mode: "markers", marker: { color: colour, size: 11 }, hoverinfo: "skip",
       error_x: { type: "data", symmetric: false, array: [ends[1] - at], arrayminus: [at - ends[0]], color: colour, thickness: 3, width: 7 },
-    }], layout, { staticPlot: true, responsive: true });
+    }], layout, { ...moa.look.config, staticPlot: true });
   };
   const seen = new Set();
   const watcher = new IntersectionObserver((entries) => {

@@ -7,6 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const out = document.getElementById("compared");
   const options = [...form.elements.a.options].map((each) => each.value);
   const objectives = (name) => form.elements[name].selectedOptions[0].dataset.objectives;
+  const place = (name) => form.elements[name].selectedOptions[0].dataset.place;
   const label = (name) => form.elements[name].selectedOptions[0].textContent;
 
   const table = ([header, ...rows]) => {
@@ -15,7 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
     head.append(heading);
     for (const row of rows) {
       const line = make("tr");
-      row.forEach((cell) => line.append(make("td", cell)));
+      row.forEach((cell) => line.append(make("td", cell, { className: /^-?\d/.test(cell) ? "number" : "" })));
       body.append(line);
     }
     const whole = make("table"), box = make("div", undefined, { className: "scroll", tabIndex: 0 });
@@ -49,7 +50,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const [a, b] = [form.elements.a.value, form.elements.b.value];
     history.replaceState(null, "", `#a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`);
-    document.getElementById("command").textContent = `moa compare results/${label("a")} results/${label("b")}`;
+    document.getElementById("command").textContent = `moa compare ${place("a")} ${place("b")}`;
     const alone = a === b || objectives("a") !== objectives("b");
     const parts = alone ? [make("p", "No other result has the same objectives.")] : await said(a, b);
     for (const key of [a, b]) if (!moa.data[key]) await load(`data/${key}.js`);

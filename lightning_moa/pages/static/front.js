@@ -149,8 +149,7 @@ moa.front = (element, parts) => {
   };
   const parallel = (mine) => {
     const used = [...state.methods].sort((a, b) => a - b), last = Math.max(used.length - 1, 1);
-    const dimensions = axes().filter(([key]) => !key.startsWith("weight")).map(([, name, of]) => ({ label: look.text(name.replace(", nats", "")), values: mine.map(of) }));
-    if (mine.some((row) => row[PREFERENCE])) axes().filter(([key]) => key.startsWith("weight")).forEach(([, name, of]) => dimensions.push({ label: look.text(name), values: mine.map(of) }));
+    const dimensions = axes().map(([, name, of]) => ({ label: look.text(name.replace(" from the reference, nats", "")), values: mine.map(of) }));
     const colours = used.flatMap((method, i) => {
       const colour = look.tone(data().methods[method].colour);
       return [[Math.max(0, (i - 0.5) / last), colour], [Math.min(1, (i + 0.5) / last), colour]];
@@ -166,7 +165,7 @@ moa.front = (element, parts) => {
   const layout = () => {
     const found = look.layout();
     const title = (i) => look.text(axis(i)[1]) + (axis(i)[0].startsWith("value") ? "  (higher is better →)" : "");
-    if (state.view === "lines") return Object.assign(found, { margin: { l: 60, r: 50, t: 70, b: 30 } });
+    if (state.view === "lines") return Object.assign(found, { margin: { l: 60, r: 80, t: 70, b: 30 } });
     if (state.view === "space") {
       const side = (i) => ({ title: { text: look.text(axis(i)[1]) }, gridcolor: look.colour("grid"), color: look.colour("ink"), backgroundcolor: look.colour("paper") });
       return Object.assign(found, { margin: { l: 0, r: 0, t: 0, b: 0 }, uirevision: "turned", scene: { xaxis: side(0), yaxis: side(1), zaxis: side(2), aspectmode: "cube" } });
@@ -192,16 +191,18 @@ moa.front = (element, parts) => {
   };
   let kind = "";
   const draw = () => {
-    const mine = shown();
+    const chosen = shown(), whole = ([, , of], row) => { const value = of(row); return value !== null && value !== undefined; };
+    // A line through all axes has a value on each.
+    const mine = state.view === "lines" ? chosen.filter((row) => axes().every((each) => whole(each, row))) : chosen;
     turn.hidden = state.view !== "space";
     const methods = new Set(mine.map((row) => row[METHOD])).size, used = new Set(mine.map((row) => row[SEED])).size;
-    said.textContent = mine.length ? `Shown: ${mine.length} policies of ${methods} methods and ${used} seeds, ${WORDS[state.space]}.`
+    said.textContent = mine.length ? `Shown: ${mine.length} policies of ${methods} methods and ${used} seeds, ${WORDS[state.space]}.${mine.length < chosen.length ? ` ${chosen.length - mine.length} more have no value on some of the axes.` : ""}`
       : state.space ? "Nothing is chosen." : "No values that both have.";
     const traces = state.view === "lines" ? (mine.length ? parallel(mine) : []) : [...exact(), ...points(mine)];
     // Another kind of plot is begun anew; the same kind is changed in place.
     if (kind !== state.view) Plotly.purge(plot);
     kind = state.view;
-    Plotly.react(plot, traces, layout(), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+    Plotly.react(plot, traces, layout(), look.config);
     fillTable(mine);
   };
   for (const [name, text, dx, dz] of [["left", "←", -0.3, 0], ["right", "→", 0.3, 0], ["up", "↑", 0, 0.3], ["down", "↓", 0, -0.3]]) {

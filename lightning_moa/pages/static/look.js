@@ -10,9 +10,11 @@ moa.look = {
     if (document.documentElement.dataset.theme !== "dark") return colour;
     const parts = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
     const light = (0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]) / 255;
-    const white = light < 0.25 ? 0.5 : light < 0.42 ? 0.25 : 0;
+    const white = light < 0.2 ? 0.55 : light < 0.3 ? 0.4 : 0;
     return `#${parts.map((part) => Math.round(part + (255 - part) * white).toString(16).padStart(2, "0")).join("")}`;
   },
+  // No button that would send a plot to anybody.
+  config: { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] },
   layout() {
     const axis = { gridcolor: this.colour("grid"), zerolinecolor: this.colour("line"), linecolor: this.colour("line"), tickcolor: this.colour("line") };
     return {
