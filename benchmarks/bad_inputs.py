@@ -233,14 +233,14 @@ def file_cases(copy: Copy, rng: random.Random) -> Iterator[Case]:
 def try_all(cases: Iterable[Case], kept: Path, minutes: float = float("inf")) -> pd.DataFrame:
     """A row for each case that there is time for: to, wrong, said, outcome."""
     until = time.monotonic() + 60 * minutes
-    conduct, rows = importlib.import_module("lightning_moa.study.conduct"), []
+    execute, rows = importlib.import_module("lightning_moa.study.execute"), []
     for case in cases:
         if time.monotonic() > until:
             break
         begins = (
             contextlib.nullcontext()
             if case.finished
-            else mock.patch.object(conduct, "execute", side_effect=Accepted)
+            else mock.patch.object(execute, "_Scheduler", side_effect=Accepted)
         )
         with begins:
             rows.append((case.to, case.wrong, case.said, outcome(case, kept)))

@@ -15,7 +15,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
-NO_SUCH = "/no/such/place"
+NO_SUCH = "/dev/null/place"
+"""A path below a file: nothing is there, and nothing can be made there."""
 TYPES: dict[Any, tuple[str, ...]] = {
     int: ("many", "1.5", "[1]", "{a: 1}", "true and false"),
     float: ("little", "[0.1]", "{a: 1}", "1,5"),

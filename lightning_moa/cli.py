@@ -8,6 +8,7 @@ moa generate RESULTS             responses of a trained policy, at several prefe
 moa export RESULTS               a trained policy as stock libraries load it, with a model card
 moa score FILE                   rewards of responses in a file
 moa plan SCRIPT [key=value ..]   memory, operations and hours that a script's runs would take
+moa unpack NAME FOLDER           a pretrained model of the package index as a folder of safetensors
 moa new method NAME              a method of one's own: its file, its test, and a script that compares it
 """
 
@@ -18,10 +19,21 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from lightning_moa import __version__
-from lightning_moa.commands import compare, export, generate, listing, new, plan, policies, report, score
+from lightning_moa.commands import (
+    compare,
+    export,
+    generate,
+    listing,
+    new,
+    plan,
+    policies,
+    report,
+    score,
+    unpack,
+)
 from lightning_moa.reporting.console import Parser, run_command
 
-COMMANDS = (listing, compare, report, policies, generate, export, score, plan, new)
+COMMANDS = (listing, compare, report, policies, generate, export, score, plan, unpack, new)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,15 @@ LOG = "log"
 """The folder of what loggers write."""
 GRADIENTS = "gradients.csv"
 """What `GradientWatch` saw, in the folder of the run that it watched."""
+ACCURACIES = "accuracies.json"
+"""What a reward model's training leaves beside it: objective -> how many held-out pairs it orders as labelled."""
 HEADS = "heads.csv"
 """What `HeadWatch` saw, in the same place."""
+
+SCORES = ("reward_", "gold_", "judge_")
+"""What columns of rewards begin with."""
+RULES = ("length", "repetition", "ended")
+"""Columns of what rules say of responses."""
 
 AGAIN = "delete the run's folder and start again"
 

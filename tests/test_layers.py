@@ -66,7 +66,7 @@ ROOMS |= {
     "figures": {*ANSWERS, "study", "runs"},
     "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
     # A command's module loads what it needs when it runs.
-    "commands": {"data", "forecast", "inference", "reporting"},
+    "commands": {"data", "forecast", "inference", "policies", "reporting"},
 }
 TOP = {"cli": {"commands", "reporting"}}
 

@@ -31,6 +31,7 @@ from tests import forked
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
 SCALING = (ROOT / "docs" / "scaling.md").read_text()
+LAPTOP = (ROOT / "docs" / "laptop.md").read_text()
 
 
 def commands_of(text: str) -> list[str]:
@@ -41,15 +42,19 @@ def commands_of(text: str) -> list[str]:
 
 
 def is_large(command: str) -> bool:
-    """Whether a command is for GPUs, a cluster or the hub."""
+    """Whether a command is for GPUs, a cluster or the hub, or takes hours; the laptop's has a test of its own."""
     words = command.split()
-    if words[0] in ("sbatch", "torchrun", "hf", "export") or {"scale=gpu", "scale=paper"} & set(words):
+    if words[0] in ("sbatch", "torchrun", "hf", "export") or {
+        "scale=laptop",
+        "scale=gpu",
+        "scale=paper",
+    } & set(words):
         return True
     # Its tiny size has a test of its own.
     return "benchmarks.gpu_7b" in words
 
 
-EVERY = list(dict.fromkeys(commands_of(TEXT) + commands_of(SCALING)))
+EVERY = list(dict.fromkeys(commands_of(TEXT) + commands_of(SCALING) + commands_of(LAPTOP)))
 COMMANDS = [command for command in EVERY if not is_large(command)]
 LARGE = [command for command in EVERY if is_large(command)]
 SMALL = (

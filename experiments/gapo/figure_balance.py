@@ -1,6 +1,6 @@
 """GAPO: is it the most balanced method and the best on average, and what decides where on the front it ends? Ours.
 
-    python experiments/gapo/figure_balance.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/gapo/figure_balance.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 (1) Compares what MGDA, GAPO (p = 1 and 2), linear scalarisation and Safe RLHF gain over the SFT model: the least, the
 mean and the spread of the objectives' gains, in the range that the best single-objective policies span where it is

@@ -1,6 +1,6 @@
 """GAPO's convergence: does the length of the min-norm direction fall as the methods train?
 
-    python experiments/gapo/figure_convergence.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/gapo/figure_convergence.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 The abstract promises convergence guarantees, to a Pareto stationary policy: one at which some mixture of the
 objectives' gradients, as they are, is 0. How far a policy is from that is the length of their shortest mixture

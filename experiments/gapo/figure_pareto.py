@@ -1,6 +1,6 @@
 """GAPO, the fronts of P-GAPO: one policy for each of several preferences, against MORLHF and Rewarded Soups.
 
-    python experiments/gapo/figure_pareto.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/gapo/figure_pareto.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains a policy of P-GAPO and one of MORLHF for each interior point of the grid of preferences (the paper's lambda of
 0.2, 0.4, 0.6, 0.8), and one for each objective that Rewarded Soups interpolates; GAPO with p = 1, which knows no
@@ -34,6 +34,7 @@ from lightning_moa.reporting.statistics import (
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
@@ -52,7 +53,8 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = inside(conduct(config, METHODS, console))
     tables = artefact.tables(collected)
     asked = at_preferences(collected, tables)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name), asked))
+    over = over_prompts(artefact, collected, drawn_claims)
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), asked), over)
     artefact.write(collected, tables, claims, {"preferences.csv": asked})
 
     pictures = [artefact.folder / f"figure_pareto.{suffix}" for suffix in ("png", "pdf")]
@@ -79,6 +81,11 @@ def at_preferences(collected: Collected, tables: Tables) -> pd.DataFrame:
     rows = rows[rows[weights].notna().all(axis=1)]
     weighted = (preferences_of(rows) * values_of(rows, collected.space)).sum(axis=1)
     return rows.assign(weighted=weighted)[["method", "seed", *weights, "weighted", "regret", "kl"]]
+
+
+def drawn_claims(collected: Collected, tables: Tables) -> list[Row]:
+    """The claims of rows that were drawn anew."""
+    return judge_claims(collected, tables, at_preferences(collected, tables))
 
 
 def judge_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> list[Row]:

@@ -1,6 +1,6 @@
 """GAPO: how much does it matter whose gradients are looked at? A question of ours; the paper looks at the last layer.
 
-    python experiments/gapo/figure_probe.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/gapo/figure_probe.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains MGDA and GAPO (p = 1 and 2) with weights from the last layer's gradients, from all parameters', and from those
 of the last hidden states, whatever `probe` says. Each run of the first kind also records what the other two would have

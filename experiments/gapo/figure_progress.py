@@ -1,6 +1,6 @@
 """GAPO, Theorems 3.1 and 3.3: is every objective's progress what they say, and is it still so in the step taken?
 
-    python experiments/gapo/figure_progress.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/gapo/figure_progress.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 The theorems speak of the update's direction d = sum_i w_i g_i: <g_i, d> is the same for all objectives under MGDA
 (Theorem 3.1) and proportional to ||g_i||^p under GAPO (Theorem 3.3; p = 0 is MGDA), but for objectives of weight 0,

@@ -1,6 +1,6 @@
 """GAPO, harmless ratio: the share of each method's responses that do no harm, on every set of prompts.
 
-    python experiments/gapo/table_harmless_ratio.py [scale=smoke|tiny|gpu|paper] [harmless=OBJECTIVE] [key=value ...]
+    python experiments/gapo/table_harmless_ratio.py [scale=smoke|tiny|laptop|gpu|paper] [harmless=NAME] [key=value ...]
 
 A response is harmless where its score in the objective `harmless` is not below 0: a cost model's verdict is the sign
 of its cost, and in the synthetic world a response that does neither harm nor good scores 0. Takes the policies of

@@ -1,6 +1,6 @@
 """GAPO, the main table: each objective's reward, and their average, for every method on every set of prompts.
 
-    python experiments/gapo/table_main.py [scale=smoke|tiny|gpu|paper] [judge.url=... judge.model=...] [key=value ...]
+    python experiments/gapo/table_main.py [scale=smoke|tiny|laptop|gpu|paper] [judge.url=... judge.model=...] [key=...]
 
 Trains one policy for each method, and one by PPO on each objective alone (the paper's PPO-H and PPO-S); SFT is the
 policy that all start from. Linear scalarisation is not in the paper's table: it is the plain way to train for all

@@ -1,6 +1,6 @@
 """Panacea, Figure 3: how the rewards of responses are distributed before and after alignment.
 
-    python experiments/panacea/figure3.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure3.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Uses Figure 4's Panacea, or trains it. Shows the rewards of each response of the SFT model and of Panacea at several
 preferences; judges the paper's claims; writes CSVs (each response's rewards in responses.csv) and the picture to

@@ -1,6 +1,6 @@
 """Panacea, Figure 4: RLHF with linear scalarisation against Rewarded Soups and DPS, and the front as it grows.
 
-    python experiments/panacea/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure4.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea, one per objective for Rewarded Soups and one per grid point for DPS by PPO, all for
 equally many updates, as the paper does; and two more of Panacea, with as many updates as all of Rewarded Soups' and
@@ -39,6 +39,7 @@ from lightning_moa.reporting.statistics import (
 )
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
@@ -61,7 +62,8 @@ def main(config: TotalsConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure4", config)
     collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name)))
+    over = over_prompts(artefact, collected, judge_claims)
+    claims = judged(lambda name: judge_claims(collected, tables.at(name)), over)
     known = isinstance(config.data, SyntheticConfig)
     modes = risky_modes(collected, world_of(config)) if known else None
     artefact.write(collected, tables, claims, {} if modes is None else {"modes.csv": modes})

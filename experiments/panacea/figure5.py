@@ -1,6 +1,6 @@
 """Panacea, Figure 5: DPO with linear scalarisation and Tchebycheff against Rewarded Soups (and DPS).
 
-    python experiments/panacea/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure5.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains one policy for Panacea-LS and one for Panacea-Tche, one per objective for Rewarded Soups and one per grid point
 for DPS, all for equally many updates, as the paper does; and Panacea's again with as many updates as all of Rewarded
@@ -28,6 +28,7 @@ from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import hull_depth, metric_difference, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
@@ -56,7 +57,8 @@ def main(config: TotalsConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure5", config)
     collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name)))
+    over = over_prompts(artefact, collected, judge_claims)
+    claims = judged(lambda name: judge_claims(collected, tables.at(name)), over)
     artefact.write(collected, tables, claims)
 
     pictures = [artefact.folder / f"figure5.{suffix}" for suffix in ("png", "pdf")]

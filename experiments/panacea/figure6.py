@@ -1,6 +1,6 @@
 """Panacea, Figures 6 and 8: what one policy answers to one prompt as the preference moves.
 
-    python experiments/panacea/figure6.py [scale=smoke|tiny|gpu|paper] [prompt="..."] [key=value ...]
+    python experiments/panacea/figure6.py [scale=smoke|tiny|laptop|gpu|paper] [prompt="..."] [key=value ...]
 
 Uses Figure 4's Panacea, or trains it. Samples responses at the paper's five preferences; writes one response per
 preference and seed as a table to read (figure6.md) and to compute with (figure6.csv), beside the usual CSVs over all

@@ -1,6 +1,6 @@
 """Panacea, Figure 7: the learned scale of the preference against fixed ones, and the singular values it is near.
 
-    python experiments/panacea/figure7.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure7.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 Trains a Panacea whose scale is learned and one for each fixed scale, from 1 to 1e-5. A fixed scale's policy starts
 off its reference, at 1 by nearly as much as the weights are large (`adapter.scaling`, which in the small world is set

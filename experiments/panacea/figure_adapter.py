@@ -1,6 +1,6 @@
 """Panacea, section 4.1 and eq. 9: what of SVD-LoRA is needed, by DPO.
 
-    python experiments/panacea/figure_adapter.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/panacea/figure_adapter.py [scale=smoke|tiny|laptop|gpu|paper] [key=value ...]
 
 One policy for equal weights of all objectives, by SVD-LoRA of rank 4 and with every weight trained (in the synthetic
 world alone, where what they gain is known; rates of their own in the configuration); and Figure 5's Panacea-LS, with

@@ -28,6 +28,10 @@ class ModelConfig:
     heads: int = option(4, "attention heads, from scratch", at_least=1)
     intermediate_size: int = option(128, "width of the feed-forward layers, from scratch", at_least=1)
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass")
+    share_prompts: bool = option(
+        False,
+        "let the prompt of a pair go through the model once for both responses: less work, the same numbers",
+    )
 
 
 @dataclass
@@ -49,6 +53,13 @@ class RewardModelConfig(OptimiserConfig):
     """A Bradley-Terry reward model trained on the pairs, one output per objective."""
 
     regularisation: float = option(0.001, "weight of the mean squared score", at_least=0)
+    train: str = option(
+        "all",
+        "what is trained: all weights, a LoRA on the body's linear layers and the outputs, or the outputs alone",
+        choices=("all", "lora", "head"),
+    )
+    rank: int = option(8, "of that LoRA, whose updates are scaled by 2", at_least=1)
+    held_out: int = option(512, "held-out pairs, at most, that its accuracy is measured on", at_least=1)
 
 
 @dataclass
@@ -95,6 +106,22 @@ class EvaluationConfig:
     batch_size: int = option(1024, "rows of one forward pass", at_least=1)
     sample_seed: int | None = option(
         None, "seed of the sampling noise, the same for every policy; empty: the training seed", at_least=0
+    )
+    judge: str = option(
+        "none",
+        "a second reward model that no policy learns from: none, or trained on the half of the training prompts that "
+        "the first one then does not see, with another seed",
+        choices=("none", "trained"),
+    )
+    rules: bool = option(
+        False,
+        "measure length, repetition and ends of responses, too: what no reward model has to be asked for",
+    )
+    draws: int = option(
+        0,
+        "of prompts and held-out pairs, with replacement, for intervals of a study of one seed, over_prompts.csv; 0: "
+        "none",
+        at_least=0,
     )
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")
     prompt_sets: dict[str, dict[str, Any]] | None = option(

@@ -89,7 +89,9 @@ def _layer(folder: Path | None, scale: str | None) -> tuple[str, dict[str, Any]]
     """The scale's name, and what its file says."""
     if folder is None:
         return OWN_SCALE, {}
-    scales = [name for name in ("smoke", "tiny", "gpu", "paper") if (folder / f"{name}.yaml").is_file()]
+    scales = [
+        name for name in ("smoke", "tiny", "laptop", "gpu", "paper") if (folder / f"{name}.yaml").is_file()
+    ]
     scale = scale or "tiny"
     if scale not in scales:
         raise UserError(f"scale={scale}: allowed are {', '.join(scales)}")

@@ -132,6 +132,7 @@ class PreferenceData(StepData):
         world_size: int = 1,
         rewards: np.ndarray | None = None,
         ref_logps: np.ndarray | None = None,
+        chosen: np.ndarray | None = None,
     ) -> PreferenceData:
         """Set what `train_dataloader()` yields, and return self.
 
@@ -140,8 +141,15 @@ class PreferenceData(StepData):
         equal contiguous share. steps: number of batches; batch t depends on (seed, t) alone, and those before
         `start_step` are left out. rewards: (k, m) of `sft_rows("train")`, for sequences (None: those that the
         data has). ref_logps: (n, 2) summed reference log-probs of `table("train")`'s responses, for pairs.
+        chosen: places among the encoded rows that batches are drawn from; None: all.
         """
         make, rows = self._view(tokenizer, "train", view, rewards, ref_logps)
+        if chosen is not None:
+            of_all, rows = make, len(chosen)
+
+            def make(places: np.ndarray) -> Batch:
+                return of_all(chosen[places])
+
         self._loader = StepLoader(
             make,
             rows,

@@ -17,6 +17,9 @@ from lightning_moa.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+BETTER = "_better_id"
+"""What a label's column may end with besides its name."""
+
 
 def read_pairs(config: PairsConfig, objectives: Sequence[str], report: DropReport) -> dict[str, PairTable]:
     """The pairs of "train" and "eval", labels (n, m) in the order of the objectives; the rest goes into `report`.
@@ -43,7 +46,17 @@ def tables_of(
     report.notes = list(dict.fromkeys(f"read as {form.words}" for form in forms.values()))
     rated = {name: config.scores[name] for name in objectives if name in config.scores}
     rows = {split: _scored(forms[split].read(frame), rated, forms[split]) for split, frame in frames.items()}
-    return pair_tables(rows, choices, config, report)
+    asked = [choice.column for choice in choices]
+    return pair_tables(
+        {split: _by_short_name(each, asked) for split, each in rows.items()}, choices, config, report
+    )
+
+
+def _by_short_name(rows: Rows, asked: Sequence[str]) -> Rows:
+    """The rows with a label `<name>_better_id` called `<name>`, where that is what is asked for."""
+    there = set(map(str, rows.labels.columns))
+    named = {name + BETTER: name for name in asked if name not in there and name + BETTER in there}
+    return replace(rows, labels=rows.labels.rename(columns=named)) if named else rows
 
 
 def check_columns(config: PairsConfig) -> None:

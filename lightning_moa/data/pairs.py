@@ -30,8 +30,9 @@ class Pairs(PreferenceData):
 
     Labels are the other columns, and the rule `shorter`: `data.labels.<objective>=<column>`, where the column holds the
     index of the better response (0, 1, false, true, a, b), or null, -1, 0.5 or tie where it is neither; '-column'
-    reverses it. A column of numbers that are partly below 0 and partly beyond 1 or -1 holds strengths, -3 to 3: below
-    0 the first response is the better one. `data.scores.<objective>=[column_0,column_1]` makes a label of two ratings.
+    reverses it. A column `<name>_better_id` may be called `<name>`. A column of numbers that are partly below 0 and
+    partly beyond 1 or -1 holds strengths, -3 to 3: below 0 the first response is the better one.
+    `data.scores.<objective>=[column_0,column_1]` makes a label of two ratings.
     Any other value is an error that names its row. Texts are taken as they stand.
     """
 

@@ -235,7 +235,7 @@ class HeldOut:
 
 def _overfit(trainer: Any, count: int) -> int:
     """Batches that each epoch goes through again, of `count`, where the trainer's `overfit_batches` says so; else 0."""
-    asked = trainer.overfit_batches
+    asked: int | float = trainer.overfit_batches
     return min(count, int(asked * count) if isinstance(asked, float) else asked)
 
 

@@ -8,6 +8,7 @@ from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
     from lightning_moa.evaluation.accuracy import implicit_accuracies as implicit_accuracies
+    from lightning_moa.evaluation.accuracy import implicit_margins as implicit_margins
     from lightning_moa.evaluation.endpoint import EndpointConfig as EndpointConfig
     from lightning_moa.evaluation.endpoint import EndpointJudge as EndpointJudge
     from lightning_moa.evaluation.judge import Judge as Judge
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_moa.evaluation.judge import WinRate as WinRate
     from lightning_moa.evaluation.judge import win_rate as win_rate
     from lightning_moa.evaluation.sampling import Decoding as Decoding
+    from lightning_moa.evaluation.sampling import by_rules as by_rules
     from lightning_moa.evaluation.sampling import joined as joined
     from lightning_moa.evaluation.sampling import mean_rows as mean_rows
     from lightning_moa.evaluation.sampling import sample_grid as sample_grid
@@ -30,7 +32,9 @@ __getattr__, __dir__, __all__ = attach(
         "Judge": "judge",
         "RewardJudge": "judge",
         "WinRate": "judge",
+        "by_rules": "sampling",
         "implicit_accuracies": "accuracy",
+        "implicit_margins": "accuracy",
         "joined": "sampling",
         "mean_rows": "sampling",
         "sample_rewritten": "sampling",

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
 from lightning_moa.policies import Policy, generate, response_logps
+from lightning_moa.policies.vocabulary import ends_of
 from lightning_moa.processes import all_objects
 from lightning_moa.rewards import Rewards
+from lightning_moa.task_files import RULES, SCORES
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,32 @@ def _sample_batch(
             "response": tokenizer.batch_decode(kept, skip_special_tokens=True),
             "tokens": sampled.mask.sum(1).cpu().numpy(),
             "log_ratio": ratios.double().cpu().numpy(),
+            "ended": _ended(sampled.tokens, sampled.mask, ends_of(policy.model)).cpu().numpy(),
         }
     )
+
+
+def _ended(tokens: Tensor, mask: Tensor, ends: list[int]) -> Tensor:
+    """(rows,) whether a response's last token is one of the model's ends, rather than the last that was allowed."""
+    last = mask.sum(1).clamp(min=1) - 1
+    return torch.isin(tokens.gather(1, last[:, None])[:, 0], tokens.new_tensor(ends))
+
+
+def by_rules(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with what nobody can argue about: `length` in tokens, `repetition` (the share of a response's
+    three-word sequences that stood in it before), and `ended` (1 where it came to its end, 0 where it was cut)."""
+    return frame.assign(
+        length=frame["tokens"].astype("float64"),
+        repetition=[repetition(text) for text in frame["response"]],
+        ended=frame["ended"].astype("float64"),
+    )
+
+
+def repetition(text: str, words: int = 3) -> float:
+    """Share of a text's sequences of so many words that stood in it before, in [0, 1]; 0 for a shorter text."""
+    parts = text.split()
+    runs = [tuple(parts[i : i + words]) for i in range(len(parts) - words + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def _logps(
@@ -134,7 +160,8 @@ def _logps(
 
 
 def score(frame: pd.DataFrame, sources: Mapping[str, Rewards]) -> pd.DataFrame:
-    """The frame with a column `<prefix>_<objective>` for each source (`reward`: trained, `gold`: exact)."""
+    """The frame with a column `<prefix>_<objective>` for each source (`reward`: what policies learn from, `judge`: a
+    model that none learns from, `gold`: exact)."""
     columns: dict[str, Any] = {}
     if not len(frame):
         return frame
@@ -145,8 +172,9 @@ def score(frame: pd.DataFrame, sources: Mapping[str, Rewards]) -> pd.DataFrame:
 
 
 def mean_rows(scored: pd.DataFrame, preferences: Tensor | None, objectives: Sequence[str]) -> pd.DataFrame:
-    """One row per preference: `lambda_*` (empty where there is none), mean rewards, `kl`, `n` responses."""
-    rewards = [column for column in map(str, scored) if column.startswith(("reward_", "gold_"))]
+    """One row per preference: `lambda_*` (empty where there is none), mean rewards, `length`, `repetition` and `ended`
+    where they were measured, `kl`, `n` responses."""
+    rewards = [column for column in map(str, scored) if column.startswith(SCORES) or column in RULES]
     groups = scored.groupby("preference", sort=True)
     means = groups[rewards].mean()
     means["kl"] = groups["log_ratio"].mean()

@@ -59,7 +59,7 @@ def rows_of(plan: Plan, rows: int | None = None, known: set[str] | None = None) 
     groups: dict[str, list[Task]] = {}
     seen = set() if known is None else known
     for task in in_order(plan.targets()):
-        if not task.function.endswith(":exact") and task.key not in seen:
+        if not task.function.endswith((":exact", ":unpack")) and task.key not in seen:
             seen.add(task.key)
             groups.setdefault(kind_of(task), []).append(task)
     made = []

@@ -13,6 +13,7 @@ from lightning_moa.inference.loading import Loaded, Opened
 from lightning_moa.inference.model_card import CARD, model_card
 from lightning_moa.policies.base_folder import ADAPTER
 from lightning_moa.policies.model import save_model
+from lightning_moa.runs.loading import base_model
 
 
 def export(
@@ -59,12 +60,9 @@ def export(
 
 def base_of(loaded: Loaded) -> tuple[str, str | None]:
     """The base's hub id and revision, or its folder."""
-    model = loaded.spec["model"]
-    path = model["path"]
-    if path is None:
-        return str((loaded.source.inputs["base"] / "model").resolve()), None
+    path, revision, _ = base_model(loaded.source.inputs["base"])
     local = Path(path).expanduser()
-    return (str(local.resolve()), None) if local.is_dir() else (path, model["revision"])
+    return (str(local.resolve()), None) if local.is_dir() else (str(path), revision)
 
 
 def _write(loaded: Loaded, opened: Opened, folder: Path, merged: bool) -> None:

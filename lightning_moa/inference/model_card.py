@@ -12,6 +12,7 @@ import yaml
 
 from lightning_moa.data.configs import CONFIGS, WorldConfig
 from lightning_moa.inference.found import RECORD, TrainedMethod
+from lightning_moa.policies.packaged import PACKAGED, is_packaged
 from lightning_moa.policies.vocabulary import NEVER
 from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.markdown import markdown_table, one_line
@@ -50,7 +51,9 @@ def _front_matter(loaded: Loaded, merged: bool) -> str:
         "library_name": "transformers" if merged else "peft",
         "pipeline_tag": "text-generation",
     }
-    if model["path"] is not None and not Path(model["path"]).expanduser().is_dir():
+    if is_packaged(model["path"]):
+        known["base_model"] = PACKAGED[model["path"]].base
+    elif model["path"] is not None and not Path(model["path"]).expanduser().is_dir():
         known["base_model"] = model["path"]
     known["tags"] = ["multi-objective-alignment", *loaded.objectives]
     return f"---\n{yaml.safe_dump(known, sort_keys=False, allow_unicode=True)}---\n"
@@ -95,6 +98,9 @@ def _base(loaded: Loaded) -> str:
     if model["path"] is None:
         sizes = f"{model['layers']} layers of width {model['hidden_size']}"
         return f"a small {model['family']} built and fine-tuned for the study ({sizes})"
+    if is_packaged(model["path"]):
+        one = PACKAGED[model["path"]]
+        return f"{one.base}, dequantised from {one.file} of {one.requirement}, {loaded.spec['hardware']['precision']}"
     at = f" at {model['revision']}" if model["revision"] else ""
     name = Path(model["path"]).name if Path(model["path"]).expanduser().is_dir() else model["path"]
     return f"{name}{at}, {loaded.spec['hardware']['precision']}"

@@ -12,7 +12,7 @@ from lightning_moa.answers import Sections
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives.base import Objective, better_sign, labelled_mean, per_example
 from lightning_moa.objectives.settings import DPOConfig
-from lightning_moa.policies import Policy, response_logps
+from lightning_moa.policies import Policy, pair_logps
 
 
 def implicit_margins(logps: Tensor, ref_logps: Tensor, beta: float) -> Tensor:
@@ -68,8 +68,7 @@ class DPO(Objective):
         if batch.ref_logps is None:
             raise ValueError("DPO needs a batch with ref_logps")
         rows = per_example(preference, len(batch.labels))
-        both = rows if rows is None or rows.ndim == 1 else torch.cat([rows, rows])
-        logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask, both)
+        logps = pair_logps(policy, batch, rows)
         values = dpo_losses(implicit_margins(logps, batch.ref_logps, self.beta), batch.labels)
         if self.likelihood:
             values = values + self.likelihood * _better_nll(logps, batch)

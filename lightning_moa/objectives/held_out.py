@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PairBatch, moved
-from lightning_moa.policies import Policy, response_logps
+from lightning_moa.policies import Policy, pair_logps
 from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import all_objects, own_share, world_size
 
@@ -45,7 +45,7 @@ def reference_logps(
     done = 0
     for loaded in own_share(data.batches(tokenizer, split, "pairs", batch_size)):
         batch = moved(loaded, device)
-        logps = response_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
+        logps = pair_logps(policy, batch)
         table[batch.index.cpu().numpy()] = logps.double().cpu().numpy().reshape(2, -1).T
         done += len(batch.index)
         progress(done * world_size() / len(table))
@@ -66,8 +66,7 @@ def ranked_right(policy: Policy, batch: PairBatch, preference: Tensor) -> tuple[
     """
     assert batch.ref_logps is not None
     with evaluating(policy):
-        inputs = (batch.input_ids, batch.attention_mask, batch.response_mask)
-        first, second = (response_logps(policy, *inputs, preference) - batch.ref_logps).chunk(2)
+        first, second = (pair_logps(policy, batch, preference) - batch.ref_logps).chunk(2)
     margins, labelled = (second - first)[:, None], ~batch.labels.isnan()
     right = torch.where(batch.labels > 0.5, margins > 0, margins < 0) & labelled
     return right.sum(0) / labelled.sum(0).clamp(min=1), labelled.sum(0)

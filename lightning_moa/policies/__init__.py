@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_moa.policies.model import build_model as build_model
     from lightning_moa.policies.model import load_model as load_model
     from lightning_moa.policies.model import save_model as save_model
+    from lightning_moa.policies.pairs import pair_logps as pair_logps
     from lightning_moa.policies.probes import PROBES as PROBES
     from lightning_moa.policies.probes import Probe as Probe
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_model": "model",
         "load_policy": "loading",
         "read_sidecar": "files",
+        "pair_logps": "pairs",
         "response_logps": "logprobs",
         "save_model": "model",
         "token_logps": "logprobs",

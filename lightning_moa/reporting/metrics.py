@@ -88,8 +88,9 @@ def reference_points(
     found = {}
     for space in SPACES:
         table = accuracies if space == "accuracy" else points
-        values = None if table is None else values_of(rows_in(table, space), space) if len(table) else None
-        if values is not None and len(values):
+        rows = points[:0] if table is None or not len(table) else rows_in(table, space)
+        if len(rows):
+            values = values_of(rows, space)
             more = [np.asarray(fronts[space])] if fronts and space in fronts else []
             found[space] = pareto.default_reference(np.concatenate([values, *more]), margin)
     return found

@@ -25,7 +25,12 @@ from lightning_moa.reporting.fronts import final_rows, objectives_of, preference
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.styles import RC, Style, styles_of
 
-TITLES = {"gold": "Gold reward", "reward": "Reward model", "accuracy": "Implicit accuracy"}
+TITLES = {
+    "gold": "Gold reward",
+    "judge": "Held-out reward model",
+    "reward": "Reward model",
+    "accuracy": "Implicit accuracy",
+}
 FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 """File formats, and the metadata that would differ between days or versions, left out."""
 
@@ -58,7 +63,12 @@ def front_figure(
     Raises:
         UserError: a space without values.
     """
-    tables = {"gold": points, "reward": points, "accuracy": points[:0] if accuracies is None else accuracies}
+    tables = {
+        "gold": points,
+        "judge": points,
+        "reward": points,
+        "accuracy": points[:0] if accuracies is None else accuracies,
+    }
     for space in spaces or ():
         if space not in SPACES:
             raise UserError(f"figure: unknown space {space!r}; allowed are {', '.join(SPACES)}")

@@ -6,6 +6,7 @@
 | accuracies.csv | evaluated policy, beside points.csv where implicit accuracies are measured |
 | metrics.csv | method, seed and space (accuracy, gold, reward) |
 | timings.csv | method and seed: what was measured on a clock, and so differs from run to run |
+| reward_models.csv | reward model, seed and objective, where reward models were trained here |
 | costs.csv | method and seed: models, parameters and steps of its training |
 | claims.csv | claim: a sentence of the paper, or a question of ours |
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,9 @@ from lightning_moa.reporting.verdicts import (
     verdict,
 )
 
-SPACES = ("accuracy", "gold", "reward")
-"""What a front is drawn in: implicit accuracies, gold rewards, or the reward models' own."""
+SPACES = ("accuracy", "gold", "judge", "reward")
+"""What a front is drawn in: implicit accuracies, gold rewards, those of a model that no policy learns from, or those
+that policies learn from."""
 
 PAPER, OURS = "paper", "ours"
 """Whose a claim is: a sentence of the paper, or a question that the paper does not ask."""
@@ -61,6 +63,8 @@ class Column:
 
     name: str
     kind: str
+    optional: bool = False
+    """Whether a file may be without it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class Table:
         for column in self.columns:
             if "*" in column.name:
                 prefix = column.name.removesuffix("*")
-                groups[prefix] = tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+                found = tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+                if found or not column.optional:
+                    groups[prefix] = found
         for prefix, found in groups.items():
             first, expected = next(iter(groups.items()))
             if not found:
@@ -89,13 +95,15 @@ class Table:
                 )
         return next(iter(groups.values()), ())
 
-    def names(self, objectives: tuple[str, ...]) -> dict[str, str]:
-        """Column name -> kind, in the order of the file."""
-        return {
-            column.name.replace("*", objective): column.kind
-            for column in self.columns
-            for objective in (objectives if "*" in column.name else ("",))
-        }
+    def names(self, objectives: tuple[str, ...], found: Collection[str] = ()) -> dict[str, str]:
+        """Column name -> kind, in the order of the file; of optional ones those that are `found`."""
+        names: dict[str, str] = {}
+        for column in self.columns:
+            each = objectives if "*" in column.name else ("",)
+            own = {column.name.replace("*", objective): column.kind for objective in each}
+            if not column.optional or not own.keys().isdisjoint(found):
+                names |= own
+        return names
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """A copy with exactly the table's columns, in their order and dtypes; UserError naming `where`."""
@@ -104,7 +112,7 @@ class Table:
             if found.count(name) > 1:
                 raise UserError(f"{where}: column {name!r} twice; allowed is once")
         objectives = self.objectives(found, where)
-        names = self.names(objectives)
+        names = self.names(objectives, found)
         missing = [name for name in names if name not in found]
         if missing:
             raise UserError(f"{where}: missing column {', '.join(missing)}")
@@ -232,6 +240,11 @@ def _timings_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) 
     _refuse(twice, where, "the method has a row already", "one per seed")
 
 
+def _reward_models_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -> None:
+    twice = frame.duplicated(["model", "seed", "objective"]).to_numpy()
+    _refuse(twice, where, "the model has a row already", "one per seed and objective")
+
+
 def _claims_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -> None:
     """A verdict follows from the numbers beside it, so one written by hand is refused."""
     _refuse(~frame["whose"].isin((PAPER, OURS)).to_numpy(), where, "unknown whose", f"{PAPER} or {OURS}")
@@ -272,12 +285,19 @@ _POLICY = (*_RUN, Column("step", "whole"), Column("policy", "label"), Column("la
 
 POINTS = Table(
     "points.csv",
-    (*_POLICY, *_columns("number?", "reward_*", "gold_*", "kl"), Column("n", "whole")),
+    (
+        *_POLICY,
+        *_columns("number?", "reward_*", "gold_*", "kl"),
+        Column("n", "whole"),
+        *(Column(name, "number?", optional=True) for name in ("judge_*", "length", "repetition", "ended")),
+    ),
     _policy_rule("reward_", "gold_"),
 )
 """Mean rewards of each evaluated policy over `n` prompts (higher is better) and its KL from the reference, in
 nats per response. `lambda_*` is empty where a method knows no preference, and then `policy` names the policy;
-`reward_*` or `gold_*` is empty where there is no such reward."""
+`reward_*` or `gold_*` is empty where there is no such reward. Where they were asked for: `judge_*`, rewards of a model
+that no policy learns from; mean `length` in tokens; `repetition`, the share of a response's three-word sequences that
+stood in it before; `ended`, the share of responses that came to their end."""
 
 ACCURACIES = Table(
     "accuracies.csv",
@@ -313,6 +333,21 @@ TIMINGS = Table(
     _timings_rule,
 )
 """Wall-clock seconds of training and the process's peak memory in MiB."""
+
+REWARD_MODELS = Table(
+    "reward_models.csv",
+    (
+        Column("model", "text"),
+        Column("seed", "whole"),
+        Column("objective", "text"),
+        *_columns("number?", "accuracy", "ci_low", "ci_high"),
+        Column("pairs", "whole"),
+    ),
+    _reward_models_rule,
+)
+"""How the models that were trained on pairs order held-out ones: `model` is `reward`, which policies learn from, or
+`judge`, which none does; `accuracy` is the share of `pairs` with a label for the objective whose better response has
+the higher score, its interval Wilson's at 95%. Chance is .5."""
 
 COSTS = Table(
     "costs.csv",

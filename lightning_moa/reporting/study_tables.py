@@ -37,6 +37,18 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
     return table
 
 
+def reward_model_lines(reward_models: pd.DataFrame) -> list[str]:
+    """How well the reward models that were trained here order held-out pairs, the mean over seeds of each."""
+    lines = []
+    for model, rows in reward_models.groupby("model", sort=False) if len(reward_models) else ():
+        shown = []
+        for objective, own in rows.groupby("objective", sort=False):
+            low, mean, high = (own[name].mean() for name in ("ci_low", "accuracy", "ci_high"))
+            shown.append(f"{objective} {mean:.0%} [{low:.0%}, {high:.0%}] of {int(own['pairs'].min())}")
+        lines.append(f"{model} model, held-out pairs that it orders as labelled: {', '.join(shown)}")
+    return lines
+
+
 def claims_table(claims: pd.DataFrame) -> Table:
     """A claim with its value, interval, bound, p and verdict in each row, the paper's sentences before ours. A verdict
     that Holm's adjustment takes back has a star."""

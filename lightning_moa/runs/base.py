@@ -30,8 +30,8 @@ Inputs = dict[str, Path]
 def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
     """The reference policy: a pretrained model as it is, or a small one built from scratch and fine-tuned."""
     prepare(spec["hardware"])
-    data = load_data(spec)
-    policy, tokenizer = make_base(spec, data)
+    data, packaged = load_data(spec), inputs.get("packaged")
+    policy, tokenizer = make_base(spec, data, None if packaged is None else packaged / "model")
     if spec["model"]["path"] is None:
         settings = spec["sft"]
         steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "sequences")))
@@ -56,7 +56,9 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
                     _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
                 save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")
-    (out / "base.json").write_text(json.dumps({"model": spec["model"]}))
+    # Where a packaged model was unpacked is a run beside this one.
+    about = {"model": spec["model"], "packaged": None if packaged is None else packaged.name}
+    (out / "base.json").write_text(json.dumps(about))
     # What is asked in evaluation, and how much of it is cut, is part of what the data are.
     data.encoded(tokenizer, "eval", "prompts")
     (out / "data.txt").write_text("\n".join(data.report.lines()) + "\n")

@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.registry import build, data_entry
 from lightning_moa.policies import Policy, build_model, load_model
+from lightning_moa.policies.pairs import share_prompts
 from lightning_moa.policies.vocabulary import agree
 from lightning_moa.rewards import Rewards
 from lightning_moa.rewards.sources import Source, build_sources
@@ -41,11 +42,17 @@ def _load_data(text: str) -> PreferenceData:
     return build(config, content["objectives"])
 
 
-def make_base(spec: Spec, data: PreferenceData) -> tuple[Policy, PreTrainedTokenizerFast]:
-    """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer."""
+def make_base(
+    spec: Spec, data: PreferenceData, unpacked: Path | None = None
+) -> tuple[Policy, PreTrainedTokenizerFast]:
+    """A new reference policy: a pretrained model, or a small one with random weights and a fitted tokenizer.
+
+    unpacked: folder of the weights of a packaged model."""
     from lightning_moa.data.tokenizer import train_bpe
 
     model = spec["model"]
+    if unpacked is not None:
+        return pretrained({**model, "path": unpacked}, spec["hardware"])
     if model["path"] is not None:
         return pretrained(model, spec["hardware"])
     own = getattr(data, "world_tokenizer", None)
@@ -73,13 +80,20 @@ def load_base(folder: Path, hardware: dict[str, Any]) -> tuple[Policy, PreTraine
     """The reference policy that a finished `base` task left."""
     path, revision, own = base_model(folder)
     if own:
-        return _frozen(path, None, hardware), base_tokenizer(folder)
-    return pretrained({"path": path, "revision": revision}, hardware)
+        policy, tokenizer = _frozen(path, None, hardware), base_tokenizer(folder)
+    else:
+        policy, tokenizer = pretrained({"path": path, "revision": revision}, hardware)
+    if read_mapping(folder / "base.json")["model"].get("share_prompts"):
+        share_prompts(policy)
+    return policy, tokenizer
 
 
 def base_model(folder: Path) -> tuple[str | Path, str | None, bool]:
     """Where the model of a finished `base` task lies, its revision, and whether it was built there."""
-    model = read_mapping(folder / "base.json")["model"]
+    about = read_mapping(folder / "base.json")
+    model = about["model"]
+    if about.get("packaged"):
+        return folder.parent / about["packaged"] / "model", None, False
     if model["path"] is not None:
         return model["path"], model["revision"], False
     return folder / "model", None, True

@@ -20,7 +20,8 @@ from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import (
     Decoding,
-    implicit_accuracies,
+    by_rules,
+    implicit_margins,
     joined,
     mean_rows,
     sample_grid,
@@ -31,6 +32,7 @@ from lightning_moa.policies import Policy
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
+from lightning_moa.rewards.trained import TrainedRewards
 from lightning_moa.runs.loading import device_of, load_base, load_data, reward_source
 
 Spec = dict[str, Any]
@@ -69,9 +71,14 @@ class Measure:
         gold = self.prompts.gold_rewards()
         if gold is not None:
             self.sources["gold"] = RuleRewards(gold)
+        if "judge" in inputs:
+            self.sources["judge"] = TrainedRewards(
+                inputs["judge"] / "model", self.spec["batch_size"], str(self.device)
+            )
         self._seen: set[tuple[str, int | None]] = set()
         self.points: list[pd.DataFrame] = []
         self.accuracies: list[pd.DataFrame] = []
+        self.ranked: list[pd.DataFrame] = []
         self.responses: list[pd.DataFrame] = []
 
     def add(self, deployed: Deployed, steps: int, deployment: str = "", *, on_pairs: bool = True) -> None:
@@ -110,17 +117,34 @@ class Measure:
             pairs = self._rewritten(deployed.rewrite)
             frame = sample_rewritten(policy, pairs, grid[:1], decoding, self.tokenizer)
         sampled = joined(score(frame, self.sources))
+        if self.spec["rules"] and len(sampled):
+            sampled = by_rules(sampled)
         points = mean_rows(sampled, preferences, self.objectives)
         self.points.append(points.assign(policy=name, step=step))
         weights = [f"lambda_{name}" for name in self.objectives]
         sampled[weights] = points[weights].to_numpy()[sampled.pop("preference")]
         self.responses.append(sampled.assign(policy=name, step=step))
         if on_pairs and preferences is not None and self.ref_logps is not None:
-            values, counts = implicit_accuracies(policy, self._pairs(len(grid)), grid)
+            margins = implicit_margins(policy, self._pairs(len(grid)), grid)
+            values, counts = margins.accuracies()
             frame = points[[f"lambda_{name}" for name in self.objectives]].copy()
             for i, objective in enumerate(self.objectives):
                 frame[f"accuracy_{objective}"] = values[:, i]
             self.accuracies.append(frame.assign(n=int(counts.min()), policy=name, step=step))
+            self.ranked.append(self._ranked(frame, margins.right()).assign(policy=name, step=step))
+
+    def _ranked(self, rows: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+        """One row a preference and held-out pair: `lambda_*`, `pair`, and `accuracy_*`, whether it is ranked right."""
+        n, pairs, _ = right.shape
+        weights = rows[[f"lambda_{name}" for name in self.objectives]]
+        frame = (
+            weights.loc[weights.index.repeat(pairs)]
+            .reset_index(drop=True)
+            .assign(pair=np.tile(range(pairs), n))
+        )
+        for i, objective in enumerate(self.objectives):
+            frame[f"accuracy_{objective}"] = right[..., i].ravel()
+        return frame
 
     def rows(self) -> dict[str, dict[str, int]]:
         """How many prompts, and pairs where there are accuracies, it measures on, by the part of the data set that they
@@ -138,10 +162,11 @@ class Measure:
         return found
 
     def write(self, out: Path) -> None:
-        """`points.csv`, `accuracies.csv` and `responses.csv`, without the study's names."""
+        """`points.csv`, `accuracies.csv`, `ranked.csv` and `responses.csv`, without the study's names."""
         for name, frames in (
             ("points", self.points),
             ("accuracies", self.accuracies),
+            ("ranked", self.ranked),
             ("responses", self.responses),
         ):
             if frames:

@@ -128,6 +128,8 @@ def fit(
             callbacks=[_Report(progress, batches), *callbacks, *([] if resume is None else [resume])],
         )
         trainer.fit(module, datamodule=data)
+    # The data outlive the training; what they hold of it would keep its network and optimiser in memory.
+    data.trainer = None
     if resume is not None:
         resume.raise_if_stopped(batches // resume.accumulate)
 

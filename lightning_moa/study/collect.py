@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from lightning_moa.run_folders import record
 from lightning_moa.study.planning import REFERENCE, Plan
 from lightning_moa.study.provenance import policies_of
 from lightning_moa.study.tasks import Task
+from lightning_moa.task_files import ACCURACIES
 
-_FRAMES = ("points", "accuracies", "responses", "timings", "costs")
+_FRAMES = ("points", "accuracies", "ranked", "responses", "timings", "costs")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Collected:
     """(method, seed): the folders of its trained policies, in the order of training preferences."""
     trained: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     """(method, seed): the same for run.yaml, with the preferences that they were trained for."""
+    ranked: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Of each held-out pair, whether a policy ranks it right: what accuracies are means of."""
+    reward_models: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """How the reward models that were trained here order held-out pairs: of the schema's REWARD_MODELS."""
     measured_with: dict[str, Any] = field(default_factory=dict)
     """What the numbers hang on besides the methods."""
     evaluated: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -55,13 +62,16 @@ class Collected:
 
     @property
     def space(self) -> str:
-        """Where rewards are compared: `gold`, the true ones, where they are known, else `reward`."""
-        return "reward" if self.exact is None else "gold"
+        """Where rewards are compared: `gold`, the true ones, where they are known; else by a `judge`, where
+        there is one; else `reward`, what policies learn from."""
+        if self.exact is not None:
+            return "gold"
+        return "judge" if f"judge_{self.objectives[0]}" in self.points else "reward"
 
 
 def collect(plan: Plan, runs: Path) -> Collected:
     """Read what every evaluation and every training run of a finished plan has left."""
-    frames: dict[str, list[pd.DataFrame]] = {"points": [], "accuracies": [], "responses": []}
+    frames: dict[str, list[pd.DataFrame]] = {"points": [], "accuracies": [], "ranked": [], "responses": []}
     timings: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     folders: dict[tuple[str, int], list[Path]] = {}
@@ -106,6 +116,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         rewards=plan.rewards,
         policies=folders,
         trained=named,
+        reward_models=_reward_models(plan, runs),
         evaluated=_evaluated(plan, runs),
     )
 
@@ -162,6 +173,25 @@ def _timing(trained: list[list[dict[str, Any]]]) -> dict[str, float]:
         "peak_memory_mib": max(stage["peak_memory_mib"] for stages in trained for stage in stages),
         "trained_parameters": sum(stages[0]["trained_parameters"] for stages in trained),
     }
+
+
+def _reward_models(plan: Plan, runs: Path) -> pd.DataFrame:
+    rows = []
+    for seed, tasks in plan.seeds.items():
+        needs = tasks.evaluations[REFERENCE].needs
+        for role, model in (("rewards", "reward"), ("judge", "judge")):
+            if role in needs:
+                counts = json.loads((runs / needs[role].key / ACCURACIES).read_text())
+                rows += [_ordered(model, seed, name, **each) for name, each in counts.items()]
+    return pd.DataFrame(rows)
+
+
+def _ordered(model: str, seed: int, objective: str, right: int, pairs: int) -> dict[str, Any]:
+    found = {"model": model, "seed": seed, "objective": objective, "pairs": pairs}
+    if not pairs:
+        return found | {"accuracy": None, "ci_low": None, "ci_high": None}
+    low, high = binomtest(right, pairs).proportion_ci(0.95, method="wilson")
+    return found | {"accuracy": right / pairs, "ci_low": low, "ci_high": high}
 
 
 def _evaluated(plan: Plan, runs: Path) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.errors import UserError, warn
 from lightning_moa.methods.products import Product
+from lightning_moa.policies.packaged import check_package, is_packaged
 from lightning_moa.strategies.choices import check_hardware, check_installed, check_there, processes_of
 from lightning_moa.strategies.launching import check_started, is_main_process, started_processes
 from lightning_moa.study.collect import Collected, collect
@@ -48,6 +49,8 @@ def conduct(
     whole = any(task.function.endswith(":reward_model") for task in in_order(plan.targets()))
     check_installed(hardware, whole=whole)
     check_there(hardware)
+    if is_packaged(config.model.path):
+        check_package(config.model.path)
     if processes_of(hardware) > 1:
         check_started(processes_of(hardware))
         # Each process of such a run goes through the same tasks, so all of them must see the same ones as done.

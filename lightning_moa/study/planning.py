@@ -21,6 +21,7 @@ from lightning_moa.methods.products import Product
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.policies.base_folder import check_folder, check_shape, check_there, has_chat_template
+from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources, view_learnt
@@ -74,8 +75,8 @@ def plan_study(
     path = config.model.path
     if path is None:
         _check_built(config)
-    local = path is not None and Path(path).expanduser().is_dir()
-    if path is not None:
+    local = path is not None and not is_packaged(path) and Path(path).expanduser().is_dir()
+    if path is not None and not is_packaged(path):
         check_there(path, f"model.path={path}")
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
@@ -88,7 +89,7 @@ def plan_study(
         prompts,
         None if prompts is None else data_entry(prompts.name).path,
         files=digest(config.data.path),
-        model_files=digest(path, "model.path") if local else "",
+        model_files=digest(path, "model.path") if local else content_of(path),
         prompt_files="" if prompts is None else digest(prompts.path, "evaluation.prompt_sets"),
         measured=measured,
     )
@@ -136,7 +137,7 @@ def _check_template(config: StudyConfig) -> None:
             f"data.template={CHAT}: a model that is made here has no chat template; give model.path"
         )
     folder = Path(path).expanduser()
-    if folder.is_dir() and not has_chat_template(folder):
+    if folder.is_dir() and not is_packaged(path) and not has_chat_template(folder):
         raise UserError(f"data.template={CHAT}: the tokenizer in model.path={path} has no chat template")
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import DataConfig
+from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.rewards.sources import GOLD
 from lightning_moa.study.planning import REFERENCE, Plan
 from lightning_moa.study.tasks import Task
@@ -84,7 +85,7 @@ def _prompts(data: DataConfig, responses: pd.DataFrame) -> dict[str, Any]:
 
 def _base(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The reference policy: a pretrained one, or a small one and how it was fine-tuned."""
-    local = bool(spec["model_files"])
+    local = bool(spec["model_files"]) and not is_packaged(spec["model"]["path"])
     model = {key: value for key, value in spec["model"].items() if key != "gradient_checkpointing"}
     found = {
         **model,
@@ -105,8 +106,11 @@ def _rewards(spec: Mapping[str, Any], needs: Mapping[str, Task]) -> dict[str, An
             key: value for key, value in source.items() if key != "path" and (key, value) != ("name", local)
         }
         found[objective] = kept | {"content": _short(spec["reward_files"].get(objective, ""))}
-    if "rewards" in needs:
-        found["trained"] = needs["rewards"].spec["reward_model"]
+    for role, name in (("rewards", "trained"), ("judge", "judge")):
+        if role in needs:
+            spec_of = needs[role].spec
+            half = {} if spec_of["half"] is None else {"half": spec_of["half"]}
+            found[name] = {**spec_of["reward_model"], **half}
     return found or {"all": GOLD}
 
 

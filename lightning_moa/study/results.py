@@ -18,11 +18,12 @@ from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivi
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.metrics import metrics_frame, reference_points
 from lightning_moa.reporting.run_record import write_run_record
-from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, REWARD_MODELS, TIMINGS
 from lightning_moa.reporting.study_tables import (
     claims_lines,
     claims_table,
     methods_table,
+    reward_model_lines,
     sensitivity_lines,
 )
 from lightning_moa.study.collect import Collected
@@ -33,7 +34,7 @@ REFERENCES = (OF_RULE, "corner", "far")
 """The reference points of hypervolumes: by the rule; at the corner of the box that the best single-objective policies
 span (0 for accuracies; the rule's where neither is known); and ten times as far off as the rule has it."""
 FAR = 1.0
-SENSITIVITY = "sensitivity.csv"
+SENSITIVITY, OVER_PROMPTS = "sensitivity.csv", "over_prompts.csv"
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,25 @@ class Judged:
     """Of the schema."""
     sensitivity: pd.DataFrame | None = None
     """Of `sensitivity_frame`; None where no claim rests on a reference point."""
+    over_prompts: pd.DataFrame | None = None
+    """Of `over_prompts`; None where there are several seeds."""
 
     def write(self, folder: Path) -> None:
-        """claims.csv and sensitivity.csv."""
+        """claims.csv, sensitivity.csv and over_prompts.csv."""
         CLAIMS.write(self.claims, folder / CLAIMS.file)
         if self.sensitivity is not None:
             text = self.sensitivity.to_csv(index=False, lineterminator="\n")
             write_atomically(folder / SENSITIVITY, text)
+        if self.over_prompts is not None:
+            text = self.over_prompts.to_csv(index=False, lineterminator="\n")
+            write_atomically(folder / OVER_PROMPTS, text)
 
 
-def judged(rows_at: Callable[[str], Sequence[Row]]) -> Judged:
+def judged(rows_at: Callable[[str], Sequence[Row]], over_prompts: pd.DataFrame | None = None) -> Judged:
     """All claims of an artefact. `rows_at` makes them for each name in REFERENCES, as `lambda name:
-    rows(tables.at(name))` does; once they are what is claimed, and then what becomes of them elsewhere."""
-    return Judged(claims_frame(rows_at(OF_RULE)), sensitivity_frame(rows_at, REFERENCES))
+    rows(tables.at(name))` does; once they are what is claimed, and then what becomes of them elsewhere. `over_prompts`
+    is what the function of that name gives."""
+    return Judged(claims_frame(rows_at(OF_RULE)), sensitivity_frame(rows_at, REFERENCES), over_prompts)
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,8 @@ class Artefact:
             judged.write(self.folder)
         if len(collected.costs):
             COSTS.write(collected.costs, self.folder / COSTS.file)
+        if len(collected.reward_models):
+            REWARD_MODELS.write(collected.reward_models, self.folder / REWARD_MODELS.file)
         TIMINGS.write(collected.timings, self.folder / TIMINGS.file)
         if collected.exact is not None:
             text = collected.exact.front.to_csv(index=False, lineterminator="\n")
@@ -223,7 +232,8 @@ def _rewards(collected: Collected) -> dict[str, Any]:
 
 
 def _columns(table: object, collected: Collected, named: dict[str, str]) -> list[str]:
-    names = table.names(collected.objectives)  # type: ignore[attr-defined]
+    frame = collected.accuracies if table is ACCURACIES else collected.points
+    names = table.names(collected.objectives, list(map(str, frame)))  # type: ignore[attr-defined]
     return [name for name in names if name not in named]
 
 
@@ -258,6 +268,8 @@ def print_methods(console: Console, artefact: Artefact, collected: Collected, ta
     """Hypervolumes and costs of each method."""
     title = f"{artefact.paper} {artefact.name} {artefact.part}".rstrip()
     console.print(methods_table(title, tables.metrics, collected.timings))
+    for line in reward_model_lines(collected.reward_models):
+        console.print(line, highlight=False, markup=False)
 
 
 def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None:

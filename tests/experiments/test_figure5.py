@@ -61,7 +61,7 @@ def first(tmp_path_factory):
 def test_a_start_leaves_every_file(first):
     folder = folder_of(first / "results")
     expected = {*SAME_BYTES, "timings.csv", "exact_front.csv", "run.yaml", "figure5.png", "figure5.pdf"}
-    expected |= {"costs.csv", "sensitivity.csv"}
+    expected |= {"costs.csv", "sensitivity.csv", "reward_models.csv"}
     assert {path.name for path in folder.iterdir()} == expected
     points = pd.read_csv(folder / "points.csv")
     rows = points.groupby("method").size().to_dict()

@@ -24,7 +24,7 @@ from tests.conftest import REPOSITORY
 
 SCRIPTS = REPOSITORY / "experiments" / "gapo"
 QUICK = ["sft.steps=4", "reward_model.steps=1", "ppo.steps=2", "ppo.batch_size=4", "evaluation.prompts=16"]
-TABLES = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "run.yaml"}
+TABLES = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "reward_models.csv", "run.yaml"}
 TWO = ("helpful", "harmless")
 FEW = ("linear", "mgda", "gapo_p1")
 """As many of the methods as the claims on multiplied rewards need."""

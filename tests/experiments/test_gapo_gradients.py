@@ -104,6 +104,7 @@ def test_every_file_is_left(folders, figure):
         "claims.csv",
         "costs.csv",
         "timings.csv",
+        "reward_models.csv",
         "exact_front.csv",
         "run.yaml",
     }

@@ -24,7 +24,7 @@ from tests.evaluation.test_endpoint import Server, completion, longer_wins
 SCRIPTS = REPOSITORY / "experiments" / "gapo"
 QUICK = ["sft.steps=4", "ppo.steps=2", "ppo.lr=0.05", "reward_model.steps=2", "evaluation.prompts=16"]
 """At the smoke study's own rate so few updates change no response, and nothing is left to be judged."""
-PARTS = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "run.yaml"}
+PARTS = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "reward_models.csv", "run.yaml"}
 TRAINED = ["safe_rlhf", "mgda", "gapo_p1", "gapo_p2", "linear"]
 
 

@@ -71,6 +71,7 @@ def test_dimensions_leaves_a_folder_for_each_number_of_objectives(dimensions):
     for m, preferences in ((3, 6), (4, 10)):
         part = dimensions / f"m{m}"
         tables = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv", "run.yaml"}
+        tables.add("reward_models.csv")
         assert names(part) == {*tables, "fronts.png", "fronts.pdf"}
         points = pd.read_csv(part / "points.csv")
         assert points.groupby("method").size().to_dict() == {
@@ -131,7 +132,8 @@ def test_data_with_two_labels_need_a_third(tmp_path):
 
 def test_misalignment_leaves_every_file(misalignment):
     tables = {"points.csv", "metrics.csv", "claims.csv", "costs.csv", "timings.csv", "exact_front.csv"}
-    assert names(misalignment) == {*tables, "run.yaml", "regret.csv", "misalignment.png", "misalignment.pdf"}
+    tables |= {"reward_models.csv", "run.yaml"}
+    assert names(misalignment) == {*tables, "regret.csv", "misalignment.png", "misalignment.pdf"}
     points = pd.read_csv(misalignment / "points.csv")
     assert points.groupby("method").size().to_dict() == {"panacea": 22, "single_objective": 2, "sft": 2}
     single = points[points["method"] == "single_objective"]

@@ -57,7 +57,7 @@ def root(tmp_path_factory):
 def test_figure4_leaves_every_file(root):
     folder = folder_of(root, "figure4")
     tables = {"points.csv", "metrics.csv", "claims.csv", "timings.csv", "exact_front.csv", "modes.csv"}
-    tables |= {"costs.csv", "sensitivity.csv"}
+    tables |= {"costs.csv", "reward_models.csv", "sensitivity.csv"}
     assert {path.name for path in folder.iterdir()} == tables | {"run.yaml", "figure4.png", "figure4.pdf"}
     points = pd.read_csv(folder / "points.csv")
     # Panacea at its snapshot and at its end; the others at their end.

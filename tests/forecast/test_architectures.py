@@ -16,6 +16,8 @@ TOTALS = {
     # 32,000 words make LLaMA-7B's 6,738,415,616; Safe-RLHF's padding token adds a row to two matrices.
     "PKU-Alignment/alpaca-7b-reproduced": 6_738_415_616 + 2 * 4096,
     "HuggingFaceH4/mistral-7b-sft-beta": 7_241_732_096,
+    "smollm2": 134_515_008,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
     "facebook/opt-125m": 125_239_296,
     "facebook/opt-350m": 331_196_416,
     "facebook/opt-6.7b": 6_658_473_984,

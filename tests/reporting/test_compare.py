@@ -126,7 +126,7 @@ def test_spaces(tmp_path: Path) -> None:
         compare(runs, "gold")
     with pytest.raises(UserError, match="accuracy"):
         compare(runs, "accuracy")
-    with pytest.raises(UserError, match="allowed are accuracy, gold, reward"):
+    with pytest.raises(UserError, match="allowed are accuracy, gold, judge, reward"):
         compare(runs, "golden")
     names = {"reward_helpful": "accuracy_helpful", "reward_harmless": "accuracy_harmless"}
     accuracies = frame.drop(columns=["gold_helpful", "gold_harmless", "kl"]).rename(columns=names)

