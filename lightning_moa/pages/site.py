@@ -192,7 +192,8 @@ class _Site:
             content.problems.append(f"{pictures[0].file.name}: {type(error).__name__}: {error}")
             return None
         height = min(small.height, round(small.width * THUMB[1] / THUMB[0]))
-        small.crop((0, 0, small.width, height)).resize(THUMB, Image.Resampling.LANCZOS).save(
+        size = (THUMB[0], max(round(THUMB[0] * height / small.width), 1))
+        small.crop((0, 0, small.width, height)).resize(size, Image.Resampling.LANCZOS).save(
             self.folder / name, quality=80
         )
         return name

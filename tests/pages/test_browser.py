@@ -137,7 +137,7 @@ def test_pages_of_every_kind_open_from_the_disk(visit):
     page = pages.open("index.html")
     assert page.locator(".card").count() == len(list(pages.site.glob("result-*.html")))
     keep(page, "index")
-    page.get_by_label("Paper").select_option("ham")
+    page.get_by_role("combobox", name="Paper").select_option("ham")
     assert set(page.locator(".card:visible").evaluate_all("all => all.map(x => x.dataset.paper)")) == {"ham"}
 
 
@@ -169,12 +169,8 @@ def test_a_method_is_switched_off_and_a_point_is_hovered(visit):
     page.locator(".hoverlayer .hovertext").first.wait_for()
     said = page.locator(".hoverlayer").text_content() or ""
     points = POINTS.read(FIGURE4 / POINTS.file)
-    (row,) = points[
-        (points["method"] == "panacea")
-        & (points["seed"] == 0)
-        & (points["step"] == points["step"].max())
-        & (points["lambda_helpful"] == 0.3)
-    ].to_dict("records")
+    mine = points[(points["method"] == "panacea") & (points["seed"] == 0) & (points["lambda_helpful"] == 0.3)]
+    row = mine.loc[mine["step"].idxmax()]
     for text in (
         "Panacea",
         "seed 0",
@@ -191,19 +187,19 @@ def test_a_method_is_switched_off_and_a_point_is_hovered(visit):
 
 def test_three_objectives_turn_and_more_stand_side_by_side(visit):
     page = visit(color_scheme="dark").open("result-panacea-figure_dimensions-tiny.html")
-    page.get_by_label("part").select_option(label="m4")
-    page.get_by_label("across").select_option("value 2")
+    page.get_by_role("combobox", name="part").select_option(label="m4")
+    page.get_by_role("combobox", name="across").select_option("value 2")
     assert page.evaluate("document.querySelector('.front .plot').layout.xaxis.title.text").startswith(
         "concise"
     )
-    page.get_by_label("view").select_option("space")
+    page.get_by_role("combobox", name="view").select_option("space")
     assert {kind for _, kind in drawn(page)} == {"scatter3d"}
     eye = "document.querySelector('.front .plot')._fullLayout.scene.camera.eye.x"
     before = page.evaluate(eye)
     page.get_by_role("button", name="Turn left").click()
     page.wait_for_function(f"{eye} !== {before}")
     keep(page, "space")
-    page.get_by_label("view").select_option("lines")
+    page.get_by_role("combobox", name="view").select_option("lines")
     assert drawn(page)[0][1] == "parcoords"
     names = page.evaluate(
         "document.querySelector('.front .plot').data[0].dimensions.map((each) => each.label)"
@@ -240,8 +236,8 @@ def test_a_claim_is_found_by_its_words_from_the_keyboard(visit):
 
 def test_any_two_are_compared_as_moa_compare_does(visit):
     page = visit().open("compare.html")
-    page.get_by_label("First").select_option("panacea/figure4/tiny")
-    page.get_by_label("Second").select_option("gapo/figure_pareto/tiny")
+    page.get_by_role("combobox", name="First").select_option("panacea/figure4/tiny")
+    page.get_by_role("combobox", name="Second").select_option("gapo/figure_pareto/tiny")
     page.wait_for_function(
         "document.querySelector('#compared')?.innerText.includes('gapo/figure_pareto/tiny')"
     )
@@ -259,10 +255,8 @@ def test_any_two_are_compared_as_moa_compare_does(visit):
     again = page.url
     page.goto("about:blank")
     page.goto(again)
-    page.wait_for_function("document.querySelector('#compared')?.innerText.includes('P-GAPO') || true")
-    assert (
-        page.get_by_label("Second").evaluate("each => each.selectedOptions[0].textContent")
-        == "gapo/figure_pareto/tiny"
+    page.wait_for_function(
+        "document.querySelector('#compared')?.innerText.includes('gapo/figure_pareto/tiny')"
     )
 
 
@@ -284,6 +278,7 @@ def test_dark_and_light(visit):
     page.wait_for_function("document.querySelector('.front .plot').layout.paper_bgcolor === '#fff'")
     # The choice is kept from page to page.
     page.get_by_role("link", name="Methods", exact=True).click()
+    page.get_by_role("heading", name="Methods").wait_for()
     assert page.evaluate(colour) != dark
 
 
@@ -303,20 +298,19 @@ def test_a_phone_shows_whole_pages(visit):
         keep(page, f"phone-{name.removesuffix('.html')}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(visit, theme):
+KINDS = ("index.html", "compare.html", "method-panacea.html", "result-panacea-figure4-tiny.html")
+
+
+@pytest.mark.parametrize(("theme", "names"), [("light", KINDS), ("dark", KINDS[::3])])
+def test_axe_finds_no_serious_fault(visit, theme, names):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     pages = visit(color_scheme=theme, bypass_csp=True)
-    for name in (
-        "index.html",
-        "compare.html",
-        "method-panacea.html",
-        "result-panacea-figure4-tiny.html",
-    ):
+    for name in names:
         page = pages.open(name)
         if page.locator(".front").count():
             drawn(page)
-        found = axe.run(page).response["violations"]
+        # Without `preload` it would ask for the style sheets, which pages from the disk may not do.
+        found = axe.run(page, options={"preload": False}).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         told = [(name, each["id"], [node["html"][:150] for node in each["nodes"][:3]]) for each in serious]
         assert not told, told

@@ -88,6 +88,7 @@ moa.front = (element, parts) => {
   };
 
   // --- texts
+  const counted = (n, one, more) => `${n} ${n === 1 ? one : more}`;
   const list = (values) => data().objectives.map((name, i) => `${name} ${look.number(values[i])}`).join(", ");
   const hover = (row, mean) => [
     `<b>${look.text(data().methods[row[METHOD]].label)}</b>, ${mean ? `mean of ${mean} seeds` : `seed ${row[SEED]}`}`,
@@ -196,7 +197,7 @@ moa.front = (element, parts) => {
     const mine = state.view === "lines" ? chosen.filter((row) => axes().every((each) => whole(each, row))) : chosen;
     turn.hidden = state.view !== "space";
     const methods = new Set(mine.map((row) => row[METHOD])).size, used = new Set(mine.map((row) => row[SEED])).size;
-    said.textContent = mine.length ? `Shown: ${mine.length} policies of ${methods} methods and ${used} seeds, ${WORDS[state.space]}.${mine.length < chosen.length ? ` ${chosen.length - mine.length} more have no value on some of the axes.` : ""}`
+    said.textContent = mine.length ? `Shown: ${counted(mine.length, "policy", "policies")} of ${counted(methods, "method", "methods")} and ${counted(used, "seed", "seeds")}, ${WORDS[state.space]}.${mine.length < chosen.length ? ` ${chosen.length - mine.length} more have no value on some of the axes.` : ""}`
       : state.space ? "Nothing is chosen." : "No values that both have.";
     const traces = state.view === "lines" ? (mine.length ? parallel(mine) : []) : [...exact(), ...points(mine)];
     // Another kind of plot is begun anew; the same kind is changed in place.
