@@ -201,6 +201,7 @@ def test_three_objectives_turn_and_more_stand_side_by_side(visit):
     keep(page, "space")
     page.get_by_role("combobox", name="view").select_option("lines")
     assert drawn(page)[0][1] == "parcoords"
+    assert page.get_by_text("WebGL is not supported").count() == 0
     names = page.evaluate(
         "document.querySelector('.front .plot').data[0].dimensions.map((each) => each.label)"
     )
