@@ -58,8 +58,10 @@ def _pairs(runs: Mapping[str, Run]) -> Iterator[tuple[str, str]]:
 def _said(runs: list[Run]) -> dict[str, Any]:
     try:
         comparison = compare(runs)
-    except UserError as error:
-        return {"error": str(error)}
+    # Records of somebody else's may hold anything; whatever it does to the comparison stands on the page.
+    except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return {"error": kind + str(error)}
     return {
         "title": title_of(comparison),
         "rows": cells_of(comparison),

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lightning_moa.pages.found import RECORD, Part, Result, slug
+from lightning_moa.pages.found import RECORD, Part, Result
 from lightning_moa.pages.fronts import front_data
 from lightning_moa.pages.reading import (
     Cells,
@@ -59,6 +59,11 @@ class Panel:
     def config(self) -> str:
         """Its configuration in YAML; empty where it is not known."""
         return dump(self.record["config"]) if self.record.get("config") else ""
+
+    @property
+    def packages(self) -> str:
+        """Versions of libraries in YAML; empty where they are not known."""
+        return dump(self.record["packages"]) if self.record.get("packages") else ""
 
     @property
     def measured_with(self) -> str:
@@ -176,7 +181,7 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
         responses += measured_responses(record, runs, reader.problems)
     return Panel(
         part,
-        result.key + (f"--{slug(part.name)}" if part.name else ""),
+        part.key,
         name,
         shlex.quote("/".join(filter(None, (result.place, part.name)))),
         run,

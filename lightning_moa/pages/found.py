@@ -20,6 +20,8 @@ SITE = "moa-report.json"
 """In the folder of a site, so that none is taken for results, and only a site is written over."""
 LARGEST = 20 * 2**20
 """Bytes of a file that a site takes along."""
+LONGEST = 80
+"""Letters of a file's name in a site, without its ending."""
 DEEPEST = 12
 """Folders below the one that was named."""
 
@@ -30,6 +32,8 @@ class Part:
 
     name: str
     """The way there from the result's own folder, with slashes; empty for that itself."""
+    key: str
+    """As a result's; no other part of the site has it."""
     folder: Path
     files: tuple[Path, ...]
     """Of the kinds that are shown, by name."""
@@ -44,7 +48,7 @@ class Result:
     """What one start of a script has left, or one study."""
 
     key: str
-    """Letters, digits and dashes; no other result of the site has it."""
+    """Begins the names of its files in the site; no other result has it, in large letters or small ones."""
     paper: str
     artefact: str
     scale: str
@@ -82,17 +86,22 @@ def find_results(paths: Sequence[str | Path]) -> list[Result]:
     found = []
     for folder, root in folders.items():
         paper, artefact, scale = _names(folder, root)
-        key = slug(f"{paper}-{artefact}-{scale}")
-        keys[key] = keys.get(key, 0) + 1
-        name = key if keys[key] == 1 else f"{key}--{keys[key]}"
+        # A slug has no `~`, so that a part's key is no result's.
+        key = counted(slug(f"{paper}-{artefact}-{scale}"), keys, "~~")
         place = (named[root] / folder.relative_to(root)).as_posix()
-        found.append(_result(name, (paper, artefact, scale), folder, place, root))
+        found.append(_result(key, (paper, artefact, scale), folder, place, root))
     return sorted(found, key=_order)
 
 
 def slug(text: str) -> str:
     """A text as a file's name: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:LONGEST].strip("-.") or "unnamed"
+
+
+def counted(name: str, taken: dict[str, int], mark: str = "~") -> str:
+    """The name, with a number behind it where it was taken, in large letters or small ones."""
+    number = taken[name.lower()] = taken.get(name.lower(), 0) + 1
+    return name if number == 1 else f"{name}{mark}{number}"
 
 
 def _results_below(folder: Path, depth: int = 0) -> Iterator[Path]:
@@ -129,30 +138,44 @@ def _order(result: Result) -> tuple[int, str, str, str]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in it; hidden ones, links and those that can't be read left out."""
-    return sorted(
-        each
-        for each in folder.iterdir()
-        if each.is_dir()
-        and not each.name.startswith(".")
-        and not each.is_symlink()
-        and os.access(each, os.R_OK | os.X_OK)
-    )
+    """The folders in it that are read."""
+    there = (each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return sorted(each for each in there if _passed_over(each) is None)
+
+
+def _passed_over(folder: Path) -> str | None:
+    """Why a folder is not read; None where it is."""
+    if folder.is_symlink():
+        return "a folder that is a link, which is not followed"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return "a folder that can't be read"
+    return None if _is_text(folder.name) else "a folder whose name is no text"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8; Python has marks in one that isn't, which can't be written again."""
+    return name.encode(errors="replace") == name.encode(errors="surrogateescape")
 
 
 def _result(key: str, names: tuple[str, str, str], folder: Path, place: str, root: Path) -> Result:
-    parts, problems = [], []
+    parts: list[Part] = []
+    problems: list[str] = []
+    keys: dict[str, int] = {}
     for each in _all_folders(folder):
-        name = each.relative_to(folder).as_posix().removeprefix(".")
+        name = "" if each == folder else each.relative_to(folder).as_posix()
         files = []
-        for file in sorted(path for path in each.iterdir() if path.suffix in SHOWN):
-            reason = _refused(file, root)
-            if reason:
-                problems.append(f"{file.relative_to(folder).as_posix()}: {reason}")
-            else:
+        for file in sorted(each.iterdir()):
+            is_folder = file.is_dir() and not file.name.startswith(".")
+            reason = _passed_over(file) if is_folder else _refused(file, root)
+            if reason is not None:
+                way = file.relative_to(folder).as_posix().encode(errors="replace").decode()
+                problems.append(f"{way}: {reason}")
+            elif file.suffix in SHOWN and not is_folder:
                 files.append(file)
         if files or not name:
-            parts.append(Part(name, each, tuple(files)))
+            parts.append(
+                Part(name, counted(key + (f"~{slug(name)}" if name else ""), keys), each, tuple(files))
+            )
     return Result(key, *names, folder, place, tuple(parts), tuple(problems))
 
 
@@ -164,7 +187,11 @@ def _all_folders(folder: Path, depth: int = 0) -> Iterator[Path]:
 
 
 def _refused(file: Path, root: Path) -> str | None:
-    """Why a file is not read; None where it is."""
+    """Why a file of the kinds that are shown is not read; None where it is, and of others."""
+    if file.suffix not in SHOWN:
+        return None
+    if not _is_text(file.name):
+        return "a name that is no text"
     if not file.resolve().is_relative_to(root):
         return "a link out of the folder, which is not followed"
     if not file.is_file():

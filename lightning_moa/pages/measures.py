@@ -23,30 +23,29 @@ HEADER = (
 )
 
 
-def measures_of(panel: Panel) -> list[list[str]]:
-    """A row for each method and space, with the cells of HEADER; none where there are no points."""
+def measures_of(panel: Panel) -> list[tuple[str, list[str]]]:
+    """For each method and space the method's name and the cells of HEADER; none where there are no points."""
     run = panel.run
     if run is None:
         return []
-    found = []
+    found: list[tuple[str, list[str]]] = []
     for space in SPACES:
         rows = run.rows(space)
         styles = styles_of(rows["method"])
         for method, mine in rows.groupby("method", sort=False):
             name = str(method)
             regret = run.regret(name) if space == "gold" else {}
-            found.append(
-                [
-                    styles[name].label,
-                    space,
-                    str(mine["seed"].nunique()),
-                    str(len(mine)),
-                    _ranges(mine, space),
-                    interval(_hypervolume(run.metrics, name, space)),
-                    interval(estimate(regret)) if regret else "-",
-                    _kl(mine),
-                ]
-            )
+            cells = [
+                styles[name].label,
+                space,
+                str(mine["seed"].nunique()),
+                str(len(mine)),
+                _ranges(mine, space),
+                interval(_hypervolume(run.metrics, name, space)),
+                interval(estimate(regret)) if regret else "-",
+                _kl(mine),
+            ]
+            found.append((name, cells))
     return found
 
 

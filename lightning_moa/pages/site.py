@@ -17,7 +17,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.folders import check_writable
 from lightning_moa.pages.compared import comparisons
 from lightning_moa.pages.content import Content, Panel, dump, read_content
-from lightning_moa.pages.found import SITE, find_results, slug
+from lightning_moa.pages.found import SITE, counted, find_results, slug
 from lightning_moa.pages.measures import HEADER, measures_of
 from lightning_moa.pages.reading import Picture
 from lightning_moa.pages.wording import facts, file_size, is_number, relation, short
@@ -29,6 +29,7 @@ THUMB = (640, 360)
 """Pixels of an index's picture: its upper left part where it is longer."""
 HERE = Path(__file__).parent
 TITLE = "Multi-objective alignment"
+Measures = list[tuple[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -160,17 +161,11 @@ class _Site:
 
     def _copies(self, content: Content) -> Iterator[tuple[Path, str]]:
         """(file, its URL in the site) of each file of a result, copied there."""
-        taken: set[str] = set()
+        taken: dict[str, dict[str, int]] = {}
         for panel in content.panels:
             for file in panel.part.files:
-                folder = "/".join(
-                    ["files", content.result.key, *map(slug, filter(None, panel.part.name.split("/")))]
-                )
-                name, number = f"{folder}/{slug(file.stem)}{file.suffix}", 1
-                while name.lower() in taken:
-                    number += 1
-                    name = f"{folder}/{slug(file.stem)}-{number}{file.suffix}"
-                taken.add(name.lower())
+                stem = counted(f"files/{panel.key}/{slug(file.stem)}", taken.setdefault(file.suffix, {}))
+                name = f"{stem}{file.suffix}"
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, self.folder / name)
                 yield file, name
@@ -198,7 +193,7 @@ class _Site:
         )
         return name
 
-    def _result(self, content: Content, urls: Mapping[Path, str], measures: Mapping[str, list[Any]]) -> None:
+    def _result(self, content: Content, urls: Mapping[Path, str], measures: Mapping[str, Measures]) -> None:
         panels = content.panels
         pictures: list[tuple[Panel, Picture, str]] = [
             (panel, picture, urls[picture.file]) for panel in panels for picture in panel.pictures
@@ -206,7 +201,7 @@ class _Site:
         fronts = [panel for panel in panels if panel.front is not None]
         responses = [(panel, each) for panel in panels for each in panel.responses]
         tables = [(panel, each) for panel in panels for each in panel.tables]
-        rows = [[panel.part.name or "-", *row] for panel in panels for row in measures[panel.key]]
+        rows = [[panel.part.name or "-", *row] for panel in panels for _, row in measures[panel.key]]
         shown = {
             "picture": ("Picture", pictures),
             "front": ("Front", fronts),
@@ -282,7 +277,8 @@ class _Site:
     def _put(self, name: str, text: str) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        # YAML and JSON may hold halves of characters, which no file can.
+        path.write_bytes(text.encode(errors="replace"))
 
 
 def page_of(content: Content) -> str:
@@ -290,21 +286,17 @@ def page_of(content: Content) -> str:
     return f"result-{content.result.key}.html"
 
 
-def _methods(contents: Sequence[Content], measures: Mapping[str, list[list[str]]]) -> list[Method]:
+def _methods(contents: Sequence[Content], measures: Mapping[str, Measures]) -> list[Method]:
     found: dict[str, Method] = {}
-    pages: set[str] = set()
+    pages: dict[str, int] = {}
     for content in contents:
         for panel in content.panels:
             for each in panel.front["methods"] if panel.front else []:
                 name = each["name"]
                 if name not in found:
-                    page, number = f"method-{slug(name)}.html", 1
-                    while page.lower() in pages:
-                        number += 1
-                        page = f"method-{slug(name)}-{number}.html"
-                    pages.add(page.lower())
-                    found[name] = Method(name, each["label"], page)
-                rows = [row[1:] for row in measures[panel.key] if row[0] == each["label"]]
+                    page = counted(f"method-{slug(name)}", pages)
+                    found[name] = Method(name, each["label"], f"{page}.html")
+                rows = [cells[1:] for mine, cells in measures[panel.key] if mine == name]
                 found[name].places.append(Place(content, panel, rows))
     return sorted(found.values(), key=lambda method: method.label.lower())
 

@@ -27,7 +27,9 @@ def test_a_whole_result_has_no_problems(theirs):
     assert content.methods["rewarded_soups"] == "Rewarded Soups"
     (panel,) = content.panels
     assert yaml.safe_load(panel.config)["ppo"]["kl_coeff"] == 0.3
-    (row,) = [dict(zip(HEADER, row, strict=True)) for row in measures_of(panel) if row[:2] == ["DPS", "gold"]]
+    rows = [dict(zip(HEADER, cells, strict=True)) for name, cells in measures_of(panel) if name == "dps"]
+    (row,) = [row for row in rows if row["space"] == "gold"]
+    assert row["method"] == "DPS"
     metrics = pd.read_csv(theirs / "metrics.csv").query("method == 'dps' and space == 'gold'")
     assert row["hypervolume"].startswith(f"{metrics['hypervolume'].mean():.4g} [")
     assert row["regret"].startswith(f"{metrics['mean_regret'].mean():.4g} [")

@@ -36,7 +36,7 @@ def test_the_same_folder_twice_is_one_result_and_two_of_a_name_are_two(theirs, t
     other.mkdir(parents=True)
     (other / "points.csv").write_text("")
     found = find_results([tmp_path / "theirs", theirs, tmp_path / "others"])
-    assert [each.key for each in found] == ["panacea-figure4-tiny", "panacea-figure4-tiny--2"]
+    assert [each.key for each in found] == ["panacea-figure4-tiny", "panacea-figure4-tiny~~2"]
 
 
 def test_links_out_large_files_and_sites_are_passed_over_and_named(theirs, tmp_path):
@@ -54,6 +54,7 @@ def test_links_out_large_files_and_sites_are_passed_over_and_named(theirs, tmp_p
     (part,) = found.parts
     assert {"modes.csv", "huge.csv"} & {file.name for file in part.files} == set()
     assert found.problems == (
+        "away: a folder that is a link, which is not followed",
         "huge.csv: 20 MiB, more than the 20 that are shown",
         "modes.csv: a link out of the folder, which is not followed",
     )
@@ -66,6 +67,29 @@ def test_no_results_is_one_line(tmp_path, name):
         find_results([tmp_path / name])
 
 
+def test_parts_of_names_alike_have_keys_of_their_own(theirs):
+    for name in ("a b", "a-b", "A-B", "2"):
+        (theirs / name).mkdir()
+        (theirs / name / "points.csv").write_text("")
+    (found,) = find_results([theirs])
+    assert [part.name for part in found.parts] == ["", "2", "A-B", "a b", "a-b"]
+    assert [part.key.removeprefix(found.key) for part in found.parts] == [
+        "",
+        "~2",
+        "~A-B",
+        "~a-b~2",
+        "~a-b~3",
+    ]
+
+
+def test_names_that_are_no_text_are_passed_over(theirs):
+    (theirs / "b\udcff.csv").write_text("a\n")
+    (theirs / "c\udcff").mkdir()
+    (found,) = find_results([theirs])
+    assert found.problems == ("b?.csv: a name that is no text", "c?: a folder whose name is no text")
+
+
 def test_slugs_are_names_of_files():
+    assert len(slug("long" * 100)) == 80
     assert slug("a/b c<d>.csv") == "a-b-c-d-.csv"
     assert slug("../..") == "unnamed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -39,6 +40,30 @@ def test_a_broken_result_is_named_on_its_page_on_the_index_and_by_the_command(th
     index = (tmp_path / "site" / "index.html").read_text()
     assert 'result-panacea-figure4-tiny.html#problems">panacea / figure4 / tiny</a>: 2 faults' in index
     assert 'result-ham-figure3-tiny.html#problems">ham / figure3 / tiny</a>: 1 fault<' in index
+
+
+ODD = (
+    "commit: {id: 5, dirty: maybe}\nhardware: [1]\npackages: text\npolicies: 3\nconfig: 7\ndata: [1, {2: 3}]\n",
+    'started: "\\ud800"\nduration_seconds: .nan\ncommit: 5\n',
+    "a: &a [*a]\n",
+    "[]\n",
+    "2: 3\n? [1, 2]\n: 4\n",
+)
+
+
+def test_records_of_any_form_stop_nothing(theirs, tmp_path):
+    for number, text in enumerate(ODD):
+        folder = tmp_path / "theirs" / "panacea" / f"odd{number}" / "tiny"
+        shutil.copytree(theirs, folder)
+        (folder / "run.yaml").write_text(text)
+    written = write_site([tmp_path / "theirs"], tmp_path / "site")
+    assert written.results == 1 + len(ODD)
+    assert any("odd2" in problem for problem in written.problems)
+    for number in range(len(ODD)):
+        page = (tmp_path / "site" / f"result-panacea-odd{number}-tiny.html").read_text()
+        assert "Panacea beats DPS" in page
+    said = (tmp_path / "site" / "compare" / "panacea-figure4-tiny.js").read_text()
+    assert said.count('"title"') == len(ODD)
 
 
 def test_a_site_is_replaced_and_nothing_else_is(theirs, tmp_path):
