@@ -1,14 +1,14 @@
 """Log-probabilities of pairs of responses, their prompts going through the model once for both.
 
-A row holds the prompt, padded on the left, and behind it both responses, each of which attends to the prompt and to
-itself. What a response sees, and at which positions, is what it sees in a row of its own; a prompt as long as its
-responses saves a third of the work. It takes a model that heeds a mask of its own making: `model.share_prompts`.
+A row holds the prompt and behind it both responses, each of which attends to the prompt and to itself. What a response
+sees, and at which positions, is what it sees in a row of its own; a prompt as long as its responses saves a third of
+the work. Pairs of about the same length go through together, so that little is spent on padding. It takes a model that
+heeds a mask of its own making: `model.share_prompts`.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_moa.batches import PairBatch
@@ -16,6 +16,8 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
 from lightning_moa.policies.logprobs import response_logps
 
+CPU_TOKENS, OTHER_TOKENS = 640, 16384
+"""How many tokens go through at a time, padding included: enough to keep a core busy, or another device."""
 SHARING = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gpt_neox", "opt")
 """transformers' model types for which a shared prompt was seen to give the numbers of two rows."""
 
@@ -63,30 +65,54 @@ def _can_share(policy: Policy, time: int) -> bool:
 
 def _shared(policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tensor:
     prompts, first, second = _pieces(batch)
-    ids = torch.cat([prompts.ids, first.ids, second.ids], dim=1)
-    there = torch.cat([prompts.mask, first.mask, second.mask], dim=1)
+    lengths = prompts.mask.sum(1) + first.mask.sum(1) + second.mask.sum(1)
+    order = lengths.argsort(stable=True)
+    own = order.new_empty(len(order)).scatter(0, order, torch.arange(len(order), device=order.device))
+    found = []
+    for rows in _groups(lengths[order].tolist(), order):
+        each = preference if preference is None or preference.ndim == 1 else preference[rows]
+        found.append(_of_rows(policy, [piece.at(rows) for piece in (prompts, first, second)], each))
+    return torch.cat([torch.cat(side)[own] for side in zip(*found, strict=True)])
+
+
+def _groups(lengths: list[int], order: Tensor) -> list[Tensor]:
+    """Places of pairs of about the same length, which are padded little beside each other; `lengths` ascend."""
+    cuts, most = [0], CPU_TOKENS if order.device.type == "cpu" else OTHER_TOKENS
+    for place, length in enumerate(lengths):
+        if place > cuts[-1] and (place + 1 - cuts[-1]) * length > most:
+            cuts.append(place)
+    return list(order.tensor_split(cuts[1:]))
+
+
+def _of_rows(policy: Policy, pieces: list[_Piece], preference: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(rows,) log-probs of the first responses, and of the second ones."""
+    both = [torch.cat([getattr(piece, name) for piece in pieces], dim=1) for name in ("ids", "mask")]
     # 0 for the prompt, 1 and 2 for the responses: each token sees the prompt and its own response, up to itself.
-    part = torch.cat([torch.full_like(each.ids, i) for i, each in enumerate((prompts, first, second))], dim=1)
-    time = ids.shape[1]
-    order = torch.arange(time, device=ids.device)
+    parts = torch.cat([torch.full_like(piece.ids, i) for i, piece in enumerate(pieces)], dim=1)
+    place = [piece.mask.long().cumsum(1) - 1 for piece in pieces]
+    length, first, second = (piece.mask.sum(1, keepdim=True) for piece in pieces)
+    places = torch.cat([place[0], place[1] + length, place[2] + length], dim=1)
+    # All that is there, in order, at the right end of each row.
+    width = int((length + first + second).max())
+    moved = (both[1].long()).argsort(dim=1, stable=True)[:, -width:]
+    ids, there, part, positions = (each.gather(1, moved) for each in (*both, parts, places))
+    time = torch.arange(width, device=ids.device)
     seen = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])
-    seen = seen & (order[None, :] <= order[:, None]) & there[:, None, :]
     # Padding sees itself, so that no row of the mask is empty.
-    seen = seen | torch.eye(time, dtype=torch.bool, device=ids.device)
-    place = [each.mask.long().cumsum(1) - 1 for each in (prompts, first, second)]
-    length = prompts.mask.sum(1, keepdim=True)
-    positions = torch.cat([place[0], place[1] + length, place[2] + length], dim=1).clamp(min=0)
-    kept = first.ids.shape[1] + second.ids.shape[1] + 1
+    seen = (seen & (time[None, :] <= time[:, None]) & there[:, None, :]) | (time[None, :] == time[:, None])
+    kept = int((first + second).max()) + 1
+    dtype = policy.model.dtype
+    mask = torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill(~seen, torch.finfo(dtype).min)
     with policy.steered(preference, len(ids)):
-        dtype = policy.model.dtype
-        mask = torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill(
-            ~seen, torch.finfo(dtype).min
-        )
-        logits = policy.run(ids, mask[:, None], kept, position_ids=positions).logits[:, -kept:]
-    # The prompt's last token predicts the first one of either response.
-    middle = 1 + first.ids.shape[1]
-    own = torch.cat([logits[:, :1], logits[:, middle:-1]], dim=1)
-    return torch.cat([_summed(logits[:, : middle - 1], first), _summed(own, second)])
+        run = policy.run(ids, mask[:, None], kept, position_ids=positions.clamp(min=0))
+    part, ids = (part * there)[:, -kept:], ids[:, -kept:]
+    # What stands before a token predicts it; before a second response's first stands the prompt's last.
+    before = torch.arange(kept, device=ids.device).expand(len(ids), -1) - 1
+    before = torch.where(before == kept - 1 - second, kept - 1 - first - second, before).clamp(min=0)
+    logits = run.logits[:, -kept:]
+    row = torch.arange(len(ids), device=ids.device)[:, None]
+    logps = logits[row, before, ids].float() - logits.float().logsumexp(-1).gather(1, before)
+    return logps.masked_fill(part != 1, 0.0).sum(1), logps.masked_fill(part != 2, 0.0).sum(1)
 
 
 class _Piece:
@@ -94,6 +120,10 @@ class _Piece:
 
     def __init__(self, ids: Tensor, mask: Tensor) -> None:
         self.ids, self.mask = ids, mask
+
+    def at(self, rows: Tensor) -> _Piece:
+        """Of some of the pairs."""
+        return _Piece(self.ids[rows], self.mask[rows])
 
 
 def _pieces(batch: PairBatch) -> tuple[_Piece, _Piece, _Piece]:
@@ -118,9 +148,3 @@ def _gathered(ids: Tensor, mask: Tensor, *, left: bool) -> _Piece:
     place = torch.arange(width, device=ids.device)
     there = place >= width - lengths[:, None] if left else place < lengths[:, None]
     return _Piece(ids.gather(1, order), there)
-
-
-def _summed(logits: Tensor, piece: _Piece) -> Tensor:
-    """(batch,) log-probs of a piece's tokens, each predicted by the logits at its own place."""
-    nll = F.cross_entropy(logits.flatten(0, 1).float(), piece.ids.flatten(), reduction="none")
-    return -nll.view(piece.ids.shape).masked_fill(~piece.mask, 0.0).sum(1)

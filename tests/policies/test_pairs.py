@@ -34,10 +34,12 @@ def pairs(seed: int = 0) -> PairBatch:
     return PairBatch(ids, mask, response, torch.zeros(len(LENGTHS), 2), torch.arange(len(LENGTHS)))
 
 
+@pytest.mark.parametrize("tokens", [1000, 30])
 @pytest.mark.parametrize(
     "family", [name for name, config in FAMILIES.items() if config.model_type in SHARING]
 )
-def test_the_numbers_are_those_of_two_rows(family):
+def test_the_numbers_are_those_of_two_rows(family, tokens, monkeypatch):
+    monkeypatch.setattr("lightning_moa.policies.pairs.CPU_TOKENS", tokens)
     policy, batch = Policy(base_of(family)), pairs()
     apart = pair_logps(policy, batch)
     share_prompts(policy)
@@ -48,7 +50,9 @@ def test_every_family_that_is_allowed_is_tried():
     assert {config.model_type for config in FAMILIES.values()} >= set(SHARING)
 
 
-def test_a_steered_policy_has_the_same_gradient(monkeypatch):
+@pytest.mark.parametrize("tokens", [1000, 30])
+def test_a_steered_policy_has_the_same_gradient(tokens, monkeypatch):
+    monkeypatch.setattr("lightning_moa.policies.pairs.CPU_TOKENS", tokens)
     policy, batch = shake(SVDLoRA(tiny(), m=2, k=2)), pairs()
     each = preferences(len(LENGTHS), 2)
 
@@ -66,7 +70,9 @@ def test_a_steered_policy_has_the_same_gradient(monkeypatch):
         assert torch.allclose(one, other, atol=1e-3, rtol=1e-3)
 
 
-def test_the_prompt_goes_through_once(monkeypatch):
+@pytest.mark.parametrize(("tokens", "rows"), [(1000, [3 * 17]), (30, [2 * 15, 17]), (1, [9, 15, 17])])
+def test_the_prompt_goes_through_once_with_little_padding(tokens, rows, monkeypatch):
+    monkeypatch.setattr("lightning_moa.policies.pairs.CPU_TOKENS", tokens)
     policy, batch = Policy(tiny()), pairs()
     seen = []
     run = policy.run
@@ -76,8 +82,8 @@ def test_the_prompt_goes_through_once(monkeypatch):
     pair_logps(policy, batch)
     share_prompts(policy)
     pair_logps(policy, batch)
-    longest = [max(each) for each in zip(*LENGTHS, strict=True)]
-    assert seen == [batch.input_ids.numel()] * (len(seen) - 1) + [len(LENGTHS) * sum(longest)]
+    assert sorted(map(sum, LENGTHS)) == [9, 15, 17]
+    assert seen == [batch.input_ids.numel(), *rows]
 
 
 def test_a_window_shorter_than_the_rows_is_kept_to():
