@@ -29,8 +29,8 @@ def relation(statistic: str) -> str:
 
 
 def is_number(cell: Any) -> bool:
-    """Whether a cell begins with a number, and so is set to the right."""
-    text = str(cell).split(" [")[0]
+    """Whether a cell is a number, with an interval or another number behind it: then it is set to the right."""
+    text = str(cell).split(" [")[0].split(" to ")[0]
     try:
         float(text)
     except ValueError:

@@ -56,7 +56,7 @@ class Visit:
 
     def __init__(self, browser, site: Path, **options) -> None:
         self.site = site
-        self.context = browser.new_context(**({"viewport": WIDE} | options))
+        self.context = browser.new_context(**({"viewport": WIDE, "reduced_motion": "reduce"} | options))
         self.page = self.context.new_page()
         self.page.set_default_timeout(SLOW)
         self.faults: list[str] = []
@@ -154,6 +154,9 @@ def test_a_method_is_switched_off_and_a_point_is_hovered(visit):
     assert {"Panacea", "Rewarded Soups", "exact front"} <= {name for name, _ in drawn(page)}
     page.get_by_label("Rewarded Soups", exact=True).uncheck()
     assert "Rewarded Soups" not in {name for name, _ in drawn(page)}
+    page.get_by_label("exact front").uncheck()
+    assert "exact front" not in {name for name, _ in drawn(page)}
+    page.get_by_label("exact front").check()
     page.get_by_label("with their means").uncheck()
     for seed in ("1", "2"):
         page.get_by_label(seed, exact=True).uncheck()

@@ -28,6 +28,7 @@ moa.front = (element, parts) => {
     state.view = "plane";
     state.axes = [0, 1, 2].map((i) => `value ${i}`);
     state.means = seeds().length > 1;
+    state.exact = true;
     if (data().objectives.length === 1) state.axes[1] = "kl";
   };
   const all = () => data().spaces[state.space] || [];
@@ -81,7 +82,8 @@ moa.front = (element, parts) => {
         choices.push(select(name, pairs, axis(i)[0], (value) => { state.axes[i] = value; draw(); })));
     }
     group("Axes", ...choices);
-    group("Methods", ...data().methods.map((method, i) => check(method.label, state.methods.has(i), toggle(state.methods, i), look.tone(method.colour))));
+    group("Methods", ...data().methods.map((method, i) => check(method.label, state.methods.has(i), toggle(state.methods, i), look.tone(method.colour))),
+      ...(data().exact.length && state.view !== "lines" ? [check("exact front", state.exact, (on) => { state.exact = on; }, look.colour("ink"))] : []));
     group("Seeds", ...seeds().map((seed) => check(String(seed), state.seeds.has(seed), toggle(state.seeds, seed))),
       ...(seeds().length > 1 && state.view !== "lines" ? [check("with their means", state.means, (on) => { state.means = on; })] : []));
     if (at >= 0) controls.querySelectorAll("input, select, button")[at]?.focus();
@@ -127,7 +129,7 @@ moa.front = (element, parts) => {
   };
   const exact = () => {
     const chosen = [0, 1, 2].slice(0, state.view === "plane" ? 2 : 3).map((i) => axis(i)[0].split(" "));
-    if (state.space !== "gold" || !data().exact.length || chosen.some(([kind]) => kind !== "value")) return [];
+    if (!state.exact || state.space !== "gold" || !data().exact.length || chosen.some(([kind]) => kind !== "value")) return [];
     const flat = state.view === "plane", lines = data().objectives.length === 2;
     const points = lines ? [...data().exact].sort((a, b) => a[1][0] - b[1][0]) : data().exact;
     const found = {
