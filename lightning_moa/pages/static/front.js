@@ -152,7 +152,7 @@ moa.front = (element, parts) => {
   };
   const parallel = (mine) => {
     const used = [...state.methods].sort((a, b) => a - b), last = Math.max(used.length - 1, 1);
-    const dimensions = axes().map(([, name, of]) => ({ label: look.text(name.replace(" from the reference, nats", "")), values: mine.map(of) }));
+    const dimensions = axes().map(([, name, of]) => ({ label: look.text(name.replace(" from the reference, nats", "").replace("weight of", "λ")), values: mine.map(of) }));
     const colours = used.flatMap((method, i) => {
       const colour = look.tone(data().methods[method].colour);
       return [[Math.max(0, (i - 0.5) / last), colour], [Math.min(1, (i + 0.5) / last), colour]];

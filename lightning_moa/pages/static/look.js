@@ -13,8 +13,8 @@ moa.look = {
     const white = light < 0.2 ? 0.55 : light < 0.3 ? 0.4 : 0;
     return `#${parts.map((part) => Math.round(part + (255 - part) * white).toString(16).padStart(2, "0")).join("")}`;
   },
-  // No button that would send a plot to anybody.
-  config: { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] },
+  // No button that would send a plot to anybody; a wheel over a plot scrolls the page.
+  config: { scrollZoom: false, responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] },
   layout() {
     const axis = { gridcolor: this.colour("grid"), zerolinecolor: this.colour("line"), linecolor: this.colour("line"), tickcolor: this.colour("line") };
     return {
