@@ -131,19 +131,6 @@ def test_json_in_a_script_ends_no_script():
     assert json.loads(text) == value
 
 
-@pytest.mark.parametrize("package", ["jinja2", "plotly"])
-def test_without_the_extra_one_line_names_it(theirs, tmp_path, monkeypatch, capsys, package):
-    monkeypatch.setattr(
-        "lightning_moa.pages.site.find_spec", lambda name: None if name == package else object()
-    )
-    assert main(["report", str(theirs), "--to", str(tmp_path / "site")]) == 2
-    assert capsys.readouterr().err == (
-        f"error: moa report: needs {package}, which is not installed; "
-        "pip install lightning_moa[report] brings it\n"
-    )
-    assert not (tmp_path / "site").exists()
-
-
 def test_bad_folders_are_one_line(theirs, tmp_path, capsys):
     assert main(["report", str(theirs), "--to", str(tmp_path / "site"), "--runs", str(tmp_path / "no")]) == 2
     assert "--runs" in capsys.readouterr().err
