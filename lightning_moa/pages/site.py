@@ -19,14 +19,13 @@ from lightning_moa.pages.compared import comparisons
 from lightning_moa.pages.content import Content, Panel, dump, read_content
 from lightning_moa.pages.found import SITE, counted, find_results, slug
 from lightning_moa.pages.measures import HEADER, measures_of
+from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.reading import Picture
 from lightning_moa.pages.wording import facts, file_size, is_number, relation, short
 from lightning_moa.reporting.catalogue import ARTEFACTS, by_chance
 
 NEEDED = ("jinja2", "plotly")
 """Packages of the extra `report`."""
-THUMB = (640, 360)
-"""Pixels of an index's picture: its upper left part where it is longer."""
 HERE = Path(__file__).parent
 TITLE = "Multi-objective alignment"
 Measures = list[tuple[str, list[str]]]
@@ -106,6 +105,8 @@ class _Site:
 
         self.folder = folder
         self.contents = contents
+        self.thumbs: dict[str, str] = {}
+        """A result's key -> the small picture of it, where it has one."""
         self.environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -132,14 +133,10 @@ class _Site:
         for _, panel in self._panels():
             if panel.front is not None:
                 self._script(f"data/{panel.key}.js", f"moa.data[{_json(panel.key)}]", panel.front)
-        thumbs = {}
+        (self.folder / "thumbs").mkdir()
         for content in self.contents:
-            urls = dict(self._copies(content))
-            thumb = self._thumb(content)
-            if thumb is not None:
-                thumbs[content.result.key] = thumb
-            self._result(content, urls, measures)
-        self._index(thumbs)
+            self._result(content, dict(self._copies(content)), measures)
+        self._index()
         self._render("methods.html", "methods.html", methods=methods)
         for method in methods:
             self._render("method.html", method.page, method=method, header=HEADER[1:])
@@ -160,38 +157,31 @@ class _Site:
         self._put("assets/plotly.min.js", get_plotlyjs())
 
     def _copies(self, content: Content) -> Iterator[tuple[Path, str]]:
-        """(file, its URL in the site) of each file of a result, copied there."""
+        """(file, its URL in the site) of each file of a result, copied there; a picture as WebP."""
         taken: dict[str, dict[str, int]] = {}
         for panel in content.panels:
+            pictures = [picture.file for picture in panel.pictures]
             for file in panel.part.files:
                 stem = counted(f"files/{panel.key}/{slug(file.stem)}", taken.setdefault(file.suffix, {}))
-                name = f"{stem}{file.suffix}"
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, self.folder / name)
-                yield file, name
+                (self.folder / stem).parent.mkdir(parents=True, exist_ok=True)
+                if file in pictures and self._picture(content, file, f"{stem}.webp"):
+                    yield file, f"{stem}.webp"
+                else:
+                    shutil.copyfile(file, self.folder / f"{stem}{file.suffix}")
+                    yield file, f"{stem}{file.suffix}"
 
-    def _thumb(self, content: Content) -> str | None:
-        pictures = [picture for panel in content.panels for picture in panel.pictures]
-        if not pictures:
-            return None
-        from PIL import Image
-
-        name = f"thumbs/{content.result.key}.webp"
-        (self.folder / "thumbs").mkdir(exist_ok=True)
+    def _picture(self, content: Content, file: Path, name: str) -> bool:
+        """Whether a picture could be written; a result's first one has a small one, too."""
+        thumb = f"thumbs/{content.result.key}.webp"
+        first = thumb not in self.thumbs.values()
         try:
-            with Image.open(pictures[0].file) as image:
-                # A small multiple of what is shown: the rest is quick.
-                small = image.reduce(max(image.width // (2 * THUMB[0]), 1)).convert("RGB")
+            write_picture(file, self.folder / name, self.folder / thumb if first else None)
         # Whatever a picture of somebody else's does to its decoder.
         except Exception as error:
-            content.problems.append(f"{pictures[0].file.name}: {type(error).__name__}: {error}")
-            return None
-        height = min(small.height, round(small.width * THUMB[1] / THUMB[0]))
-        size = (THUMB[0], max(round(THUMB[0] * height / small.width), 1))
-        small.crop((0, 0, small.width, height)).resize(size, Image.Resampling.LANCZOS).save(
-            self.folder / name, quality=80
-        )
-        return name
+            content.problems.append(f"{file.name}: {type(error).__name__}: {error}")
+            return False
+        self.thumbs[content.result.key] = thumb
+        return True
 
     def _result(self, content: Content, urls: Mapping[Path, str], measures: Mapping[str, Measures]) -> None:
         panels = content.panels
@@ -229,12 +219,15 @@ class _Site:
             open_tables=not pictures and not fronts,
             commit=known if isinstance(known, str) and known.isalnum() else None,
             downloads=[
-                (panel, [(file.name, urls[file], file_size(file)) for file in panel.part.files])
-                for panel in panels
+                (panel, [self._download(file, urls[file]) for file in panel.part.files]) for panel in panels
             ],
         )
 
-    def _index(self, thumbs: Mapping[str, str]) -> None:
+    def _download(self, file: Path, url: str) -> tuple[str, str, str]:
+        """Name, URL and size."""
+        return file.stem + Path(url).suffix, url, file_size(self.folder / url)
+
+    def _index(self) -> None:
         papers: dict[str, list[Content]] = {}
         for content in self.contents:
             papers.setdefault(content.result.paper, []).append(content)
@@ -246,7 +239,7 @@ class _Site:
             contents=self.contents,
             papers=papers,
             scales=sorted({content.result.scale for content in self.contents}),
-            thumbs={content.result.key: thumbs.get(content.result.key) for content in self.contents},
+            thumbs=self.thumbs,
             problems=any(content.problems for content in self.contents),
             missing=[each for each in ARTEFACTS if (each.paper, each.name) not in here],
             judged=sum(map(len, judged)),

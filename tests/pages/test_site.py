@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lightning_moa.cli import main
 from lightning_moa.errors import UserError
 from lightning_moa.pages.found import SITE
+from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.site import _json, write_site
 
 
@@ -101,9 +104,23 @@ def test_files_to_download_are_the_files(theirs, tmp_path):
     write_site([theirs], tmp_path / "site")
     page = (tmp_path / "site" / "result-panacea-figure4-tiny.html").read_text()
     links = re.findall(r'<a href="(files/[^"]+)" download>([^<]+)</a>', page)
-    assert {name for _, name in links} == {file.name for file in theirs.iterdir()}
+    files = {file.name: file for file in theirs.iterdir() if file.suffix != ".png"}
+    assert {name for _, name in links} == {"figure4.webp", *files}
     for url, name in links:
-        assert (tmp_path / "site" / url).read_bytes() == (theirs / name).read_bytes()
+        if name in files:
+            assert (tmp_path / "site" / url).read_bytes() == files[name].read_bytes()
+    (picture,) = (tmp_path / "site").glob("files/*/figure4.webp")
+    with Image.open(picture) as shown, Image.open(theirs / "figure4.png") as drawn:
+        assert (np.asarray(shown.convert("RGB")) == np.asarray(drawn.convert("RGB"))).all()
+    assert picture.stat().st_size < 0.7 * (theirs / "figure4.png").stat().st_size
+
+
+def test_a_picture_that_can_be_seen_through_is_on_white(tmp_path):
+    Image.new("RGBA", (2000, 500), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    write_picture(tmp_path / "clear.png", tmp_path / "clear.webp", tmp_path / "small.webp")
+    with Image.open(tmp_path / "clear.webp") as shown, Image.open(tmp_path / "small.webp") as small:
+        assert shown.convert("RGB").getextrema() == ((255, 255),) * 3
+        assert (shown.size, small.size) == ((2000, 500), (640, 160))
 
 
 def test_all_that_pages_link_to_is_there(theirs, tmp_path):
