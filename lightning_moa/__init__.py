@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING
 from lightning_moa.lazy import attach
 
 if TYPE_CHECKING:
+    from lightning_moa.aggregation.augmented_tchebycheff import AugmentedTchebycheff as AugmentedTchebycheff
     from lightning_moa.aggregation.base import Aggregator as Aggregator
+    from lightning_moa.aggregation.boundary_intersection import BoundaryIntersection as BoundaryIntersection
+    from lightning_moa.aggregation.cagrad import CAGrad as CAGrad
+    from lightning_moa.aggregation.epo import EPO as EPO
+    from lightning_moa.aggregation.from_torchjd import IMTLG as IMTLG
+    from lightning_moa.aggregation.from_torchjd import AlignedMTL as AlignedMTL
+    from lightning_moa.aggregation.from_torchjd import FromTorchJD as FromTorchJD
+    from lightning_moa.aggregation.from_torchjd import PCGrad as PCGrad
     from lightning_moa.aggregation.gradients import GradientAggregator as GradientAggregator
     from lightning_moa.aggregation.lagrangian import Multipliers as Multipliers
     from lightning_moa.aggregation.linear import Linear as Linear
+    from lightning_moa.aggregation.nash_mtl import NashMTL as NashMTL
+    from lightning_moa.aggregation.smooth_tchebycheff import SmoothTchebycheff as SmoothTchebycheff
     from lightning_moa.aggregation.tchebycheff import Tchebycheff as Tchebycheff
+    from lightning_moa.aggregation.upgrad import UPGrad as UPGrad
     from lightning_moa.aggregation.volume import Hypervolume as Hypervolume
     from lightning_moa.answers import use as use
     from lightning_moa.batches import PairBatch as PairBatch
@@ -50,6 +61,7 @@ if TYPE_CHECKING:
     from lightning_moa.deployments.base import Deployment as Deployment
     from lightning_moa.deployments.heads import EachHead as EachHead
     from lightning_moa.deployments.in_prompt import InPrompt as InPrompt
+    from lightning_moa.deployments.mod import MOD as MOD
     from lightning_moa.deployments.nearest import Nearest as Nearest
     from lightning_moa.deployments.soup import Soup as Soup
     from lightning_moa.deployments.steered import Steered as Steered
@@ -69,6 +81,7 @@ if TYPE_CHECKING:
     from lightning_moa.inference.loading import load as load
     from lightning_moa.methods.base import Alignment as Alignment
     from lightning_moa.methods.dps import DPS as DPS
+    from lightning_moa.methods.dynamic_weights import DynamicWeights as DynamicWeights
     from lightning_moa.methods.gapo import GAPO as GAPO
     from lightning_moa.methods.ham import HaM as HaM
     from lightning_moa.methods.head_watch import HeadWatch as HeadWatch
@@ -91,10 +104,13 @@ if TYPE_CHECKING:
     from lightning_moa.objectives.dpo import DPO as DPO
     from lightning_moa.objectives.dpo import dpo_losses as dpo_losses
     from lightning_moa.objectives.dpo import implicit_margins as implicit_margins
+    from lightning_moa.objectives.grpo import GRPO as GRPO
     from lightning_moa.objectives.likelihood import Likelihood as Likelihood
     from lightning_moa.objectives.likelihood import RewardWeightedLikelihood as RewardWeightedLikelihood
+    from lightning_moa.objectives.modpo import MODPO as MODPO
     from lightning_moa.objectives.ppo import PPO as PPO
     from lightning_moa.objectives.ppo import PPOSettings as PPOSettings
+    from lightning_moa.objectives.rloo import RLOO as RLOO
     from lightning_moa.optimiser import OptimiserConfig as OptimiserConfig
     from lightning_moa.pareto.dominance import coverage as coverage
     from lightning_moa.pareto.dominance import dominates as dominates
@@ -120,10 +136,12 @@ if TYPE_CHECKING:
     from lightning_moa.policies.logprobs import response_logps as response_logps
     from lightning_moa.policies.logprobs import token_logps as token_logps
     from lightning_moa.policies.lora import LoRA as LoRA
+    from lightning_moa.policies.mixed import MixedPolicies as MixedPolicies
     from lightning_moa.policies.model import build_model as build_model
     from lightning_moa.policies.model import load_model as load_model
     from lightning_moa.policies.model import save_model as save_model
     from lightning_moa.policies.probes import Probe as Probe
+    from lightning_moa.policies.prompted import PromptedLoRA as PromptedLoRA
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
     from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.svd_lora import SVDLoRA as SVDLoRA
@@ -288,5 +306,23 @@ __getattr__, __dir__, __all__ = attach(
         "sparsity": "pareto.measures",
         "token_logps": "policies.logprobs",
         "win_rate": "evaluation.judge",
+        "SmoothTchebycheff": "aggregation.smooth_tchebycheff",
+        "AugmentedTchebycheff": "aggregation.augmented_tchebycheff",
+        "BoundaryIntersection": "aggregation.boundary_intersection",
+        "FromTorchJD": "aggregation.from_torchjd",
+        "PCGrad": "aggregation.from_torchjd",
+        "AlignedMTL": "aggregation.from_torchjd",
+        "IMTLG": "aggregation.from_torchjd",
+        "UPGrad": "aggregation.upgrad",
+        "CAGrad": "aggregation.cagrad",
+        "NashMTL": "aggregation.nash_mtl",
+        "EPO": "aggregation.epo",
+        "GRPO": "objectives.grpo",
+        "RLOO": "objectives.rloo",
+        "MODPO": "objectives.modpo",
+        "MOD": "deployments.mod",
+        "MixedPolicies": "policies.mixed",
+        "PromptedLoRA": "policies.prompted",
+        "DynamicWeights": "methods.dynamic_weights",
     },
 )

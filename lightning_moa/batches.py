@@ -48,6 +48,8 @@ class PairBatch:
     """(batch,) int64, position in the split: the key under which reference log-probs are cached."""
     ref_logps: Tensor | None = None
     """(2 * batch,) summed log-probs of the responses under the reference policy; None until cached."""
+    rewards: Tensor | None = None
+    """(2 * batch, m) reward of each response for each objective, higher is better; None where nothing scored them."""
 
 
 @dataclass
@@ -68,10 +70,10 @@ class PromptBatch:
 
 @dataclass
 class Rollout:
-    """Responses that the trained policy has sampled, with what PPO needs of them.
+    """Responses that the trained policy has sampled, scored and compared.
 
     `time` counts response tokens: column t of `mask`, `logps`, ... speaks of the t-th token of the response, which is
-    column `prompt + t` of `input_ids`. k is the number of value functions: m, or 1 where the scores were scalarised.
+    column `prompt + t` of `input_ids`. k is the number of advantages: m, or 1 where the scores were scalarised.
     """
 
     input_ids: Tensor
@@ -84,18 +86,24 @@ class Rollout:
     """(batch, time) log-probs under the policy that sampled, 0 on padding."""
     ref_logps: Tensor
     """(batch, time) log-probs under the reference policy, 0 on padding."""
-    hidden: Tensor
-    """(batch, time, width) the reference's last hidden state before each token: what the critic sees."""
     scores: Tensor
     """(batch, m) rewards of the whole responses, higher is better."""
-    values: Tensor
-    """(batch, time, k) the critic's values before the update."""
     advantages: Tensor
-    """(batch, time, k)"""
-    returns: Tensor
-    """(batch, time, k) what the values are fitted to."""
+    """(batch, time, k), or (batch, 1, k) where all tokens of a response have one."""
     preference: Tensor | None
     """(batch, m), or (m,) for all rows; None where the policy knows no preference."""
+
+
+@dataclass
+class CriticRollout(Rollout):
+    """A rollout with what a critic (k value functions) saw and said of it."""
+
+    hidden: Tensor
+    """(batch, time, width) the reference's last hidden state before each token: what the critic sees."""
+    values: Tensor
+    """(batch, time, k) the critic's values before the update."""
+    returns: Tensor
+    """(batch, time, k) what the values are fitted to."""
     given: SequenceBatch | None = None
     """As many responses that were not sampled, whose likelihood is raised beside the rewards (PTX); None: none."""
 

@@ -164,6 +164,7 @@ MISTAKES = [
     (["seeds=[1,1]"], ["seeds=[1, 1]", "distinct"]),
     (["seeds=[]"], ["seeds=[]", "one or more"]),
     (["seeds=[-1]"], ["seeds=[-1]", "from 0"]),
+    (["seeds=[4294967296]"], ["seeds=[4294967296]", "below 4294967296"]),
     (["objectives=[a]"], ["objectives=['a']", "two or more"]),
     (["dpo.batch_size=10", "dpo.accumulate=3"], ["dpo.accumulate=3: must divide dpo.batch_size", "10"]),
 ]

@@ -21,7 +21,7 @@ import pytest
 import torch
 import yaml
 
-from lightning_moa.batches import PairBatch, PromptBatch, Rollout, SequenceBatch
+from lightning_moa.batches import CriticRollout, PairBatch, PromptBatch, SequenceBatch
 from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
@@ -219,7 +219,7 @@ def policy_of(run: Context) -> Policy:
     return policy
 
 
-def check_rollout(part: Rollout, spec: dict[str, Any], width: int) -> None:
+def check_rollout(part: CriticRollout, spec: dict[str, Any], width: int) -> None:
     (prompt, time), rows, m = lengths_of(spec), rows_of(spec), len(spec["objectives"])
     k = 1 if spec["settings"]["weigh"].endswith("_reward") else m
     shapes = {name: tuple(getattr(part, name).shape) for name in ("logps", "ref_logps", "mask")}
@@ -258,7 +258,7 @@ def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None) -> None:
             objective = weightless(run.answers.objective.build(run.about("objective")))
             preference = preference_of(spec)
             part = next(iter(objective.parts(policy, batch_of(spec), preference, 0)))
-            if isinstance(part, Rollout):
+            if isinstance(part, CriticRollout):
                 check_rollout(part, spec, width)
             losses = objective.losses(policy, part, preference)
             assert tuple(losses.shape) == losses_shape(run, preference), kind

@@ -124,7 +124,7 @@ LIGHT += [
     for path in sorted((PACKAGE / room).glob("*.py"))
     if path.stem != "__init__"
 ]
-HEAVY = ("torch", "transformers", "lightning", "peft", "datasets")
+HEAVY = ("torch", "transformers", "lightning", "peft", "datasets", "scipy.stats")
 
 
 def sources() -> list[Path]:

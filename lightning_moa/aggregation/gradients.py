@@ -113,7 +113,7 @@ class GradientAggregator(ABC):
             preference: (m,), or (g, m) for g preferences a batch.
 
         Returns:
-            (m,), or (g, m) where the preference enters; each at least 0.
+            (m,), or (g, m) where the preference enters; each at least 0, where the method does not say otherwise.
         """
 
     def logs(self) -> dict[str, float]:

@@ -25,12 +25,19 @@ class Tchebycheff:
 
     def __call__(self, losses: Tensor, preference: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
         """max_i lambda_i (z_i + L_i) of losses (m,) or (g, m), averaged over the groups."""
-        distance = losses
-        if self.ideal_point is not None:
-            if len(self.ideal_point) != losses.shape[-1]:
-                raise UserError(
-                    f"ideal_point has {len(self.ideal_point)} values for {losses.shape[-1]} objectives: "
-                    f"one each is needed"
-                )
-            distance = losses + torch.as_tensor(self.ideal_point, dtype=losses.dtype, device=losses.device)
-        return (preference * distance).amax(-1).mean()
+        return (preference * shortfall(losses, self.ideal_point)).amax(-1).mean()
+
+
+def shortfall(losses: Tensor, ideal_point: Sequence[float] | None) -> Tensor:
+    """z_i - J_i = z_i + L_i, how far each objective is below its ideal point; of the losses' shape.
+
+    Raises:
+        UserError: an ideal point of another length.
+    """
+    if ideal_point is None:
+        return losses
+    if len(ideal_point) != losses.shape[-1]:
+        raise UserError(
+            f"ideal_point has {len(ideal_point)} values for {losses.shape[-1]} objectives: one each is needed"
+        )
+    return losses + torch.as_tensor(ideal_point, dtype=losses.dtype, device=losses.device)

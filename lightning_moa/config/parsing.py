@@ -24,6 +24,8 @@ from lightning_moa.fields import check
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.strategies.choices import check_hardware
 
+SEEDS = 2**32
+"""What numpy, torch and Lightning all take as a seed lies below."""
 T = TypeVar("T", bound=StudyConfig)
 
 YES_OR_NO = ("true", "false", "yes", "no", "on", "off", "1", "0")
@@ -249,8 +251,11 @@ def _words(kind: Any, key: str) -> str:
 
 
 def _check_study(config: StudyConfig) -> None:
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
-        raise UserError(f"seeds={config.seeds}: one or more distinct whole numbers from 0 are needed")
+    seeds = config.seeds
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= SEEDS:
+        raise UserError(
+            f"seeds={seeds}: one or more distinct whole numbers from 0, below {SEEDS}, are needed"
+        )
     if config.objectives is not None and (
         len(config.objectives) < 2 or len(set(config.objectives)) != len(config.objectives)
     ):

@@ -140,8 +140,8 @@ class PreferenceData(StepData):
         training split. batch_size: rows of a step, over all `world_size` processes; this one, `rank`, gets an
         equal contiguous share. steps: number of batches; batch t depends on (seed, t) alone, and those before
         `start_step` are left out. rewards: (k, m) of `sft_rows("train")`, for sequences (None: those that the
-        data has). ref_logps: (n, 2) summed reference log-probs of `table("train")`'s responses, for pairs.
-        chosen: places among the encoded rows that batches are drawn from; None: all.
+        data has), or (n, 2, m) of `table("train")`'s responses, for pairs. ref_logps: (n, 2) their summed
+        reference log-probs. chosen: places among the encoded rows that batches are drawn from; None: all.
         """
         make, rows = self._view(tokenizer, "train", view, rewards, ref_logps)
         if chosen is not None:
@@ -235,7 +235,9 @@ class PreferenceData(StepData):
             table = self.table(split)
             if ref_logps is not None:
                 _check_shape("ref_logps", ref_logps, (len(table), 2))
-            return lambda rows: pair_batch(encoded, rows, pad, table.labels, ref_logps), len(encoded)
+            if rewards is not None:
+                _check_shape("rewards", rewards, (len(table), 2, len(self.objectives)))
+            return lambda rows: pair_batch(encoded, rows, pad, table.labels, ref_logps, rewards), len(encoded)
         if view == "sequences":
             known = self.sequence_rewards(split) if rewards is None else rewards
             if known is not None:
@@ -324,6 +326,6 @@ def _check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
         raise UserError(f"{what}={value!r}: allowed are {', '.join(allowed)}")
 
 
-def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")

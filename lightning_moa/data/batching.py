@@ -28,9 +28,15 @@ def sequence_batch(encoded: Encoded, rows: np.ndarray, pad: int, rewards: np.nda
 
 
 def pair_batch(
-    encoded: Encoded, rows: np.ndarray, pad: int, labels: np.ndarray, ref_logps: np.ndarray | None
+    encoded: Encoded,
+    rows: np.ndarray,
+    pad: int,
+    labels: np.ndarray,
+    ref_logps: np.ndarray | None,
+    rewards: np.ndarray | None = None,
 ) -> PairBatch:
-    """Rows with two responses each. labels: (n, m), ref_logps: (n, 2) or None, of the table's n pairs."""
+    """Rows with two responses each. Of the table's n pairs: labels (n, m), and ref_logps (n, 2) and rewards (n, 2, m)
+    or None."""
     ids, mask, response = _right_padded(encoded, rows, pad, [0, 1])
     index = encoded.index[rows]
     return PairBatch(
@@ -40,6 +46,9 @@ def pair_batch(
         labels=torch.from_numpy(labels[index]).float(),
         index=torch.from_numpy(index),
         ref_logps=None if ref_logps is None else torch.from_numpy(ref_logps[index].T.reshape(-1)).float(),
+        rewards=None
+        if rewards is None
+        else torch.from_numpy(np.concatenate([*rewards[index].swapaxes(0, 1)])).float(),
     )
 
 

@@ -70,6 +70,7 @@ class TrainingData(L.LightningDataModule):
         self._score = rewards
         self._rewards: dict[str, np.ndarray] = {}
         self._ref_logps: dict[str, np.ndarray] = {}
+        self._pair_rewards: dict[str, np.ndarray] = {}
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -93,12 +94,17 @@ class TrainingData(L.LightningDataModule):
         for split in ("train", "eval") if stage == "fit" else ("eval",):
             self.source.encoded(self.tokenizer, split, self.view or "pairs")
         self._ref_logps.clear()
+        self._pair_rewards.clear()
         if stage == "fit":
             rank_zero_info("\n".join(self.source.report.lines()))
 
     def take_reference(self, split: str, logps: np.ndarray) -> None:
         """Let the batches of pairs carry the reference policy's log-probs: (n, 2) of `source.table(split)`."""
         self._ref_logps[split] = logps
+
+    def take_rewards(self, split: str, rewards: np.ndarray) -> None:
+        """Let the batches of pairs carry what their responses are worth: (n, 2, m) of `source.table(split)`."""
+        self._pair_rewards[split] = rewards
 
     def rewards(self, split: str) -> np.ndarray:
         """(k, m) rewards in [0, 1] of the split's sequences, see the class."""
@@ -156,7 +162,8 @@ class TrainingData(L.LightningDataModule):
     def _carried(self, split: str) -> dict[str, Any]:
         """What batches of the view carry besides texts and labels."""
         if self._view == "pairs":
-            return {"ref_logps": self._ref_logps[split]} if split in self._ref_logps else {}
+            carried = {"ref_logps": self._ref_logps, "rewards": self._pair_rewards}
+            return {name: known[split] for name, known in carried.items() if split in known}
         return {"rewards": self.rewards(split)} if self._view == "sequences" else {}
 
     def _rewards_of(self, split: str) -> np.ndarray:

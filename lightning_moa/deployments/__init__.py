@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lightning_moa.deployments.base import Load as Load
     from lightning_moa.deployments.heads import EachHead as EachHead
     from lightning_moa.deployments.in_prompt import InPrompt as InPrompt
+    from lightning_moa.deployments.mod import MOD as MOD
     from lightning_moa.deployments.nearest import Nearest as Nearest
     from lightning_moa.deployments.soup import Soup as Soup
     from lightning_moa.deployments.steered import Steered as Steered
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "EachHead": "heads",
         "InPrompt": "in_prompt",
         "Load": "base",
+        "MOD": "mod",
         "Nearest": "nearest",
         "Soup": "soup",
         "Steered": "steered",

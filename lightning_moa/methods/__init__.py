@@ -7,6 +7,7 @@ from lightning_moa.lazy import attach
 if TYPE_CHECKING:
     from lightning_moa.methods.base import Alignment as Alignment
     from lightning_moa.methods.dps import DPS as DPS
+    from lightning_moa.methods.dynamic_weights import DynamicWeights as DynamicWeights
     from lightning_moa.methods.gapo import GAPO as GAPO
     from lightning_moa.methods.ham import HaM as HaM
     from lightning_moa.methods.head_watch import HeadWatch as HeadWatch
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "DPS": "dps",
-        "GAPO": "gapo",
-        "MGDA": "mgda",
-        "PGAPO": "pgapo",
-        "SFT": "sft",
         "Alignment": "base",
+        "DPS": "dps",
+        "DynamicWeights": "dynamic_weights",
+        "GAPO": "gapo",
         "GradientWatch": "watching",
         "HaM": "ham",
         "HeadWatch": "head_watch",
         "HeadwiseSCA": "sca",
+        "MGDA": "mgda",
+        "PGAPO": "pgapo",
         "Panacea": "panacea",
         "Product": "products",
         "RewardModel": "reward_model",
         "RewardedSoups": "rewarded_soups",
         "RiC": "ric",
+        "SFT": "sft",
         "SafeRLHF": "safe_rlhf",
         "Stoppable": "stopping",
     },

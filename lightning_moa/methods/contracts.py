@@ -87,7 +87,9 @@ def check_steering(policy: Policy, input_ids: Tensor, attention_mask: Tensor) ->
     if not policy.m:
         return
     corners = torch.eye(policy.m, device=input_ids.device)
-    row = (input_ids[:1], attention_mask[:1])
+    # Up to its last token: what is said behind padding means nothing.
+    end = int(attention_mask[0].nonzero().max()) + 1
+    row = (input_ids[:1, :end], attention_mask[:1, :end])
     with evaluating(policy), shaken(policy):
         first, second = (policy(*row, corner, last=1) for corner in (corners[0], corners[-1]))
     if policy.m > 1 and torch.equal(first, second):

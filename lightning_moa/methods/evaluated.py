@@ -72,7 +72,8 @@ class Evaluated(Stoppable):
         measured = self.objective.measures(self.policy, batch, centre.to(self.device), batch_idx)
         for what, (values, counts) in measured.items():
             each = values.reshape(-1, values.shape[-1]).mean(0)
-            self._log_means(f"{stage}/{what}", each, counts)
+            if what != "loss" or len(each) > 1:
+                self._log_means(f"{stage}/{what}", each, counts)
             if what == "loss":
                 self.log(
                     f"{stage}/loss",

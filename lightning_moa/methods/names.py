@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_moa.answers import Known
-from lightning_moa.methods.settings import LagrangianConfig
+from lightning_moa.methods.settings import DynamicConfig, LagrangianConfig
 
 METHODS = {
     "panacea": Known("lightning_moa.methods.panacea:Panacea"),
@@ -13,6 +13,9 @@ METHODS = {
     "mgda": Known("lightning_moa.methods.mgda:MGDA"),
     "pgapo": Known("lightning_moa.methods.pgapo:PGAPO"),
     "safe_rlhf": Known("lightning_moa.methods.safe_rlhf:SafeRLHF", {"lagrangian": LagrangianConfig}),
+    "dynamic_weights": Known(
+        "lightning_moa.methods.dynamic_weights:DynamicWeights", {"dynamic": DynamicConfig}
+    ),
     "ham": Known("lightning_moa.methods.ham:HaM"),
     "sca": Known("lightning_moa.methods.sca:HeadwiseSCA"),
     "ric": Known("lightning_moa.methods.ric:RiC"),

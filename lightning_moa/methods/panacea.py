@@ -23,26 +23,33 @@ class Panacea(Alignment):
     Args:
         preferences_per_batch: how many are drawn for a batch, one for each equal share of it.
         concentration: of the Dirichlet distribution that they are drawn from; 1 is uniform on the simplex.
+        vertex_share: how often a drawn preference is replaced by one objective alone.
     """
 
     @classmethod
     def arguments(cls, run: Run) -> dict[str, Any]:
         """Those of the objective's settings that say what is drawn, where it has them."""
-        names = ("preferences_per_batch", "concentration")
+        names = ("preferences_per_batch", "concentration", "vertex_share")
         drawn = {name: getattr(run.settings, name) for name in names if hasattr(run.settings, name)}
         return {**drawn, **super().arguments(run)}
 
     def __init__(
-        self, *args: Any, preferences_per_batch: int = 1, concentration: float = 1.0, **kwargs: Any
+        self,
+        *args: Any,
+        preferences_per_batch: int = 1,
+        concentration: float = 1.0,
+        vertex_share: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.preferences_per_batch = preferences_per_batch
         self.concentration = concentration
+        self.vertex_share = vertex_share
 
     def preference(self, step: int) -> Tensor:
         generator = np.random.default_rng([self.seed, step])
         drawn = sample_preferences(
-            self.m, self.preferences_per_batch, generator, concentration=self.concentration
+            self.m, self.preferences_per_batch, generator, self.concentration, self.vertex_share
         )
         preferences = torch.from_numpy(drawn).float()
         return preferences[0] if self.preferences_per_batch == 1 else preferences

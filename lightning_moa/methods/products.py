@@ -133,6 +133,15 @@ def sca_heads(preferences: Sequence[Sequence[float]]) -> Product:
     return Product(use("sca", head_preferences=rows), heads, "likelihood", "linear", SAMPLED, EachHead())
 
 
+def dpo_heads(m: int) -> Product:
+    """DPO with a head for each objective on one backbone (MAH-DPO, arXiv 2510.01167): its losses are as many as heads,
+    each head's own objective having all of its weight."""
+    rows = np.eye(m).tolist()
+    return Product(
+        use("sca", head_preferences=rows), use("heads", number=m), "dpo", "linear", SAMPLED, EachHead()
+    )
+
+
 def ric(preferences: Sequence[Sequence[float]]) -> Product:
     """Rewards in the prompt; asked for each of the preferences."""
     return Product("ric", ONE_HEAD, "in_context", "linear", SAMPLED, InPrompt(as_rows(preferences)))

@@ -19,3 +19,18 @@ class LagrangianConfig:
     largest: float = option(5.0, "their largest value", above=0)
     episodes: int = option(128, "last responses that a mean score is taken of", at_least=1)
     delay: int = option(0, "batches before they move", at_least=0)
+
+
+@dataclass
+class DynamicConfig:
+    """Weights that follow the hypervolume's gain."""
+
+    rate: float = option(
+        0.1, "share of the way to what gains most that the weights go in a batch", above=0, at_most=1
+    )
+    smoothing: float = option(
+        0.9, "share of the former running mean of the scores that stays", at_least=0, below=1
+    )
+    margin: float = option(
+        1.0, "deviations of the first batch's scores that the volume's corner lies below their mean", above=0
+    )

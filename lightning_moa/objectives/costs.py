@@ -120,7 +120,8 @@ def full_batch(view: str, run: Run, rows: int) -> PairBatch | SequenceBatch:
         config = run.data.config
         ids, mask, response = tokens(2 * rows, config.max_length, config.max_response_length)
         labels = torch.zeros(rows, run.m)
-        return PairBatch(ids, mask, response, labels, torch.arange(rows), torch.zeros(2 * rows))
+        logps, rewards = torch.zeros(2 * rows), torch.zeros(2 * rows, run.m)
+        return PairBatch(ids, mask, response, labels, torch.arange(rows), logps, rewards)
     if view == "sequences":
         batch = full_sequences(rows, run.data.config)
         batch.rewards = torch.full((rows, run.m), 0.5)

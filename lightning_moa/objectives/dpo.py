@@ -12,17 +12,18 @@ from lightning_moa.answers import Sections
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives.base import Objective, better_sign, labelled_mean, per_example
 from lightning_moa.objectives.settings import DPOConfig
-from lightning_moa.policies import Policy, pair_logps
+from lightning_moa.policies import Heads, Policy, head_logps, pair_logps
 
 
 def implicit_margins(logps: Tensor, ref_logps: Tensor, beta: float) -> Tensor:
-    """beta (log pi/pi_ref of response 1 - log pi/pi_ref of response 0), shape (batch,).
+    """beta (log pi/pi_ref of response 1 - log pi/pi_ref of response 0), shape (batch,), or (K, batch) of K policies.
 
     Args:
-        logps, ref_logps: (2 * batch,), responses 0 first.
+        logps: (2 * batch,), or (K, 2 * batch), responses 0 first.
+        ref_logps: (2 * batch,), likewise.
     """
     ratios = logps - ref_logps
-    first, second = ratios.chunk(2)
+    first, second = ratios.chunk(2, dim=-1)
     return beta * (second - first)
 
 
@@ -30,13 +31,13 @@ def dpo_losses(margins: Tensor, labels: Tensor) -> Tensor:
     """-log sigma(margin towards the better response) (Panacea, eq. 2).
 
     Args:
-        margins: (batch,), implicit reward of response 1 over response 0.
+        margins: (batch,) or (K, batch), implicit reward of response 1 over response 0.
         labels: (batch, m), index of the better response, NaN where unknown.
 
     Returns:
-        (batch, m), to minimise; log 2, without gradient, where the label is unknown.
+        (batch, m) or (K, batch, m), to minimise; log 2, without gradient, where the label is unknown.
     """
-    return -F.logsigmoid(better_sign(labels) * margins[:, None])
+    return -F.logsigmoid(better_sign(labels) * margins[..., None])
 
 
 class DPO(Objective):
@@ -64,19 +65,28 @@ class DPO(Objective):
         self.likelihood = likelihood
 
     def losses(self, policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tensor:
-        """(m,) or (g, m); `batch.ref_logps` must be filled."""
+        """(m,) or (g, m); (K, m) of `Heads`. `batch.ref_logps` must be filled."""
         if batch.ref_logps is None:
             raise ValueError("DPO needs a batch with ref_logps")
+        if isinstance(policy, Heads):
+            of_heads = head_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
+            labelled = ~batch.labels.isnan()
+            return torch.stack(
+                [labelled_mean(each, labelled, None) for each in self._values(of_heads, batch)]
+            )
         rows = per_example(preference, len(batch.labels))
         logps = pair_logps(policy, batch, rows)
+        return labelled_mean(self._values(logps, batch), ~batch.labels.isnan(), preference)
+
+    def _values(self, logps: Tensor, batch: PairBatch) -> Tensor:
+        """(batch, m) losses of log-probs (2 * batch,), or (K, batch, m) of (K, 2 * batch)."""
+        assert batch.ref_logps is not None
         values = dpo_losses(implicit_margins(logps, batch.ref_logps, self.beta), batch.labels)
-        if self.likelihood:
-            values = values + self.likelihood * _better_nll(logps, batch)
-        return labelled_mean(values, ~batch.labels.isnan(), preference)
+        return values + self.likelihood * better_nll(logps, batch) if self.likelihood else values
 
 
-def _better_nll(logps: Tensor, batch: PairBatch) -> Tensor:
-    """Negative log-likelihood per token of the better response for each objective, (batch, m)."""
+def better_nll(logps: Tensor, batch: PairBatch) -> Tensor:
+    """Negative log-likelihood per token of the better response for each objective, (batch, m) or (K, batch, m)."""
     per_token = logps / batch.response_mask.sum(-1).clamp(min=1)
-    first, second = per_token.chunk(2)
-    return -torch.where(batch.labels > 0.5, second[:, None], first[:, None])
+    first, second = per_token.chunk(2, dim=-1)
+    return -torch.where(batch.labels > 0.5, second[..., None], first[..., None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lightning_moa.answers import Sections
-from lightning_moa.batches import PromptBatch, Rollout, SequenceBatch, moved
+from lightning_moa.batches import CriticRollout, PromptBatch, SequenceBatch, moved
 from lightning_moa.errors import Diverged, UserError
 from lightning_moa.objectives.advantages import (
     actor_losses,
     critic_losses,
     gae,
-    kl_estimates,
     shaped_rewards,
 )
 from lightning_moa.objectives.base import OptimiserFactory, Plan, Run, labelled_mean, per_example
@@ -26,11 +25,13 @@ from lightning_moa.objectives.likelihood import Likelihood
 from lightning_moa.objectives.ppo_costs import PPOCosts
 from lightning_moa.objectives.rollout import (
     Sampling,
+    factors,
+    preference_rows,
     reference_pass,
     response_token_logps,
     sample_responses,
-    sampled_means,
     score_responses,
+    seed_of,
 )
 from lightning_moa.objectives.settings import PPOConfig
 from lightning_moa.policies import Policy
@@ -94,9 +95,6 @@ class PPO(PPOCosts):
     """
 
     sections: ClassVar[Sections] = {"ppo": PPOConfig}
-    view = "prompts"
-    step_seconds = 0.2
-    scores = True
 
     @classmethod
     def check(cls, plan: Plan) -> None:
@@ -110,14 +108,6 @@ class PPO(PPOCosts):
     @classmethod
     def files(cls, settings: PPOConfig) -> dict[str, str | None]:
         return {"ptx_path": settings.ptx_path}
-
-    @classmethod
-    def kl_weight(cls, settings: PPOConfig) -> float:
-        return settings.kl_coeff
-
-    @classmethod
-    def tasks(cls, plan: Plan) -> dict[str, Any]:
-        return plan.scoring()
 
     @classmethod
     def build(cls, run: Run) -> Self:
@@ -183,18 +173,17 @@ class PPO(PPOCosts):
         self.sampling = sampling
         self.settings = settings
         m = len(rewards.objectives)
-        self.register_buffer("scale", _vector("reward_scale", scale, m, 1.0), persistent=False)
-        whole = _vector("objective_scale", objective_scale, m, 1.0)
+        self.register_buffer("scale", factors("ppo.reward_scale", scale, m, 1.0), persistent=False)
+        whole = factors("ppo.objective_scale", objective_scale, m, 1.0)
         if settings.weigh.endswith("_reward") and bool((whole != 1).any()):
             raise UserError(
                 f"ppo.objective_scale with ppo.weigh={settings.weigh}: its objectives are one already"
             )
         self.register_buffer("objective_scale", whole, persistent=False)
-        self.register_buffer("ideal_point", _vector("ideal_point", ideal_point, m, 0.0), persistent=False)
+        self.register_buffer("ideal_point", factors("ppo.ideal_point", ideal_point, m, 0.0), persistent=False)
         self.seed = seed
         self.given = given if settings.ptx else None
         self.likelihood = Likelihood()
-        self._logs: dict[str, float | Tensor] = {}
 
     @classmethod
     def of(
@@ -224,29 +213,20 @@ class PPO(PPOCosts):
         sampling = Sampling(max_new_tokens, temperature, top_p)
         return cls(rewards, critic, partial(AdamW, lr=critic_lr), tokenizer, sampling, known, seed=seed)
 
-    def measures(
-        self, policy: Policy, batch: PromptBatch, preference: Tensor, step: int
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of sampled responses: unscaled scores (m,); KL, nats, and length, (1,); loss = kl_coeff KL - score, (m,)."""
-        seed = _mix(self.seed, step)
-        scores, kl, length = sampled_means(
-            policy, batch, preference, self.sampling, seed, self.rewards, self.tokenizer
-        )
-        loss, rows = self.settings.kl_coeff * kl - scores * self.scale, torch.tensor([len(batch.input_ids)])
-        return {"loss": (loss, rows), "score": (scores, rows), "kl": (kl, rows), "length": (length, rows)}
-
     def count(self, m: int) -> int:
         return m if self.settings.weigh == "surrogates" else 1
 
     def parts(
         self, policy: Policy, batch: PromptBatch, preference: Tensor | None, step: int
-    ) -> Iterable[Rollout]:
+    ) -> Iterable[CriticRollout]:
         """One rollout, for as many updates as `update_iters`."""
         rollout = self.rollout(policy, batch, preference, step)
         return [rollout] * self.settings.update_iters
 
     @torch.no_grad()
-    def rollout(self, policy: Policy, batch: PromptBatch, preference: Tensor | None, step: int) -> Rollout:
+    def rollout(
+        self, policy: Policy, batch: PromptBatch, preference: Tensor | None, step: int
+    ) -> CriticRollout:
         """Sample, score, and estimate advantages.
 
         Raises:
@@ -254,7 +234,7 @@ class PPO(PPOCosts):
             Diverged: the KL or the values have exploded.
         """
         each = per_example(preference, len(batch.input_ids))
-        sampled = sample_responses(policy, batch, each, self.sampling, _mix(self.seed, step))
+        sampled = sample_responses(policy, batch, each, self.sampling, seed_of(self.seed, step))
         ids = torch.cat([batch.input_ids, sampled.tokens], dim=1)
         attention = torch.cat([batch.attention_mask.bool(), sampled.mask], dim=1)
         with evaluating(policy):
@@ -275,8 +255,10 @@ class PPO(PPOCosts):
         advantages, returns = gae(
             shaped, values, sampled.mask, gamma=self.settings.gamma, lam=self.settings.gae_lambda
         )
-        self._watch(raw, logps, ref_logps, values, sampled.mask, step)
-        return Rollout(
+        self.watch(raw, logps, ref_logps, sampled.mask, step)
+        if any_of(not bool(torch.isfinite(values).all()), values.device):
+            raise Diverged(f"step {step}: the critic's values are not finite; try a smaller ppo.critic_lr")
+        return CriticRollout(
             input_ids=ids,
             attention_mask=attention,
             mask=sampled.mask,
@@ -291,7 +273,7 @@ class PPO(PPOCosts):
             given=None if self.given is None else self.given(step, ids.device),
         )
 
-    def losses(self, policy: Policy, batch: Rollout, preference: Tensor | None) -> Tensor:
+    def losses(self, policy: Policy, batch: CriticRollout, preference: Tensor | None) -> Tensor:
         """(m,) or (g, m); where the preference has acted before the loss, (1,) or (g, 1).
 
         A single loss goes through linear scalarisation unchanged, since the weights sum to 1.
@@ -303,11 +285,13 @@ class PPO(PPOCosts):
         if not self.settings.weigh.endswith("_reward"):
             advantages = advantages * self.objective_scale
         if self.settings.weigh == "advantages":
-            advantages = (advantages * _rows(batch.preference, advantages)[:, None]).sum(-1, keepdim=True)
+            advantages = (advantages * preference_rows(batch.preference, advantages)[:, None]).sum(
+                -1, keepdim=True
+            )
         values = actor_losses(logps, batch.logps, advantages, batch.mask, clip=self.settings.clip_ratio)
         return labelled_mean(values, torch.ones_like(values, dtype=torch.bool), preference)
 
-    def shared_loss(self, policy: Policy, part: Rollout, preference: Tensor | None) -> Tensor | None:
+    def shared_loss(self, policy: Policy, part: CriticRollout, preference: Tensor | None) -> Tensor | None:
         """PTX: its weight times the given responses' mean negative log-likelihood per token."""
         if part.given is None:
             return None
@@ -315,10 +299,10 @@ class PPO(PPOCosts):
         self._logs["ptx_loss"] = loss.detach()
         return self.settings.ptx * loss
 
-    def shared_counts(self, part: Rollout) -> Tensor | None:
+    def shared_counts(self, part: CriticRollout) -> Tensor | None:
         return None if part.given is None else self.likelihood.counts(part.given)
 
-    def own_loss(self, part: Rollout) -> Tensor:
+    def own_loss(self, part: CriticRollout) -> Tensor:
         """The critic's clipped squared error, summed over its values."""
         values = self.critic(part.hidden, part.preference)
         losses = critic_losses(values, part.values, part.returns, part.mask, clip=self.settings.clip_value)
@@ -326,33 +310,13 @@ class PPO(PPOCosts):
         self._logs["critic_loss"] = loss.detach()
         return loss
 
-    def logs(self) -> Mapping[str, float | Tensor]:
-        """Mean scores (unscaled), KL estimates k1 and k3 in nats per response, length, the critic's and PTX's loss."""
-        return self._logs
-
     def _scalarised(self, scores: Tensor, each: Tensor | None) -> Tensor:
         """(batch, m) scores, or (batch, 1) where the preference acts on them."""
         if self.settings.weigh == "linear_reward":
-            return (_rows(each, scores) * scores).sum(-1, keepdim=True)
+            return (preference_rows(each, scores) * scores).sum(-1, keepdim=True)
         if self.settings.weigh == "tchebycheff_reward":
-            return -(_rows(each, scores) * (self.ideal_point - scores)).amax(-1, keepdim=True)
+            return -(preference_rows(each, scores) * (self.ideal_point - scores)).amax(-1, keepdim=True)
         return scores
-
-    def _watch(
-        self, raw: Tensor, logps: Tensor, ref_logps: Tensor, values: Tensor, mask: Tensor, step: int
-    ) -> None:
-        # All processes' rows together, so that all of them stop where one would.
-        k1, k3 = (joint_mean(each, 1) for each in kl_estimates(logps, ref_logps, mask))
-        self._logs = {"kl_k1": k1, "kl_k3": k3, "length": mask.sum(1).float().mean()}
-        self._logs |= {f"score/{name}": raw[:, i].mean() for i, name in enumerate(self.rewards.objectives)}
-        limit = float("inf") if self.settings.max_kl is None else self.settings.max_kl
-        if not bool(torch.isfinite(k1)) or float(k1) > limit:
-            raise Diverged(
-                f"step {step}: the KL from the reference is {float(k1):.3g} nats per response (ppo.max_kl is "
-                f"{limit:g}); try a smaller ppo.lr or a larger ppo.kl_coeff"
-            )
-        if any_of(not bool(torch.isfinite(values).all()), values.device):
-            raise Diverged(f"step {step}: the critic's values are not finite; try a smaller ppo.critic_lr")
 
 
 def given_responses(run: Run) -> GivenResponses:
@@ -376,24 +340,3 @@ def given_responses(run: Run) -> GivenResponses:
         return batch
 
     return given
-
-
-def _rows(preference: Tensor | None, like: Tensor) -> Tensor:
-    """The preference as one row per example, (batch, m)."""
-    if preference is None:
-        raise UserError("this PPO weighs by the preference, and none was given")
-    rows = preference.to(like)
-    return rows.expand(len(like), -1) if rows.ndim == 1 else rows
-
-
-def _vector(name: str, given: Sequence[float] | None, m: int, default: float) -> Tensor:
-    """(m,) the values given, or the default for each objective."""
-    values = [default] * m if given is None else [float(value) for value in given]
-    if len(values) != m:
-        raise UserError(f"ppo.{name} has {len(values)} values for {m} objectives: one each is needed")
-    return torch.tensor(values)
-
-
-def _mix(seed: int, step: int) -> int:
-    """A seed of its own for every batch."""
-    return (seed * 1_000_003 + step) % 2**63

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_moa.batches import PromptBatch
+from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, Responses, generate, token_logps
 from lightning_moa.processes import is_partitioned, rows_of_joint_batch
 from lightning_moa.rewards import Rewards
@@ -95,3 +97,38 @@ def sampled_means(
     kl = (own - reference_pass(policy, ids, attention, sampled.mask)[0]).sum(1).mean()
     scores = score_responses(rewards, tokenizer, batch, sampled).mean(0)
     return scores, kl[None], sampled.mask.sum(1).float().mean()[None]
+
+
+def preference_rows(preference: Tensor | None, like: Tensor) -> Tensor:
+    """The preference as one row per example, (batch, m), of the type and on the device of `like`."""
+    if preference is None:
+        raise UserError("this objective weighs by the preference, and none was given")
+    rows = preference.to(like)
+    return rows.expand(len(like), -1) if rows.ndim == 1 else rows
+
+
+def factors(key: str, given: Sequence[float] | None, m: int, default: float) -> Tensor:
+    """(m,) the values given under a key, or the default for each objective."""
+    values = [default] * m if given is None else [float(value) for value in given]
+    if len(values) != m:
+        raise UserError(f"{key} has {len(values)} values for {m} objectives: one each is needed")
+    return torch.tensor(values)
+
+
+def seed_of(seed: int, step: int) -> int:
+    """A seed of its own for every batch."""
+    return (seed * 1_000_003 + step) % 2**63
+
+
+def repeated(batch: PromptBatch, group: int) -> PromptBatch:
+    """Each prompt so many times in a row."""
+
+    def rows(values: Sequence[str]) -> list[str]:
+        return [value for value in values for _ in range(group)]
+
+    tensors = {
+        name: value.repeat_interleave(group, 0)
+        for name, value in vars(batch).items()
+        if isinstance(value, Tensor)
+    }
+    return replace(batch, prompts=rows(batch.prompts), **tensors)

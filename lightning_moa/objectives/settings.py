@@ -23,6 +23,12 @@ class DPOConfig(OptimiserConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass
@@ -40,6 +46,30 @@ class ScoredConfig(OptimiserConfig):
         "objective: gold, trained, 'module:name' of a function of (prompts, responses), a model of the table, or a "
         "mapping (model, path, revision, max_length; for a model that the table lacks also template or pair, index, "
         "sign)",
+    )
+
+
+@dataclass
+class MODPOConfig(ScoredConfig):
+    """MODPO, for every policy of the study."""
+
+    beta: float = option(0.1, "DPO's beta: the strength of the pull to the reference policy", above=0)
+    likelihood: float = option(
+        0.0, "weight of the chosen responses' negative log-likelihood per token", at_least=0
+    )
+    base: str | None = option(
+        None,
+        "objective whose labels are learned from, the others entering by their rewards; empty: that of most weight",
+    )
+    preferences_per_batch: int = option(
+        1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
+    )
+    concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
     )
 
 
@@ -91,6 +121,74 @@ class PPOConfig(ScoredConfig):
         1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
     )
     concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
+
+
+@dataclass
+class GRPOConfig(ScoredConfig):
+    """GRPO, for every policy of the study. Rows of a batch are prompts."""
+
+    group: int = option(8, "responses to each prompt, which are compared with one another", at_least=2)
+    weigh: str = option(
+        "linear_reward",
+        "where the preference acts: linear_reward, on the rewards before they are compared; advantages, behind, each "
+        "reward being compared by itself (GDPO); surrogates, on m losses, by the aggregation",
+        choices=("surrogates", "advantages", "linear_reward"),
+    )
+    scale: str = option(
+        "group",
+        "what an advantage is divided by: the deviation of its group's rewards (and, with weigh=advantages, the sum by "
+        "that of the batch), or nothing",
+        choices=("group", "none"),
+    )
+    kl_coeff: float = option(0.04, "weight of the KL from the reference", at_least=0)
+    kl_in: str = option(
+        "loss",
+        "where it stands: loss, an estimate (k3) for each token; or reward",
+        choices=("loss", "reward"),
+    )
+    clip_ratio: float = option(0.2, "how far the ratio may move from 1", above=0)
+    max_kl: float | None = option(
+        None,
+        "mean KL in nats per response beyond which a run stops as diverged; empty: none is too large, and only what "
+        "is not finite stops a run, as in the papers",
+        above=0,
+    )
+    update_iters: int = option(1, "updates on each rollout", at_least=1)
+    max_new_tokens: int = option(16, "longest sampled response in training", at_least=1)
+    temperature: float = option(1.0, "sampling temperature in training", above=0)
+    top_p: float = option(1.0, "nucleus of the sampling in training", above=0, at_most=1)
+    reward_scale: dict[str, float] = option({}, "objective: factor on its score; 1 where none is given")
+    preferences_per_batch: int = option(
+        1, "preference vectors drawn for a batch, one per equal share of it", at_least=1
+    )
+    concentration: float = option(1.0, "Dirichlet concentration of the drawn preferences", above=0)
+    vertex_share: float = option(
+        0.0,
+        "share of the drawn preferences that are one objective alone, each as often",
+        at_least=0,
+        at_most=1,
+    )
+
+
+@dataclass
+class RLOOConfig(GRPOConfig):
+    """RLOO, for every policy of the study. Rows of a batch are prompts."""
+
+    scale: str = option(
+        "none", "what an advantage is divided by: nothing, or as GRPO's is", choices=("group", "none")
+    )
+    kl_coeff: float = option(0.05, "weight of the KL from the reference", at_least=0)
+    kl_in: str = option(
+        "reward",
+        "where it stands: reward; or loss, an estimate (k3) for each token",
+        choices=("loss", "reward"),
+    )
 
 
 @dataclass

@@ -122,6 +122,45 @@ def inner_product(preferences: ArrayLike, points: ArrayLike) -> float:
     return float((preferences * points).sum(axis=1).mean())
 
 
+def expected_utility(utilities: ArrayLike) -> float:
+    """Mean over preferences of the best utility that any of a method's policies has there (Zintgraf et al., 2015).
+
+    Args:
+        utilities: (n, k), of n policies at k preferences, higher is better.
+
+    Returns:
+        A utility. What is chosen among the policies is the best for each preference, whatever they were asked for.
+    """
+    return float(_best(utilities).mean())
+
+
+def maximum_utility_loss(utilities: ArrayLike, best: ArrayLike) -> float:
+    """The most that any preference loses against the best policy that exists (Zintgraf et al., 2015).
+
+    Args:
+        utilities: as for `expected_utility`.
+        best: (k,), utility of the best policy of each preference.
+
+    Returns:
+        A utility; lower is better, 0 if each preference has its best policy.
+    """
+    found, known = _best(utilities), np.asarray(best, dtype=np.float64)
+    if known.shape != found.shape:
+        raise UserError(
+            f"best: shape {known.shape}, allowed is one value for each of {len(found)} preferences"
+        )
+    return float((known - found).max())
+
+
+def _best(utilities: ArrayLike) -> np.ndarray:
+    """(k,) the largest of each column."""
+    found = as_points(utilities, "utilities")
+    if not len(found):
+        raise UserError("utilities: no policies; allowed is at least one")
+    best: np.ndarray = found.max(axis=0)
+    return best
+
+
 def _points_and_front(points: ArrayLike, front: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     points = as_points(points)
     front = as_points(front, "front", points.shape[1])

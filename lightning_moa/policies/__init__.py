@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from lightning_moa.policies.logprobs import response_logps as response_logps
     from lightning_moa.policies.logprobs import token_logps as token_logps
     from lightning_moa.policies.lora import LoRA as LoRA
+    from lightning_moa.policies.mixed import MixedPolicies as MixedPolicies
     from lightning_moa.policies.model import build_model as build_model
     from lightning_moa.policies.model import load_model as load_model
     from lightning_moa.policies.model import save_model as save_model
     from lightning_moa.policies.pairs import pair_logps as pair_logps
     from lightning_moa.policies.probes import PROBES as PROBES
     from lightning_moa.policies.probes import Probe as Probe
+    from lightning_moa.policies.prompted import PromptedLoRA as PromptedLoRA
     from lightning_moa.policies.soup import RewardedSoup as RewardedSoup
     from lightning_moa.policies.steered import SteeredPolicy as SteeredPolicy
     from lightning_moa.policies.steering import check_preference as check_preference
@@ -39,20 +41,22 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "check_preference": "steering",
-        "SteeredPolicy": "steered",
-        "PROBES": "probes",
         "AdapterPolicy": "adapter",
         "HeadPolicy": "heads",
         "Heads": "heads",
         "LoRA": "lora",
+        "MixedPolicies": "mixed",
+        "PROBES": "probes",
         "Policy": "base",
         "Probe": "probes",
+        "PromptedLoRA": "prompted",
         "Responses": "generation",
         "RewardPrompt": "in_prompt",
         "RewardedSoup": "soup",
         "SVDLoRA": "svd_lora",
+        "SteeredPolicy": "steered",
         "build_model": "model",
+        "check_preference": "steering",
         "generate": "generation",
         "head_logps": "head_logprobs",
         "head_token_logps": "head_logprobs",

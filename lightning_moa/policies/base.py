@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -61,6 +61,11 @@ class Policy(nn.Module):
         known = inspect.signature(cls.__init__).parameters
         given |= {key: value for key, value in (("m", run.m), ("seed", run.seed)) if key in known}
         return cls(run.model, **{**given, **run.options})
+
+    @classmethod
+    def vocabulary(cls, section: Callable[[str], Any], objectives: Sequence[str]) -> list[str]:
+        """Words that a tokenizer which is made for the study must have besides the data's."""
+        return []
 
     @classmethod
     def rebuild(cls, model: PreTrainedModel, options: dict[str, Any]) -> Self:

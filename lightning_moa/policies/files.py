@@ -51,6 +51,11 @@ class PolicyRun(Protocol):
         """The base, frozen."""
         ...
 
+    @property
+    def tokenizer(self) -> Any:
+        """The base's; None in a forecast."""
+        ...
+
     def section(self, name: str) -> Any:
         """The settings of one of the policy's sections, as its dataclass."""
         ...

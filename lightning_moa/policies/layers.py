@@ -77,14 +77,15 @@ class AdaptedLinear(nn.Module):
         if not self.steering.enabled or not self._folds(dtype):
             return None
         preference, distinct = self.steering.preference, self.steering.distinct()
-        if preference is not None and distinct is not None and distinct.ndim == 2:
-            if len(preference) < SMALLEST_SHARE * len(distinct):
-                return None
-            gate = self.gate(distinct)
-            # Contiguous as (g, in, out), which `bmm` reads three times as fast as the transpose.
-            gated, up = self.lora_A.T * gate[:, None], self.lora_B.T.expand(len(gate), -1, -1)
-            return torch.baddbmm(self.base.weight.T, gated, up)
-        return torch.addmm(self.base.weight, self.lora_B * self.gate(preference), self.lora_A)
+        gate = self.gate(distinct)
+        # A gate that knows no preference makes one weight, whatever the rows are asked for.
+        if preference is None or gate.ndim == 1:
+            return torch.addmm(self.base.weight, self.lora_B * gate, self.lora_A)
+        if len(preference) < SMALLEST_SHARE * len(gate):
+            return None
+        # Contiguous as (g, in, out), which `bmm` reads three times as fast as the transpose.
+        gated, up = self.lora_A.T * gate[:, None], self.lora_B.T.expand(len(gate), -1, -1)
+        return torch.baddbmm(self.base.weight.T, gated, up)
 
     def delta(self) -> Tensor:
         """The update B diag(gate) A at the preference (m,) in force, (out, in), float32."""

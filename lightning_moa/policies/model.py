@@ -88,6 +88,18 @@ def build_model(
     return model
 
 
+def skeleton(path: str | Path | None = None, **sizes: Any) -> PreTrainedModel:
+    """The model of a folder, or one that `build_model` makes of these sizes, without its weights (on torch's device
+    `meta`): its layers and their names."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        if path is None:
+            return build_model(vocab_size=1, **sizes)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(load_config(Path(path).expanduser()))
+    return model
+
+
 def _config(family: str, sizes: dict[str, Any], intermediate_size: int) -> PretrainedConfig:
     from transformers import LlamaConfig, MistralConfig, OPTConfig
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 
+ALL_TARGETS = ("all-linear-and-head", "all-linear")
+"""What `adapter.targets` may be for every model."""
+
 
 @dataclass
 class AdapterConfig:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from lightning_moa.run_folders import record
 from lightning_moa.study.planning import REFERENCE, Plan
@@ -190,6 +189,8 @@ def _ordered(model: str, seed: int, objective: str, right: int, pairs: int) -> d
     found = {"model": model, "seed": seed, "objective": objective, "pairs": pairs}
     if not pairs:
         return found | {"accuracy": None, "ci_low": None, "ci_high": None}
+    from scipy.stats import binomtest  # half of a script's start, were it above
+
     low, high = binomtest(right, pairs).proportion_ci(0.95, method="wilson")
     return found | {"accuracy": right / pairs, "ci_low": low, "ci_high": high}
 

@@ -22,6 +22,7 @@ from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.policies.base_folder import check_folder, check_shape, check_there, has_chat_template
 from lightning_moa.policies.packaged import content_of, is_packaged
+from lightning_moa.policies.settings import ALL_TARGETS
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources, view_learnt
@@ -32,6 +33,8 @@ __all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
 PACKAGES_OF_LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 WORDS = {"pairs": "pairs", "sequences": "rows' scores"}
 """View -> what a reward model learns from, as records say it."""
+SIZES = ("family", "hidden_size", "layers", "heads", "intermediate_size")
+"""Of a model that is made here."""
 DEFAULT_BETA = 0.5
 """Weight of the KL in the exact front that is shown where nothing is trained under one."""
 
@@ -81,6 +84,8 @@ def plan_study(
     if path is not None and local:
         check_folder(Path(path).expanduser(), f"model.path={path}")
     _check_template(config)
+    if path is None or local:
+        _check_targets(config)
     shared = Shared(
         config,
         objectives,
@@ -125,6 +130,18 @@ def _check_built(config: StudyConfig) -> None:
             f"evaluation.max_new_tokens={config.evaluation.max_new_tokens}: must be below data.max_length, which is "
             f"{config.data.max_length}: a model that is made here has so many positions, for prompt and response"
         )
+
+
+def _check_targets(config: StudyConfig) -> None:
+    """Raise a `UserError` for adapters of layers that a model which is at hand does not have."""
+    adapter = getattr(config, "adapter", None)
+    if adapter is None or adapter.targets in ALL_TARGETS:
+        return
+    from lightning_moa.policies.layers import resolve_targets
+    from lightning_moa.policies.model import skeleton
+
+    sizes = {key: getattr(config.model, key) for key in SIZES} if config.model.path is None else {}
+    resolve_targets(skeleton(config.model.path, **sizes), adapter.targets)
 
 
 def _check_template(config: StudyConfig) -> None:
@@ -250,7 +267,8 @@ def _measured(
 def _tokens(chosen: Mapping[str, Chosen], objectives: tuple[str, ...]) -> list[str]:
     found: dict[str, None] = {}
     for one in chosen.values():
-        found |= dict.fromkeys(one.objective.vocabulary(one.values.__getitem__, objectives))
+        for answer in (one.objective, one.policy):
+            found |= dict.fromkeys(answer.vocabulary(one.values.__getitem__, objectives))
     return list(found)
 
 

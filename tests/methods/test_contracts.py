@@ -5,25 +5,28 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_moa.aggregation import GAPO, MGDA, PGAPO, Hypervolume, Linear, Tchebycheff
+from lightning_moa.aggregation import GAPO, MGDA, PGAPO, Hypervolume, Linear, Tchebycheff, UPGrad
 from lightning_moa.answers import load
 from lightning_moa.errors import UserError
 from lightning_moa.methods import DPS, HaM, HeadwiseSCA, Panacea, RewardedSoups, RiC, SafeRLHF
 from lightning_moa.methods.contracts import BrokenContract, check_steering, shaken
+from lightning_moa.methods.dynamic_weights import DynamicWeights
 from lightning_moa.methods.gapo import GAPO as TrainedByGAPO
 from lightning_moa.methods.mgda import MGDA as TrainedByMGDA
 from lightning_moa.methods.names import METHODS
 from lightning_moa.methods.pgapo import PGAPO as TrainedByPGAPO
-from lightning_moa.objectives import DPO, RewardWeightedLikelihood
+from lightning_moa.objectives import DPO, MODPO, RLOO, RewardWeightedLikelihood
 from lightning_moa.objectives.dpo import dpo_losses, implicit_margins
 from lightning_moa.objectives.likelihood import LikelihoodInContext
 from lightning_moa.objectives.names import OBJECTIVES
-from lightning_moa.policies import LoRA, SVDLoRA, response_logps
+from lightning_moa.policies import LoRA, PromptedLoRA, SVDLoRA, response_logps
 from lightning_moa.policies.names import POLICIES
 from tests.methods.fitting import adapter, labelled, sgd, state, train
 from tests.methods.heads import Z, heads_of, scored
 from tests.objectives.rollouts import ppo, prompts
+from tests.objectives.test_grpo import objective as grpo
 from tests.policies.models import tiny, tokens
+from tests.policies.test_prompted import PIECES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*LeafSpec.*")
 
@@ -258,6 +261,19 @@ def test_looking_costs_two_short_passes_of_one_training_and_changes_nothing(stee
     assert torch.equal(drawn, torch.rand(1))
 
 
+class SilentOnPadding(SVDLoRA):
+    """What it says behind a row's last token is always the same."""
+
+    def forward(self, input_ids, attention_mask, preference=None, *, last=0):
+        logits = super().forward(input_ids, attention_mask, preference)
+        return logits.masked_fill(attention_mask[..., None] == 0, 0.0)[:, -last:]
+
+
+def test_that_a_policy_is_steered_is_asked_of_its_last_token():
+    ids, mask = (torch.nn.functional.pad(each, (0, 4)) for each in tokens(2, 5))
+    check_steering(SilentOnPadding(tiny(), k=2, m=2, seed=0), ids, mask)
+
+
 def test_shaken_tensors_have_their_own_values_again():
     policy = adapter(2)
     before = state(policy)
@@ -283,6 +299,12 @@ def test_shaken_tensors_have_their_own_values_again():
 
 def lora():
     return LoRA(tiny(), 2, seed=0)
+
+
+def with_rewards():
+    batch = labelled(4)
+    batch.rewards = torch.arange(16.0).reshape(8, 2).sin()
+    return batch
 
 
 THREE = [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
@@ -319,6 +341,7 @@ OURS = {
         SafeRLHF(lora(), ppo(2, weigh="advantages"), Linear(), sgd(), lagrangian={}, **ANY),
         prompts(4),
     ),
+    "dynamic_weights": lambda: (DynamicWeights(lora(), grpo(), Linear(), sgd(), **ANY), prompts(4)),
     "ham": lambda: (HaM(heads_of(3), RewardWeightedLikelihood(Z), Hypervolume(), sgd(), **ANY), scored()),
     "ham, scalarised first": lambda: (
         HaM(heads_of(3), RewardWeightedLikelihood(Z, directions=THREE), Hypervolume(), sgd(), **ANY),
@@ -332,6 +355,15 @@ OURS = {
         HeadwiseSCA(heads_of(3), RewardWeightedLikelihood(Z), Linear(), sgd(), head_preferences=THREE, **ANY),
         scored(),
     ),
+    "grpo, each objective apart": lambda: (
+        TrainedByGAPO(lora(), grpo(weigh="surrogates"), UPGrad(), sgd(), probe="all", **ANY),
+        prompts(4),
+    ),
+    "rloo, the preference in the prompt": lambda: (
+        Panacea(PromptedLoRA(tiny(), 2, pieces=PIECES, seed=0), grpo(RLOO), Linear(), sgd(), **ANY),
+        prompts(4),
+    ),
+    "modpo": lambda: (DPS(lora(), MODPO(0.3), Linear(), sgd(), **AT), with_rewards()),
     "ric": lambda: (RiC(heads_of(1), LikelihoodInContext(), Linear(), sgd(), **ANY), scored()),
 }
 

@@ -1,6 +1,7 @@
 """What a method draws, what an update is, and that a fit learns and leaves the base model alone."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.panacea import Panacea
 from lightning_moa.methods.rewarded_soups import RewardedSoups
 from lightning_moa.objectives import DPO
+from lightning_moa.objectives.settings import DPOConfig
 from tests.methods.fitting import adam, adapter, labelled, sgd, state, train
 from tests.objectives.batches import share
 from tests.policies.models import shake
@@ -58,6 +60,17 @@ def test_panacea_draws_several_preferences_for_a_batch():
     drawn = module.preference(0)
     assert drawn.shape == (4, 2)
     assert len({tuple(row.tolist()) for row in drawn}) == 4
+
+
+def test_panacea_draws_as_many_single_objectives_as_it_is_told():
+    corners = panacea(m=3, vertex_share=1.0, preferences_per_batch=4)
+    for step in range(5):
+        assert (corners.preference(step).amax(1) == 1).all()
+    some = panacea(vertex_share=0.25)
+    drawn = torch.stack([some.preference(step) for step in range(400)])
+    assert (drawn.amax(1) == 1).float().mean() == pytest.approx(0.25, abs=0.07)
+    run = SimpleNamespace(settings=DPOConfig(vertex_share=0.4), options={}, section=None)
+    assert Panacea.arguments(run)["vertex_share"] == 0.4
 
 
 def test_dps_needs_its_preference():

@@ -26,6 +26,7 @@ from lightning_moa.methods.products import (
     SINGLE_OBJECTIVE_PPO,
     TEN,
     Product,
+    dpo_heads,
     ham,
     ppo_on_one,
     ric,
@@ -43,7 +44,7 @@ from lightning_moa.study.chosen import Chosen, schema_of
 
 ALL = {name: value for name, value in vars(products).items() if isinstance(value, Product)}
 ALL |= {"PPO_ON_ONE": ppo_on_one(1), "HAM": ham(), "HAM_3": ham(3), "SCA": sca(FIVE)}
-ALL |= {"SCA_HEADS": sca_heads(FIVE), "RIC": ric(FIVE)}
+ALL |= {"SCA_HEADS": sca_heads(FIVE), "RIC": ric(FIVE), "DPO_HEADS": dpo_heads(2)}
 FORMS = {"method": Alignment, "policy": Policy, "objective": Objective}
 NAMES = [(kind, name) for kind, table in TABLES.items() for name in table]
 NOT_IN_BUILD = {"steered"}

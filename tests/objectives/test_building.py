@@ -69,9 +69,10 @@ def test_an_objective_says_what_it_is_trained_on_and_asks_for(name):
     kind = load(OBJECTIVES[name].path)
     assert issubclass(kind, Objective)
     assert set(kind.planning) < set(kind.sections)
-    assert kind.view == {"dpo": "pairs", "ppo": "prompts"}.get(name, "sequences")
-    assert kind.needs == (("reference",) if name == "dpo" else ())
-    assert kind.scores == (name == "ppo")
+    online = name in ("ppo", "grpo", "rloo")
+    assert kind.view == ("prompts" if online else {"dpo": "pairs", "modpo": "pairs"}.get(name, "sequences"))
+    assert kind.needs == (("reference",) if kind.view == "pairs" else ())
+    assert kind.scores == (online or name == "modpo")
     assert kind.step_seconds > 0
 
 

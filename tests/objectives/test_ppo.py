@@ -215,7 +215,7 @@ def test_an_explosion_of_the_kl_says_when_and_what_to_try():
 
 def test_no_finite_kl_stops_a_run_unless_one_is_named(monkeypatch):
     monkeypatch.setattr(
-        "lightning_moa.objectives.ppo.kl_estimates", lambda *each: (torch.tensor(5000.0),) * 2
+        "lightning_moa.objectives.sampled.kl_estimates", lambda *each: (torch.tensor(5000.0),) * 2
     )
     objective = ppo()
     objective.rollout(steered(), prompts(), HALF, step=0)

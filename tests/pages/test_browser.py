@@ -349,6 +349,9 @@ def test_what_others_wrote_is_text(browser, tmp_path):
     drawn(page)
     body = page.locator("body").inner_text()
     assert f"claim{MARKUP}" in body
+    over = page.evaluate("document.querySelector('.front .plot').data.map((each) => each.text[0]).join()")
+    assert "panacea&lt;img src=x" in over
+    assert "<img" not in over
     assert "{{7*7}}" in body
     assert page.locator("main script, main img[src='x']").count() == 0
     page.get_by_role("searchbox").fill("onerror")

@@ -11,10 +11,12 @@ from lightning_moa.pareto import (
     additive_epsilon,
     coverage,
     dominates,
+    expected_utility,
     igd,
     igd_plus,
     inner_product,
     is_non_dominated,
+    maximum_utility_loss,
     spacing,
     sparsity,
 )
@@ -128,3 +130,18 @@ def test_additive_epsilon_needs_points_of_one_dimension() -> None:
             additive_epsilon(*empty)
     with pytest.raises(UserError, match="front_b: 3 objectives, allowed is 2"):
         additive_epsilon([[1, 1]], [[1, 1, 1]])
+
+
+def test_expected_utility_takes_the_best_policy_for_each_preference() -> None:
+    """Of three policies at two preferences."""
+    utilities = [[1.0, 0.0], [0.0, 4.0], [0.5, 1.0]]
+    assert expected_utility(utilities) == pytest.approx(2.5)
+    assert maximum_utility_loss(utilities, [3.0, 4.5]) == pytest.approx(2.0)
+    assert maximum_utility_loss(utilities, [1.0, 4.0]) == 0
+
+
+def test_utilities_of_nobody_and_of_other_preferences_are_refused() -> None:
+    with pytest.raises(UserError, match="no policies"):
+        expected_utility(np.zeros((0, 2)))
+    with pytest.raises(UserError, match="each of 2 preferences"):
+        maximum_utility_loss([[1.0, 2.0]], [1.0])

@@ -12,16 +12,22 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies import LoRA, Policy, SVDLoRA, load_policy
 from lightning_moa.policies.files import kind_of
 from lightning_moa.policies.names import POLICIES
-from lightning_moa.policies.settings import AdapterConfig, HeadsConfig
+from lightning_moa.policies.settings import AdapterConfig, HeadsConfig, RiCConfig
 from tests.policies.models import shake, tiny, tokens
+from tests.policies.test_prompted import Letters
 
 
 def run(m=2, seed=0, options=(), **sections):
     """What a training hands to `Policy.build`."""
-    settings = {"adapter": AdapterConfig(rank=3), "heads": HeadsConfig(number=3)} | sections
-    model = tiny().requires_grad_(False)
+    own = {"adapter": AdapterConfig(rank=3), "heads": HeadsConfig(number=3), "ric": RiCConfig()}
+    settings, model = own | sections, tiny().requires_grad_(False)
     return SimpleNamespace(
-        m=m, seed=seed, options=dict(options), model=model, section=lambda name: settings[name]
+        m=m,
+        seed=seed,
+        options=dict(options),
+        model=model,
+        tokenizer=Letters(),
+        section=lambda name: settings[name],
     )
 
 
@@ -66,7 +72,7 @@ def test_unsteered_the_svd_lora_has_one_more_singular_value_and_no_fixed_scale()
     assert policy.options()["fixed_scale"] is None
 
 
-@pytest.mark.parametrize("name", ["lora", "heads"])
+@pytest.mark.parametrize("name", ["lora", "heads", "prompted"])
 def test_a_policy_without_singular_vectors_refuses_their_penalty(name):
     kind = load(POLICIES[name].path)
     told = rf"adapter.orthogonality=0.5: {kind.__name__} has no singular vectors; allowed is 0"

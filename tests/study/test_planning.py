@@ -26,6 +26,7 @@ from lightning_moa.methods.products import (
     PANACEA_TCHE_DPO,
     REWARDED_SOUPS_DPO,
 )
+from lightning_moa.policies import build_model
 from lightning_moa.study import planning, tasks
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import REFERENCE, plan_study
@@ -161,6 +162,20 @@ def test_what_would_score_no_response_is_found_before_anything_runs(tmp_path):
     made = DPOStudyConfig(data=PairsConfig(path=str(tmp_path), labels={"a": "a", "b": "b"}))
     made.evaluation.trained_rewards = False
     with pytest.raises(UserError, match=r"evaluation.trained_rewards=false: data=pairs has no gold rewards"):
+        plan_study(made, METHODS)
+
+
+def test_layers_that_a_model_at_hand_does_not_have_are_found_before_anything_runs(tmp_path):
+    made = config()
+    made.adapter.targets = "[q_proj,gate]"
+    plan_study(made, METHODS)
+    made.adapter.targets = "nothing"
+    with pytest.raises(UserError, match="no linear layer's name of LlamaForCausalLM contains 'nothing'"):
+        plan_study(made, METHODS)
+    build_model("opt", vocab_size=8).save_pretrained(tmp_path)
+    made.model.path = str(tmp_path)
+    made.adapter.targets = "[q_proj,gate]"
+    with pytest.raises(UserError, match="no linear layer's name of OPTForCausalLM contains 'gate'"):
         plan_study(made, METHODS)
 
 

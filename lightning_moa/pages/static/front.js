@@ -10,6 +10,8 @@ moa.front = (element, parts) => {
   const data = () => parts[state.part].data;
   const controls = make("div", undefined, { className: "controls" });
   const plot = make("div", undefined, { className: "plot" });
+  plot.setAttribute("role", "group");
+  plot.setAttribute("aria-label", "Plot of the points; the table below has them as text");
   const said = make("p", "", { className: "quiet shown" });
   said.setAttribute("role", "status");
   const turn = make("p", undefined, { className: "turn", hidden: true });
