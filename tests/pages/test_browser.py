@@ -169,7 +169,7 @@ def test_a_method_is_switched_off_and_a_point_is_hovered(visit):
     }""")
     page.mouse.move(place["x"] - 40, place["y"])
     page.mouse.move(place["x"], place["y"], steps=4)
-    page.locator(".hoverlayer .hovertext").first.wait_for()
+    page.locator(".hoverlayer .hovertext", has_text="preference: helpful 0.3").first.wait_for()
     said = page.locator(".hoverlayer").text_content() or ""
     points = POINTS.read(FIGURE4 / POINTS.file)
     mine = points[(points["method"] == "panacea") & (points["seed"] == 0) & (points["lambda_helpful"] == 0.3)]
@@ -185,6 +185,7 @@ def test_a_method_is_switched_off_and_a_point_is_hovered(visit):
         assert text in said
     keep(page, "front")
     page.locator("summary", has_text="The points shown").click()
+    page.locator(".front tbody tr").first.wait_for()
     assert page.locator(".front tbody tr").count() == 11 * 4 + 1  # four methods on the grid, and SFT
 
 
