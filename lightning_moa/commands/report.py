@@ -39,5 +39,9 @@ def run(options: argparse.Namespace) -> None:
     written = write_site(options.results, options.to, options.runs)
     for problem in written.problems:
         warn(problem)
+    if options.runs is not None:
+        print(f"results with responses in {options.runs}: {written.measured}")
     size = f"{written.bytes / 1e6:.1f} MB"
-    print(f"{written.results} results, {size}: open {Path(options.to) / 'index.html'}")
+    print(
+        f"{written.results} result{'s' * (written.results != 1)}, {size}: open {Path(options.to) / 'index.html'}"
+    )

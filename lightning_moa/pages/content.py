@@ -54,6 +54,8 @@ class Panel:
     pictures: tuple[Picture, ...]
     tables: tuple[Cells, ...]
     responses: tuple[Cells, ...]
+    measured: int
+    """How many of them, the last, are from the folder of the runs."""
 
     @property
     def config(self) -> str:
@@ -177,8 +179,7 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
     others = [file for file in part.files if file.suffix == ".csv" and file.name not in OWN_TABLES]
     tables = [cells for file in others if (cells := reader.read(file, read_cells)) is not None]
     responses = [each for each in tables if {"prompt", "response"} <= set(each.header)]
-    if runs is not None:
-        responses += measured_responses(record, runs, reader.problems)
+    measured = [] if runs is None else measured_responses(record, runs, reader.problems)
     return Panel(
         part,
         part.key,
@@ -191,7 +192,8 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
         reader.read(part.file(COSTS.file), read_cells),
         tuple(picture for picture in pictures if picture is not None),
         tuple(each for each in tables if each not in responses),
-        tuple(responses),
+        (*responses, *measured),
+        len(measured),
     )
 
 

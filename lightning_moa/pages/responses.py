@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_moa.errors import UserError
 from lightning_moa.folders import refuse_links_out, run_in
 from lightning_moa.pages.reading import ROWS, Cells, shortened
 from lightning_moa.reporting.files import read_text
@@ -35,8 +34,9 @@ def measured_responses(record: Mapping[str, Any], runs: Path, problems: list[str
                 continue
             refuse_links_out(runs, [folder / FILE])
             found.append(_first(folder / FILE, f"{method}, seed {seed}"))
-        except (UserError, csv.Error, KeyError) as error:
-            problems.append(f"responses of {method}, seed {seed}: {' '.join(str(error).split())}")
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            said = " ".join(str(error).split()).replace(f"{runs}/", "").replace(str(runs), "--runs")
+            problems.append(f"responses of {method}, seed {seed}: {said}")
     return found
 
 
@@ -54,11 +54,17 @@ def _measurements(record: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 def _first(file: Path, title: str) -> Cells:
     rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
-    chosen = list(dict.fromkeys(row["prompt"] for row in rows))[:PROMPTS]
+    # A prompt may have been measured several times.
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(row["prompt"], row["prompt_index"])
+    chosen = list(first.values())[:PROMPTS]
     last = max((int(row["step"]) for row in rows), default=0)
-    mine = [row for row in rows if row["prompt"] in chosen and int(row["step"]) == last]
-    mine.sort(key=lambda row: chosen.index(row["prompt"]))
+    mine = [row for row in rows if row["prompt_index"] in chosen and int(row["step"]) == last]
+    mine.sort(key=lambda row: chosen.index(row["prompt_index"]))
     others = [name for name in (rows[0] if rows else {}) if name not in LEFT_OUT]
-    header = ["prompt", "policy", "response", *others]
+    others.sort(key=lambda name: not name.startswith("lambda_"))
+    weights = sum(name.startswith("lambda_") for name in others)
+    header = ["prompt", "policy", *others[:weights], "response", *others[weights:]]
     body = [[shortened(row[name] or "") for name in header] for row in mine[:ROWS]]
     return Cells(title, header, body, len(mine))

@@ -58,6 +58,8 @@ class Written:
     bytes: int
     problems: list[str]
     """Of all results, each with the result's name."""
+    measured: int
+    """Results with responses from the folder of the runs."""
 
 
 def write_site(paths: Sequence[str | Path], to: str | Path, runs: str | Path | None = None) -> Written:
@@ -94,7 +96,8 @@ def write_site(paths: Sequence[str | Path], to: str | Path, runs: str | Path | N
         shutil.rmtree(scratch, ignore_errors=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     problems = [f"{content.name}: {problem}" for content in contents for problem in content.problems]
-    return Written(len(contents), size, problems)
+    measured = sum(any(panel.measured for panel in content.panels) for content in contents)
+    return Written(len(contents), size, problems, measured)
 
 
 class _Site:

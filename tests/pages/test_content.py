@@ -105,6 +105,7 @@ def test_responses_are_those_of_tables_and_of_the_runs(theirs, tmp_path):
     folder.mkdir(parents=True)
     header = "prompt_index,prompt,response,tokens,lambda_helpful,policy,step"
     rows = [f"{i},p{i},r{i},2,0.5,steered,{step}" for i in range(5) for step in (1, 150)]
+    rows.append("5,p1,again,2,0.5,steered,150")
     (folder / "responses.csv").write_text("\n".join([header, *rows]))
     # What a record says of other places is not followed.
     record["policies"].append({"method": "other", "seed": 0, "measurement": "../theirs"})
@@ -112,12 +113,13 @@ def test_responses_are_those_of_tables_and_of_the_runs(theirs, tmp_path):
     assert [each.name for each in content_of(theirs).panels[0].responses] == ["answers.csv"]
     content = content_of(theirs, tmp_path / "runs")
     (problem,) = content.problems
-    assert problem.endswith("'../theirs' is no name of a run in it")
+    assert problem == "responses of other, seed 0: --runs: '../theirs' is no name of a run in it"
     own, measured = content.panels[0].responses
+    assert content.panels[0].measured == 1
     assert own.name == "answers.csv"
     assert measured.name == "panacea, seed 0"
-    assert measured.header == ["prompt", "policy", "response", "tokens", "lambda_helpful"]
-    assert measured.rows == [[f"p{i}", "steered", f"r{i}", "2", "0.5"] for i in range(3)]
+    assert measured.header == ["prompt", "policy", "lambda_helpful", "response", "tokens"]
+    assert measured.rows == [[f"p{i}", "steered", "0.5", f"r{i}", "2"] for i in range(3)]
 
 
 def test_every_committed_result_has_a_command_where_a_script_makes_it():
