@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import gapo_step, grid_evaluation, heads_memory, hypervolume, measuring, ppo_step
+from benchmarks import dpo_step, gapo_step, grid_evaluation, heads_memory, hypervolume, measuring, ppo_step
 from lightning_moa.aggregation import MGDA
 from lightning_moa.policies import Heads, build_model
 from tests.methods.fitting import sgd, state
@@ -51,6 +51,17 @@ def test_the_parts_of_a_ppo_step(tmp_path):
     shared, copied = memory["weights_mib"]
     assert copied == 2 * shared > 0
     assert {path.name for path in tmp_path.iterdir()} == {"ppo_step.csv", "ppo_memory.csv"}
+
+
+def test_a_step_of_dpo_is_compared_with_trls(tmp_path):
+    pytest.importorskip("trl")
+    tokenizer = measuring.synthetic(2).world_tokenizer()
+    build_model("llama", tokenizer=tokenizer, hidden_size=16, layers=1).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    frame = dpo_step.main(str(tmp_path / "model"), 2, 1, tmp_path, ((3, 5), (4, 8)))
+    assert frame["of_trl"].tolist()[0] == 1 < len(frame)
+    assert (frame["seconds"] > 0).all()
+    assert pd.read_csv(tmp_path / "dpo_step.csv")["way"].tolist() == frame["way"].tolist()
 
 
 def test_the_memory_of_several_heads(tmp_path):

@@ -26,7 +26,7 @@ from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
 from lightning_moa.forecast.plan import stand_in
-from lightning_moa.objectives import likelihood
+from lightning_moa.objectives import MODPO, likelihood
 from lightning_moa.objectives.costs import weightless
 from lightning_moa.policies import Heads, Policy, Responses, build_model
 from lightning_moa.policies.adapter import AdapterPolicy
@@ -157,6 +157,7 @@ def batch_of(spec: dict[str, Any]) -> PairBatch | SequenceBatch | PromptBatch:
             labels=labels,
             index=torch.arange(rows),
             ref_logps=torch.zeros(2 * rows),
+            rewards=torch.zeros(2 * rows, m),
         )
     if view == "sequences":
         return SequenceBatch(**sequences(rows, lengths), rewards=torch.full((rows, m), 0.5))
@@ -181,6 +182,18 @@ class NoRewards:
         return np.zeros((len(responses), len(self.objectives)))
 
 
+class Silent:
+    """A tokenizer that reads everything, letter by letter, and says nothing."""
+
+    unk_token_id = None
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[ord(letter) % 50 for letter in text] for text in texts]}
+
+    def batch_decode(self, tokens: Any, **options: Any) -> list[str]:
+        return [""] * len(tokens)
+
+
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs values or files: sampled responses, reward models, PTX's rows, and the offline rows' z."""
@@ -194,7 +207,8 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     def ptx(run: Context) -> Any:
         return lambda step, device: SequenceBatch(**sequences(rows_of(run.spec), lengths_of(run.spec)))
 
-    monkeypatch.setattr("lightning_moa.objectives.ppo.sample_responses", sampled)
+    for objective in ("ppo", "grpo"):
+        monkeypatch.setattr(f"lightning_moa.objectives.{objective}.sample_responses", sampled)
     monkeypatch.setattr("lightning_moa.objectives.ppo.given_responses", ptx)
     monkeypatch.setattr(Context, "rewards", lambda run, size: NoRewards(run.spec["objectives"]))
     monkeypatch.setattr(likelihood, "read_about", lambda folder: {"z": 100.0})
@@ -207,7 +221,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_of(spec: dict[str, Any], base: Policy) -> Context:
     """What the real policy and the real objective are built from, as a run builds them."""
-    tokenizer = SimpleNamespace(batch_decode=lambda tokens, **options: [""] * len(tokens))
+    tokenizer = Silent()
     data: Any = SimpleNamespace(objectives=tuple(spec["objectives"]))
     return Context(spec, {"rows": Path()}, Answers.of(spec), data, tokenizer, base, 100)
 
@@ -236,9 +250,13 @@ def losses_shape(run: Context, preference: torch.Tensor) -> tuple[int, ...]:
     if objective is likelihood.LikelihoodInContext:
         return (1,)
     if run.answers.policy is Heads:
-        each = m if settings["weigh"] == "per_objective" else len(likelihood.directions_of(run))
+        each = (
+            m
+            if "rows" not in settings or settings["weigh"] == "per_objective"
+            else len(likelihood.directions_of(run))
+        )
         return (run.spec["sections"]["heads"]["number"], each)
-    own = m if settings.get("weigh", "surrogates") == "surrogates" else 1
+    own = m if settings.get("weigh", "surrogates") == "surrogates" and objective is not MODPO else 1
     return (*preference.shape[:-1], own)
 
 

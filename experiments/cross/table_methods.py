@@ -33,7 +33,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_methods
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import ALL, Methods, Study
 
 SAMPLED, CORNERS, INTERIOR = TrainedOn.sampled(), TrainedOn.corners(), TrainedOn.interior()
 CENTRE = TrainedOn.centre()
@@ -239,9 +239,11 @@ def page(table: pd.DataFrame) -> str:
     return f"# All methods on one front\n\n{markdown_table(['method', *shown.values()], cells)}"
 
 
-def main(config: CrossConfig, console: Console) -> None:
-    methods = methods_of(len(objectives_of(config)))
-    artefact = Artefact.begin("cross", "table_methods", config)
+def main(config: CrossConfig, console: Console, asked: Methods = METHODS) -> None:
+    own = methods_of(len(objectives_of(config)))
+    methods = {name: own.get(name, product) for name, product in asked.items()}
+    label = "+".join(methods).replace("+".join(METHODS), ALL)
+    artefact = Artefact.begin("cross", "table_methods", config, methods="" if label == ALL else label)
     chosen, rates = tuned(config, methods, console)
     collected = conduct(chosen, methods, console)
     if collected.exact is None:
@@ -257,7 +259,7 @@ def main(config: CrossConfig, console: Console) -> None:
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 
-STUDY = Study(__file__, "world", METHODS, CrossConfig, parts=studies)
+STUDY = Study(__file__, "world", METHODS, CrossConfig, parts=studies, any_methods=True)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -54,7 +54,7 @@ class DynamicWeights(Alignment):
         for name in ("mean", "reference"):
             self.register_buffer(name, torch.zeros(self.m, dtype=torch.float64))
         self.register_buffer("weights", self.own.clone())
-        self.register_buffer("archive", torch.full((KEPT, self.m), float("nan"), dtype=torch.float64))
+        self.register_buffer("archive", torch.full((KEPT, self.m), -torch.inf, dtype=torch.float64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def preference(self, step: int) -> Tensor:
@@ -80,7 +80,7 @@ class DynamicWeights(Alignment):
             self.reference.copy_(found.mean(0) - self.settings.margin * room)
         self.updates += 1
         self.mean.lerp_(found.mean(0), 1 - self.settings.smoothing)
-        past = self.archive[~self.archive.isnan().any(1)]
+        past = self.archive[self.archive.isfinite().all(1)]
         # The first of equal points has the gradient.
         points = torch.cat([self.mean[None], past]).cpu().numpy()
         _, gradient = hypervolume_gradient(points, self.reference.cpu().numpy())
@@ -88,7 +88,7 @@ class DynamicWeights(Alignment):
         if bool(gain.sum() > 0):
             self.weights.lerp_(gain / gain.sum(), self.settings.rate)
         kept = points[np.asarray(is_non_dominated(points))][:KEPT]
-        self.archive.fill_(float("nan"))
+        self.archive.fill_(-torch.inf)
         self.archive[: len(kept)] = torch.from_numpy(kept).to(self.archive)
 
     def logs(self) -> dict[str, float | Tensor]:

@@ -66,10 +66,9 @@ class PromptedLoRA(LoRA):
         longest = max(len(tokens) for each in pieces for tokens in each)
         padded = [[[0] * (longest - len(tokens)) + list(tokens) for tokens in each] for each in pieces]
         missing = [[longest - len(tokens) for tokens in each] for each in pieces]
-        self.register_buffer("ids", torch.tensor(padded), persistent=False)
         places = torch.arange(longest) >= torch.tensor(missing)[..., None]
-        self.register_buffer("present", places, persistent=False)
-        self.to(self._device)
+        for name, table in (("ids", torch.tensor(padded)), ("present", places)):
+            self.register_buffer(name, table.to(self._device), persistent=False)
 
     def own_options(self) -> dict[str, Any]:
         return {**super().own_options(), "pieces": self.pieces}

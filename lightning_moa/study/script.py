@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 from threadpoolctl import threadpool_limits
@@ -27,14 +27,14 @@ from lightning_moa.study.study import Study
 from lightning_moa.workers import leave_if_imported
 
 
-def script(study: Study, main: Callable[[Any, Console], None]) -> None:
+def script(study: Study, main: Callable[..., None]) -> None:
     """Parse the command line, run `main`, and turn errors into one line and an exit code.
 
     Args:
         study: the script's; relative results and runs folders default to those of its repository, or of the working
             folder where the script lies elsewhere than in a folder of `experiments/`.
         main: takes the configuration and the console to print on. With `methods=[..]` the methods that it names are
-            conducted instead.
+            conducted instead; where the study says that `main` is about any methods, it is called with them, too.
 
     Exit codes: 0 done, or stopped and queued again by SLURM; 1 some runs failed; 2 bad input; 128 + the signal: stopped
     by SIGTERM, SIGUSR1 or SIGINT (Ctrl-C, 130). A training has left a checkpoint to go on from, with several too.
@@ -60,6 +60,8 @@ def script(study: Study, main: Callable[[Any, Console], None]) -> None:
             with heeded(_told), _alone(config, console):
                 if methods is study.methods:
                     main(config, console)
+                elif study.any_methods:
+                    main(config, console, methods)
                 else:
                     conduct_some(study, config, methods, console)
         except RunsFailed as error:

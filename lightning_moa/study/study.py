@@ -17,6 +17,8 @@ from lightning_moa.methods.products import Product
 from lightning_moa.methods.sections import all_sections
 from lightning_moa.study.chosen import schema_of
 
+ALL = "all"
+"""Of `methods=[..]`: all of the script's."""
 Methods = Mapping[str, Product]
 Part = tuple[str, Any, Methods]
 """Label, configuration and methods; the label is empty where a script conducts one study alone."""
@@ -33,6 +35,7 @@ class Study:
         options: a `StudyConfig` with options of the script's own.
         scale: the one that is run where none is asked for.
         parts: what the script conducts, where that is several studies, or where methods hang on the configuration.
+        any_methods: whether the script's own `main` is about whatever methods are asked for, and is given them.
     """
 
     file: str
@@ -41,6 +44,7 @@ class Study:
     options: type[StudyConfig] = StudyConfig
     scale: str = "tiny"
     parts: Callable[[Any], Sequence[Part]] | None = None
+    any_methods: bool = False
 
     @property
     def folder(self) -> Path:
@@ -53,7 +57,8 @@ class Study:
         return schema_of(self.methods, self.options)
 
     def read(self, words: Sequence[str]) -> tuple[Any, Methods]:
-        """The configuration that `key=value` words ask for, and the methods: all, or those of `methods=[..]`.
+        """The configuration that `key=value` words ask for, and the methods: all, or those of `methods=[..]`, in which
+        `all` stands for all of the script's.
 
         Raises:
             UserError: a wrong key, type, value or method.
@@ -93,6 +98,8 @@ class Study:
         for name in given:
             if name in self.methods:
                 found[name] = self.methods[name]
+            elif name == ALL:
+                found |= self.methods
             elif is_foreign(name):
                 product = load(name, "methods")
                 if not isinstance(product, Product):
@@ -100,6 +107,7 @@ class Study:
                 found[name.partition(":")[2].lower()] = product
             else:
                 raise UserError(
-                    f"methods={name}: allowed are {', '.join(self.methods)}, and a Product of one's own as module:NAME"
+                    f"methods={name}: allowed are {', '.join(self.methods)}, {ALL} for all of them, and a Product of "
+                    "one's own as module:NAME"
                 )
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.methods.sections import TABLES
+from tests import forked
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
 OUT = {"torchjd", "hypervolume", "rewarded_soups", "gapo", "mgda", "pgapo", "tchebycheff"}
@@ -131,3 +133,32 @@ def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["method", "---", "high", "low"]
     assert "2.5" in lines[4]
     assert lines[5].split("|")[5].strip() == ""
+
+
+def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path):
+    page = (SCRIPT.parents[2] / "docs" / "benchmark.md").read_text()
+    (printed,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "my_submission.py").write_text(printed)
+    asked = "methods=[panacea_rloo,my_submission:MINE]"
+    assert asked in page
+    words = [
+        asked,
+        "scale=smoke",
+        "workers=1",
+        f"results_dir={tmp_path / 'r'}",
+        f"runs_dir={tmp_path / 'runs'}",
+    ]
+    done = forked.run(SCRIPT, words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "table_methods").iterdir()
+    assert folder.name == "smoke-panacea_rloo+mine"
+    table = pd.read_csv(folder / "table.csv")
+    assert table["method"].tolist() == ["panacea_rloo", "mine", "sft"]
+    assert table[table["method"] == "mine"][list(cross.MEASURES)].notna().all(axis=None)
+    rates = pd.read_csv(folder / "rates.csv")
+    assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
+
+
+def test_all_are_all_of_the_script_s(cross):
+    _, methods = cross.STUDY.read(["scale=smoke", "methods=[all]"])
+    assert methods == cross.METHODS

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import lightning_moa as moa
 from lightning_moa.config import parse
-from lightning_moa.deployments import Steered, TrainedOn
+from lightning_moa.deployments import Alone, Steered, TrainedOn
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.checkpointing import own_state
 from lightning_moa.methods.products import (
@@ -61,6 +61,9 @@ METHODS = {
     "mgda": MGDA_PPO,
     "pgapo": PGAPO_PPO,
     "safe_rlhf": SAFE_RLHF_PPO,
+    "dynamic_weights": Product(
+        "dynamic_weights", "lora", moa.use("grpo", weigh="surrogates"), "linear", TrainedOn.centre(), Alone()
+    ),
     "ham": ham(3),
     "sca_heads": sca_heads(PREFERENCES),
     "ric": ric(PREFERENCES),
@@ -76,6 +79,8 @@ WORDS = (
     *("dpo.warmup_ratio=0", "ipo.steps=5", "ipo.batch_size=8", "ipo.accumulate=2"),
     *("ppo.steps=4", "ppo.batch_size=8", "ppo.accumulate=2", "ppo.update_iters=2", "ppo.max_new_tokens=4"),
     *("ppo.schedule=constant", "ppo.warmup_ratio=0", "ppo.critic_lr=0.05", "lagrangian.delay=0"),
+    *("grpo.steps=4", "grpo.batch_size=4", "grpo.group=2", "grpo.accumulate=2", "grpo.update_iters=2"),
+    *("grpo.max_new_tokens=4", "grpo.schedule=constant", "grpo.warmup_ratio=0", "grpo.reward=gold"),
     *("likelihood.steps=6", "likelihood.rows=60", "likelihood.batch_size=8", "likelihood.schedule=constant"),
     *("likelihood.warmup_ratio=0", "likelihood.accumulate=2", "heads.warm_up=3", "online.rounds=1"),
     *("online.generated=24", "online.kept=6", "online.steps=6", "online.lr=0.01"),

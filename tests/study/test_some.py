@@ -89,6 +89,6 @@ def test_a_name_that_is_no_method_is_one_line(root):
     done = start(root, "methods=[panacea]")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: methods=panacea: allowed are panacea_ls, panacea_tche, rewarded_soups, dps, and a Product of one's own "
-        "as module:NAME"
+        "error: methods=panacea: allowed are panacea_ls, panacea_tche, rewarded_soups, dps, all for all of them, and a "
+        "Product of one's own as module:NAME"
     ]

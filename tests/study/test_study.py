@@ -141,7 +141,7 @@ def test_a_method_of_ones_own_beside_them_brings_its_sections(study):
     [
         (
             "methods=[nothing]",
-            "methods=nothing: allowed are ls, soups, and a Product of one's own as module:NAME",
+            "methods=nothing: allowed are ls, soups, all for all of them, and a Product of one's own as module:NAME",
         ),
         ("methods=ls", "methods=ls: a list of names is expected, such as [ls]"),
         ("methods=[]", "methods=[]: a list of names is expected, such as [ls]"),
