@@ -223,8 +223,7 @@ def test_a_claim_is_found_by_its_words_from_the_keyboard(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.get_by_role("searchbox").focus()
     page.keyboard.type("rewarded beats SOUPS panacea")
-    page.locator("#found li").first.wait_for()
-    assert "Panacea beats Rewarded Soups" in page.locator("#found li").first.inner_text()
+    page.locator("#found li:first-child", has_text="Panacea beats Rewarded Soups").wait_for()
     keep(page, "search")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")

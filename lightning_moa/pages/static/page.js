@@ -27,10 +27,12 @@
   const search = () => {
     const input = document.getElementById("search"), found = document.getElementById("found");
     const count = document.getElementById("count");
+    let there = null;
     const look = async () => {
+      // What is asked may have changed while the words were loaded.
+      await (there ??= load("assets/words.js"));
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       if (!words.length) { found.hidden = true; count.textContent = ""; return; }
-      if (!moa.words) await load("assets/words.js");
       const hits = moa.words.filter((each) => {
         const text = `${each.title} ${each.text}`.toLowerCase();
         return words.every((word) => text.includes(word));
