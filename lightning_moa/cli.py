@@ -2,6 +2,7 @@
 
 moa list                         every artefact of the papers, and how its claims stand
 moa compare RESULTS [RESULTS..]  fronts of several runs above one reference point
+moa report RESULTS --to FOLDER   results as a static site, to be opened from the disk
 moa policies RESULTS             the policies that a study has trained, and where they lie
 moa generate RESULTS             responses of a trained policy, at several preferences side by side
 moa export RESULTS               a trained policy as stock libraries load it, with a model card
@@ -18,10 +19,21 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from lightning_moa import __version__
-from lightning_moa.commands import compare, export, generate, listing, new, plan, policies, score, unpack
+from lightning_moa.commands import (
+    compare,
+    export,
+    generate,
+    listing,
+    new,
+    plan,
+    policies,
+    report,
+    score,
+    unpack,
+)
 from lightning_moa.reporting.console import Parser, run_command
 
-COMMANDS = (listing, compare, policies, generate, export, score, plan, unpack, new)
+COMMANDS = (listing, compare, report, policies, generate, export, score, plan, unpack, new)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -65,8 +65,9 @@ ROOMS |= {
     "forecast": {*ANSWERS, "study", "runs"} - {"evaluation", "world"},
     "figures": {*ANSWERS, "study", "runs"},
     "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
+    "pages": {"reporting"},
     # A command's module loads what it needs when it runs.
-    "commands": {"data", "forecast", "inference", "policies", "reporting"},
+    "commands": {"data", "forecast", "inference", "pages", "policies", "reporting"},
 }
 TOP = {"cli": {"commands", "reporting"}}
 
@@ -118,8 +119,9 @@ LIGHT += [
     for path in PACKAGE.glob(f"*/{name}.py")
 ]
 LIGHT += [
-    f"reporting.{path.stem}"
-    for path in sorted((PACKAGE / "reporting").glob("*.py"))
+    f"{room}.{path.stem}"
+    for room in ("reporting", "pages")
+    for path in sorted((PACKAGE / room).glob("*.py"))
     if path.stem != "__init__"
 ]
 HEAVY = ("torch", "transformers", "lightning", "peft", "datasets", "scipy.stats")

@@ -171,6 +171,8 @@ def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> 
             return
         place = request.getfixturevalue("finished")
         given = [place if word == STUDY else word for word in words[1:]]
+        if given[0] == "report":
+            pytest.importorskip("plotly", reason="the extra `report` is not installed")
         done = forked.run("lightning_moa.cli", given, folder=folder)
         assert done.returncode == 0, done.stderr[-2000:]
 

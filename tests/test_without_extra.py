@@ -149,3 +149,22 @@ def test_where_they_are_installed_everything_is_allowed():
                 },
                 whole=True,
             )
+
+
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_a_report_says_in_one_line_what_is_missing(tmp_path, package):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert [line for line in project["optional-dependencies"]["report"] if line.startswith(package)]
+    assert not [line for line in project["dependencies"] if line.startswith(package)]
+    (tmp_path / "bare").mkdir()
+    words = ["-m", "lightning_moa.cli", "report", "results", "--to", str(tmp_path / "site")]
+    done = run(words, without((package,), tmp_path / "bare"))
+    assert (done.returncode, done.stdout) == (2, "")
+    # Of packages that are both missing the first is named.
+    needs = re.fullmatch(
+        r"error: moa report: needs (\w+), which is not installed; pip install lightning_moa\[report\] brings it\n",
+        done.stderr,
+    )
+    assert needs is not None, done.stderr
+    assert needs.group(1) in ("plotly", package)
+    assert not (tmp_path / "site").exists()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
+from lightning_moa.pareto.dominance import dominated_by
 from lightning_moa.reporting.differences import differing, unsaid
 from lightning_moa.reporting.fronts import by_seed, objectives_of, values_of
 from lightning_moa.reporting.loaded import Run
@@ -18,6 +19,21 @@ from lightning_moa.reporting.verdicts import Estimate, estimate
 
 BEST_FIRST = ("gold", "judge", "reward")
 """Spaces, the one that says most of a policy first."""
+
+
+@dataclass(frozen=True)
+class _Front:
+    """A run's method in a space, whatever it is compared with; fields as those of `Entry`."""
+
+    method: str
+    values: dict[int, np.ndarray]
+    non_dominated: float
+    spacing: float
+    regrets: dict[int, float]
+    edges: list[np.ndarray]
+    """Of each seed the points that no other of them dominates."""
+    highest: np.ndarray
+    """(seeds, m): the largest value of each objective."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +113,21 @@ def compare(
             raise UserError(f"{run.path}: no values in space {space!r}; it has {has}")
     objectives = objectives_of(runs[0].points)
     corner = _reference(runs, space, reference)
-    entries = [
-        _entry(run, str(method), rows, space, corner)
-        for run in runs
-        for method, rows in run.rows(space).groupby("method", sort=False)
-    ]
+    fronts = [(run, front) for run in runs for front in _fronts(run, space)]
+    entries = [_entry(run.name, front, corner) for run, front in fronts]
     if baseline is not None:
         entries = [_against(entry, _baseline(entry, entries, baseline)) for entry in entries]
-    dominated = [[j for j, b in enumerate(entries) if a is not b and _dominates(a, b)] for a in entries]
+    dominated = [
+        [j for j, (theirs, b) in enumerate(fronts) if a is not b and _known_to_dominate(mine, a, theirs, b)]
+        for mine, a in fronts
+    ]
     warnings = _warnings(runs, entries, corner)
     return Comparison(space, objectives, corner, baseline, entries, dominated, warnings)
 
 
 def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | None) -> np.ndarray:
-    values = np.concatenate([values_of(run.rows(space), space) for run in runs])
+    fronts = [front for run in runs for front in _fronts(run, space)]
+    values = np.concatenate([values for front in fronts for values in front.values.values()])
     if reference is None:
         return pareto.default_reference(values)
     objectives = objectives_of(runs[0].points)
@@ -122,20 +139,44 @@ def _reference(runs: Sequence[Run], space: str, reference: Sequence[float] | Non
     return np.asarray(reference, dtype=np.float64)
 
 
-def _entry(run: Run, method: str, rows: pd.DataFrame, space: str, corner: np.ndarray) -> Entry:
-    front = {seed: values_of(group, space) for seed, group in by_seed(rows)}
-    volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.items()}
-    regrets = run.regret(method)
-    return Entry(
-        run.name,
+def _fronts(run: Run, space: str) -> list[_Front]:
+    """What of a run hangs on no other run: made once."""
+    key = ("fronts", space)
+    if key not in run.known:
+        run.known[key] = [
+            _front(run, str(method), rows, space)
+            for method, rows in run.rows(space).groupby("method", sort=False)
+        ]
+    fronts: list[_Front] = run.known[key]
+    return fronts
+
+
+def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
+    values = {seed: values_of(group, space) for seed, group in by_seed(rows)}
+    edges = [each[pareto.is_non_dominated(each)] for each in values.values()]
+    return _Front(
         method,
-        front,
+        values,
+        float(np.mean([len(edge) for edge in edges])),
+        float(np.mean([pareto.spacing(each) for each in values.values()])),
+        run.regret(method),
+        edges,
+        np.stack([each.max(axis=0) for each in values.values()]),
+    )
+
+
+def _entry(run: str, front: _Front, corner: np.ndarray) -> Entry:
+    volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.values.items()}
+    return Entry(
+        run,
+        front.method,
+        front.values,
         volumes,
         estimate(volumes, "hypervolume"),
-        float(np.mean([pareto.is_non_dominated(values).sum() for values in front.values()])),
-        float(np.mean([pareto.spacing(values) for values in front.values()])),
-        regrets,
-        estimate(regrets, "regret") if regrets else None,
+        front.non_dominated,
+        front.spacing,
+        front.regrets,
+        estimate(front.regrets, "regret") if front.regrets else None,
     )
 
 
@@ -171,8 +212,22 @@ def _paired(values: Mapping[int, float], others: Mapping[int, float]) -> dict[in
     return {seed: value - others[seed] for seed, value in values.items() if seed in others}
 
 
-def _dominates(a: Entry, b: Entry) -> bool:
-    return all(pareto.dominates(mine, theirs) for mine in a.front.values() for theirs in b.front.values())
+def _known_to_dominate(run: Run, a: _Front, other: Run, b: _Front) -> bool:
+    """`_dominates`; of two fronts of one run, which may be compared with many, it is found once."""
+    if run is not other:
+        return _dominates(a, b)
+    key = ("dominates", id(a), id(b))
+    if key not in run.known:
+        run.known[key] = _dominates(a, b)
+    return bool(run.known[key])
+
+
+def _dominates(a: _Front, b: _Front) -> bool:
+    """Whether each front of a's seeds dominates each of b's, in HaM's sense."""
+    # No front dominates one that goes beyond it in an objective, which is sooner seen.
+    if (a.highest.min(axis=0) < b.highest.max(axis=0)).any():
+        return False
+    return all(dominated_by(theirs, mine).all() for mine in a.edges for theirs in b.edges)
 
 
 def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray) -> list[str]:

@@ -27,8 +27,8 @@ Cells = list[list[str]]
 
 def comparison_table(comparison: Comparison) -> Table:
     """A row per run and method; `dominates` names the numbers of the rows that it dominates."""
-    header, *rows = _cells(comparison)
-    table = Table(title=_title(comparison), title_justify="left")
+    header, *rows = cells_of(comparison)
+    table = Table(title=title_of(comparison), title_justify="left")
     for heading in header:
         words = heading in ("run", "method", "dominates")
         table.add_column(
@@ -41,16 +41,16 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def as_markdown(comparison: Comparison) -> str:
     """The same as a table of GitHub's Markdown, what holds for all rows above it."""
-    header, *rows = _cells(comparison)
-    return f"{_title(comparison)}\n\n{markdown_table(header, rows)}"
+    header, *rows = cells_of(comparison)
+    return f"{title_of(comparison)}\n\n{markdown_table(header, rows)}"
 
 
 def as_latex(comparison: Comparison) -> str:
     """The same as a `tabular` with the rules of the package booktabs."""
-    header, *rows = [[_latex(cell) for cell in row] for row in _cells(comparison)]
+    header, *rows = [[_latex(cell) for cell in row] for row in cells_of(comparison)]
     aligned = "".join("l" if cell in ("run", "method", "dominates") else "r" for cell in header)
     lines = [
-        f"% {_title(comparison)}",
+        f"% {title_of(comparison)}",
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
         f"{' & '.join(header)} \\\\",
@@ -92,7 +92,7 @@ FORMATS: dict[str, Callable[[Comparison], Any]] = {
 }
 
 
-def _title(comparison: Comparison) -> str:
+def title_of(comparison: Comparison) -> str:
     corner = ", ".join(
         f"{objective} {value:.4g}"
         for objective, value in zip(comparison.objectives, comparison.reference, strict=True)
@@ -103,7 +103,7 @@ def _title(comparison: Comparison) -> str:
     return f"{comparison.space} space, reference point: {corner}{level}{paired}"
 
 
-def _cells(comparison: Comparison) -> Cells:
+def cells_of(comparison: Comparison) -> Cells:
     """What readers see: a heading, and a row per entry."""
     columns: dict[str, Callable[[int, Entry], str]] = {
         "#": lambda i, entry: str(i + 1),

@@ -55,7 +55,7 @@ def unsaid(runs: Named, parts: Sequence[str] = tuple(WORDS)) -> list[str]:
 def _keys(part: Any) -> dict[str, Any]:
     if isinstance(part, Mapping):
         if set(part) == {"id", "dirty"}:
-            return {"": f"{(part['id'] or 'none')[:7]}{' with changes' if part['dirty'] else ''}"}
+            return {"": f"{str(part['id'] or 'none')[:7]}{' with changes' if part['dirty'] else ''}"}
         return dict(part)
     return {"": part}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from lightning_moa.reporting.schema import ACCURACIES, METRICS, POINTS, Table
 RECORD = "run.yaml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """One points.csv, with what lies beside it; or several, as `merged` makes them."""
+    """One points.csv, with what lies beside it; or several, as `merged` makes them. Its frames are not changed."""
 
     name: str
     path: Path
@@ -32,11 +32,16 @@ class Run:
     metrics: pd.DataFrame | None = None
     members: tuple[Run, ...] = ()
     """The runs that this one was merged of."""
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """What was computed of it, to be used again where it is compared with many."""
 
     def rows(self, space: str) -> pd.DataFrame:
         """Final rows that have values in the space; none if nothing was measured there."""
-        table = self.accuracies if space == "accuracy" else self.points
-        return self.points[:0] if table is None else rows_in(final_rows(table), space)
+        if space not in self.known:
+            table = self.accuracies if space == "accuracy" else self.points
+            self.known[space] = self.points[:0] if table is None else rows_in(final_rows(table), space)
+        rows: pd.DataFrame = self.known[space]
+        return rows
 
     def regret(self, method: str) -> dict[int, float]:
         """seed -> mean regret of a method's policies, where the best policies are known."""
@@ -73,7 +78,7 @@ def load_runs(paths: Sequence[str | Path], columns: Mapping[str, str] | None = N
             )
         # The same objectives in another order: check puts groups of columns in the order of the first group.
         if found != expected:
-            runs[index] = _reordered(run, expected)
+            runs[index] = reordered(run, expected)
     return runs
 
 
@@ -159,7 +164,7 @@ def _beside(file: Path, table: Table) -> pd.DataFrame | None:
     return table.read(path) if path.exists() else None
 
 
-def _reordered(run: Run, objectives: tuple[str, ...]) -> Run:
+def reordered(run: Run, objectives: tuple[str, ...]) -> Run:
     def reorder(frame: pd.DataFrame) -> pd.DataFrame:
         weights = [f"lambda_{objective}" for objective in objectives]
         return frame[weights + [name for name in frame.columns if name not in weights]]

@@ -1,0 +1,131 @@
+"""What is read of a result; what can't be read is named and stops nothing."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import yaml
+
+from lightning_moa.pages.content import command_of, read_content
+from lightning_moa.pages.found import find_results
+from lightning_moa.pages.measures import HEADER, measures_of
+from lightning_moa.pages.reading import read_cells, shortened
+from lightning_moa.reporting.catalogue import ARTEFACTS
+from tests.pages.conftest import REPOSITORY
+
+
+def content_of(folder, runs=None):
+    (found,) = find_results([folder])
+    return read_content(found, runs)
+
+
+def test_a_whole_result_has_no_problems(theirs):
+    content = content_of(theirs)
+    assert content.problems == []
+    assert content.artefact is not None
+    assert content.command == "python experiments/panacea/figure4.py scale=tiny seeds=[0,1,2]"
+    assert content.methods["rewarded_soups"] == "Rewarded Soups"
+    (panel,) = content.panels
+    assert yaml.safe_load(panel.config)["ppo"]["kl_coeff"] == 0.3
+    rows = [dict(zip(HEADER, cells, strict=True)) for name, cells in measures_of(panel) if name == "dps"]
+    (row,) = [row for row in rows if row["space"] == "gold"]
+    assert row["method"] == "DPS"
+    metrics = pd.read_csv(theirs / "metrics.csv").query("method == 'dps' and space == 'gold'")
+    assert row["hypervolume"].startswith(f"{metrics['hypervolume'].mean():.4g} [")
+    assert row["regret"].startswith(f"{metrics['mean_regret'].mean():.4g} [")
+    assert row["policies"] == "33"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("points.csv", "paper,artefact\npanacea", "points.csv: row 1 has 1 cells, the header 2"),
+        ("points.csv", "", "points.csv: empty; allowed is a header and rows"),
+        ("claims.csv", b"\xff\xfe\x00", "claims.csv: not UTF-8 text"),
+        ("run.yaml", "a: [", "run.yaml: not YAML"),
+        ("run.yaml", "started: 2026-99-99", "run.yaml: ValueError: month must be in 1..12"),
+        ("exact_front.csv", "lambda_helpful\nx\n", "exact_front.csv: ValueError: could not convert"),
+        ("timings.csv", 'method\n"unclosed', "timings.csv: not a CSV file"),
+        ("figure4.png", b"<svg onload=alert(1)>", "figure4.png: not a PNG"),
+        ("figure4.png", None, "figure4.png: a PNG that was cut off"),
+    ],
+)
+def test_a_broken_file_is_named_and_the_rest_is_there(theirs, name, content, said):
+    file = theirs / name
+    if content is None:
+        content = file.read_bytes()[:-5000]
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = content_of(theirs)
+    (problem,) = found.problems
+    assert problem.startswith(said)
+    assert str(theirs) not in problem
+    (panel,) = found.panels
+    assert (found.claims is None) == (name == "claims.csv")
+    assert (panel.front is None) == (name == "points.csv")
+    assert (not panel.record) == (name == "run.yaml")
+    assert (not panel.pictures) == (name == "figure4.png")
+    assert (panel.timings is None) == (name == "timings.csv")
+
+
+def test_a_few_lines_of_yaml_do_not_become_a_million_values(theirs):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (theirs / "run.yaml").write_text("\n".join(lines))
+    (problem,) = content_of(theirs).problems
+    assert problem == "run.yaml: more than 200000 values"
+
+
+def test_a_command_makes_the_artefact_and_quotes_what_is_odd():
+    by_name = {each.name: each for each in ARTEFACTS}
+    scaled = command_of(
+        by_name["figure_scale_objective"], "tiny", {"config": {"multiplies": "objective", "seeds": [0]}}
+    )
+    assert scaled == "python experiments/gapo/figure_scale.py scale=tiny multiplies=objective seeds=[0]"
+    assert command_of(by_name["theory"], "x; rm -rf /", {}).endswith(" 'scale=x; rm -rf /'")
+    assert command_of(by_name["figure4"], "tiny", {"config": "text"}).endswith("scale=tiny")
+
+
+def test_tables_are_cut_and_their_numbers_shortened(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "0.123456789,text\n" * 300)
+    cells = read_cells(tmp_path / "t.csv")
+    assert (cells.count, len(cells.rows), cells.rows[0]) == (300, 200, ["0.1235", "text"])
+    assert [shortened(each) for each in ("1234567890", "-0.5", "1e400", "nan")] == [
+        "1234567890",
+        "-0.5",
+        "1e400",
+        "nan",
+    ]
+
+
+def test_responses_are_those_of_tables_and_of_the_runs(theirs, tmp_path):
+    (theirs / "answers.csv").write_text("prompt,response\nexplain boats,sure\n")
+    record = yaml.safe_load((theirs / "run.yaml").read_text())
+    (first, *_) = record["policies"]
+    folder = tmp_path / "runs" / first["measurement"]
+    folder.mkdir(parents=True)
+    header = "prompt_index,prompt,response,tokens,lambda_helpful,policy,step"
+    rows = [f"{i},p{i},r{i},2,0.5,steered,{step}" for i in range(5) for step in (1, 150)]
+    rows.append("5,p1,again,2,0.5,steered,150")
+    (folder / "responses.csv").write_text("\n".join([header, *rows]))
+    # What a record says of other places is not followed.
+    record["policies"].append({"method": "other", "seed": 0, "measurement": "../theirs"})
+    (theirs / "run.yaml").write_text(yaml.safe_dump(record))
+    assert [each.name for each in content_of(theirs).panels[0].responses] == ["answers.csv"]
+    content = content_of(theirs, tmp_path / "runs")
+    (problem,) = content.problems
+    assert problem == "responses of other, seed 0: --runs: '../theirs' is no name of a run in it"
+    own, measured = content.panels[0].responses
+    assert content.panels[0].measured == 1
+    assert own.name == "answers.csv"
+    assert measured.name == "panacea, seed 0"
+    assert measured.header == ["prompt", "policy", "lambda_helpful", "response", "tokens"]
+    assert measured.rows == [[f"p{i}", "steered", "0.5", f"r{i}", "2"] for i in range(3)]
+
+
+def test_every_committed_result_has_a_command_where_a_script_makes_it():
+    for result in find_results([REPOSITORY / "results" / "gapo", REPOSITORY / "results" / "ham"]):
+        artefact = next(
+            each for each in ARTEFACTS if (each.paper, each.name) == (result.paper, result.artefact)
+        )
+        script = command_of(artefact, result.scale, {}).split()[1]
+        assert (REPOSITORY / script).is_file()
