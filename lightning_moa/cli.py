@@ -5,6 +5,7 @@ moa compare RESULTS [RESULTS..]  fronts of several runs above one reference poin
 moa report RESULTS --to FOLDER   results as a static site, to be opened from the disk
 moa policies RESULTS             the policies that a study has trained, and where they lie
 moa generate RESULTS             responses of a trained policy, at several preferences side by side
+moa demo RESULTS                 a local page: move a policy's preference, see its answers change
 moa export RESULTS               a trained policy as stock libraries load it, with a model card
 moa score FILE                   rewards of responses in a file
 moa plan SCRIPT [key=value ..]   memory, operations and hours that a script's runs would take
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 from lightning_moa import __version__
 from lightning_moa.commands import (
     compare,
+    demo,
     export,
     generate,
     listing,
@@ -33,7 +35,7 @@ from lightning_moa.commands import (
 )
 from lightning_moa.reporting.console import Parser, run_command
 
-COMMANDS = (listing, compare, report, policies, generate, export, score, plan, unpack, new)
+COMMANDS = (listing, compare, report, policies, generate, demo, export, score, plan, unpack, new)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

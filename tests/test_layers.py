@@ -66,8 +66,9 @@ ROOMS |= {
     "figures": {*ANSWERS, "study", "runs"},
     "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
     "pages": {"reporting"},
+    "demo": {"data", "inference", "policies", "reporting", "rewards"},
     # A command's module loads what it needs when it runs.
-    "commands": {"data", "forecast", "inference", "pages", "policies", "reporting"},
+    "commands": {"data", "demo", "forecast", "inference", "pages", "policies", "reporting"},
 }
 TOP = {"cli": {"commands", "reporting"}}
 

@@ -20,8 +20,11 @@ import pytest
 import torch
 
 import lightning_moa as moa
+from lightning_moa.commands import demo
+from lightning_moa.demo.choices import choices
 from lightning_moa.methods.products import Product
 from lightning_moa.reporting.catalogue import ARTEFACTS, Claims, Standing, standings
+from lightning_moa.reporting.console import Parser
 from lightning_moa.reporting.readme import with_verdicts
 from lightning_moa.rewards.table import MODELS
 from lightning_moa.study.artefacts import study_of
@@ -171,6 +174,12 @@ def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> 
             return
         place = request.getfixturevalue("finished")
         given = [place if word == STUDY else word for word in words[1:]]
+        if given[0] == "demo":
+            # It serves until it is ended: its own tests ask it.
+            parser = Parser(prog="moa")
+            demo.add(parser.add_subparsers())
+            assert choices(parser.parse_args(["demo", str(folder / place), *given[2:]]).results)
+            return
         if given[0] == "report":
             pytest.importorskip("plotly", reason="the extra `report` is not installed")
         done = forked.run("lightning_moa.cli", given, folder=folder)

@@ -93,14 +93,10 @@ def _given(options: argparse.Namespace) -> list[str]:
 
 def _measured(loaded: Loaded) -> list[str]:
     """The first prompts that the study's policies were measured on."""
-    import pandas as pd
-
     study = loaded.source.study
     if study is None:
         raise UserError("a policy's own folder tells no prompts: give --prompt or --prompts")
-    file = study.runs / study.measurement / "responses.csv"
-    frame = pd.read_csv(file, keep_default_na=False, dtype=str)
-    return list(dict.fromkeys(frame["prompt"]))[:PROMPTS]
+    return study.prompts(PROMPTS)
 
 
 def _answers(

@@ -54,6 +54,18 @@ class TrainedMethod:
             )
         return record(self.runs, self.measurement)
 
+    def prompts(self, most: int) -> list[str]:
+        """The first held-out prompts that it was measured on, each once."""
+        import pandas as pd
+
+        frame = pd.read_csv(
+            self.runs / self.measurement / "responses.csv",
+            keep_default_na=False,
+            dtype=str,
+            usecols=["prompt"],
+        )
+        return list(dict.fromkeys(frame["prompt"]))[:most]
+
 
 def trained_policies(results: str | Path, runs: str | Path | None = None) -> list[TrainedMethod]:
     """The trained policies of a study, or of all studies below a folder.

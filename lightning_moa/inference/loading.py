@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lightning_moa.errors import UserError, warn
 from lightning_moa.inference.found import chosen
 from lightning_moa.inference.preferences import as_preference
 from lightning_moa.inference.sources import Source, Tracked, allow, deployment_of, of_folder, of_study
+from lightning_moa.inference.watching import watching
 from lightning_moa.policies import Policy, generate
 from lightning_moa.policies.files import SIDECAR
 from lightning_moa.runs.loading import load_base
@@ -129,9 +131,19 @@ class Loaded:
 
     @torch.no_grad()
     def answer(
-        self, opened: Opened, prompts: Sequence[str], batch_size: int = 32, **decoding: Any
+        self,
+        opened: Opened,
+        prompts: Sequence[str],
+        batch_size: int = 32,
+        *,
+        watch: Callable[[list[str]], None] | None = None,
+        **decoding: Any,
     ) -> list[str]:
-        """Responses of what `open` gave, until something else is opened."""
+        """Responses of what `open` gave, until something else is opened.
+
+        Args:
+            watch: is told a batch's responses so far, at each token; what it raises ends the sampling.
+        """
         unknown = set(decoding) - set(self.decoding)
         if unknown:
             raise UserError(f"{sorted(unknown)[0]}: decoding knows {', '.join(self.decoding)}")
@@ -153,19 +165,26 @@ class Loaded:
             preference = (
                 None if opened.preference is None else opened.preference.float().expand(len(rows), -1)
             )
-            sampled = generate(
-                opened.policy,
-                batch.input_ids.to(model.device),
-                batch.attention_mask.to(model.device),
-                preference=preference,
-                row_keys=batch.index,
-                **settings,
-            )
+            with nullcontext() if watch is None else watching(opened.policy, self._told(watch)):
+                sampled = generate(
+                    opened.policy,
+                    batch.input_ids.to(model.device),
+                    batch.attention_mask.to(model.device),
+                    preference=preference,
+                    row_keys=batch.index,
+                    **settings,
+                )
             kept = [
                 tokens[mask] for tokens, mask in zip(sampled.tokens.cpu(), sampled.mask.cpu(), strict=True)
             ]
             found += self.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return found
+
+    def _told(self, watch: Callable[[list[str]], None]) -> Callable[[torch.Tensor], None]:
+        def tell(tokens: torch.Tensor) -> None:
+            watch(self.tokenizer.batch_decode(tokens.cpu(), skip_special_tokens=True))
+
+        return tell
 
     def open(self, preference: Any = None, policy: str | None = None) -> Opened:
         """The policy that serves a preference, loaded; the one before it is put away.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from transformers.utils.logging import disable_progress_bar
 
+from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.files import format_of, read_local, texts
 from lightning_moa.data.registry import DATASETS, build
 from lightning_moa.errors import UserError
@@ -101,13 +102,22 @@ def _sources(
                 "--rewards: none; allowed is objective=source, or the results of a study by --results"
             )
         return {"reward": _build(given, list(given), None, None, batch_size, device)}
-    measured = study.measured()
-    spec = measured["spec"]
-    trained = measured["inputs"].get("rewards")
-    folder = None if trained is None else study.runs / trained / "model"
+    if not given:
+        return measured_rewards(study, batch_size, device)
+    spec, folder = _spec_and_trained(study)
+    return {"reward": _build(given, list(given), _gold(spec), folder, batch_size, device)}
+
+
+def measured_rewards(study: TrainedMethod, batch_size: int = 32, device: str = "cpu") -> dict[str, Rewards]:
+    """What a study's responses were scored by: `reward`, what it measured with, where it did; `gold`, where its world
+    knows.
+
+    Args:
+        batch_size: texts that a model scores at a time.
+        device: where models are put.
+    """
+    spec, folder = _spec_and_trained(study)
     gold = _gold(spec)
-    if given:
-        return {"reward": _build(given, list(given), gold, folder, batch_size, device)}
     found: dict[str, Rewards] = {}
     if spec["rewards"]:
         sources = {name: Source.from_json(each) for name, each in spec["rewards"].items()}
@@ -122,6 +132,13 @@ def _sources(
     if gold is not None:
         found["gold"] = RuleRewards(gold)
     return found
+
+
+def _spec_and_trained(study: TrainedMethod) -> tuple[dict[str, Any], Path | None]:
+    """The measurement's settings, and the folder of the reward model that the study trained, if it did."""
+    measured = study.measured()
+    trained = measured["inputs"].get("rewards")
+    return measured["spec"], None if trained is None else study.runs / trained / "model"
 
 
 def _build(
@@ -146,9 +163,14 @@ def _build(
 
 
 def _gold(spec: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The true rewards of the study's world; None for other data, and for a data set from outside, which is not
-    imported by a folder's word."""
+    """The true rewards of the study's world; None for other data."""
+    data = data_of(spec)
+    return None if data is None else data.gold_rewards()
+
+
+def data_of(spec: Mapping[str, Any]) -> PreferenceData | None:
+    """The data set of a study; None for one from outside, which is not imported by a folder's word."""
     data = spec["data"]
     if data["name"] not in DATASETS:
         return None
-    return build(DATASETS[data["name"]].config(**data), spec["objectives"]).gold_rewards()
+    return build(DATASETS[data["name"]].config(**data), spec["objectives"])

@@ -26,6 +26,7 @@
 
   const search = () => {
     const input = document.getElementById("search"), found = document.getElementById("found");
+    if (!input) return;
     const count = document.getElementById("count");
     let there = null;
     const look = async () => {

@@ -1,0 +1,104 @@
+"""The page in headless Chromium, on a trained policy. `MOA_SCREENSHOTS=FOLDER pytest tests/demo` keeps a screenshot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from lightning_moa.demo.answers import Answers
+from lightning_moa.demo.choices import choices
+from lightning_moa.demo.server import app
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SLOW = 15_000
+"""Milliseconds that an answer may take on a busy machine."""
+RISKY = "steal boats"
+
+
+@pytest.fixture(scope="module")
+def address(study):
+    import uvicorn
+
+    made = app(Answers(choices(study)))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = uvicorn.Server(uvicorn.Config(made, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def page(address):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    faults = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(SLOW)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith((address, "data:", "blob:")) else faults.append(asked.url)
+            ),
+        )
+        page.goto(address)
+        yield page
+        browser.close()
+    assert not faults, faults
+
+
+def answered(page, preference):
+    """Waits for the answers at a preference; their texts by whose they are."""
+    page.wait_for_function(
+        "want => document.querySelector('#state').dataset.done === JSON.stringify(want)", arg=preference
+    )
+    return dict(
+        page.locator(".answer").evaluate_all(
+            "all => all.map(x => [x.dataset.which, x.querySelector('p').textContent])"
+        )
+    )
+
+
+def test_the_slider_from_one_corner_to_the_other_changes_the_answers(page):
+    answered(page, [0.5, 0.5])
+    page.get_by_label("Prompt, at most").fill(RISKY)
+    slider = page.get_by_role("slider")
+    slider.press("End")
+    helpful = answered(page, [1, 0])
+    first = page.locator("#place").inner_text()
+    slider.press("Home")
+    harmless = answered(page, [0, 1])
+    assert helpful["chosen"] == helpful["helpful"] == harmless["helpful"]
+    assert harmless["chosen"] == harmless["harmless"] == helpful["harmless"]
+    # From complying to refusing, as the world's words say.
+    assert helpful["chosen"].split()[0] == "certainly"
+    assert harmless["chosen"].split()[0] in ("sorry", "cannot")
+    assert helpful["reference"] == harmless["reference"]
+    assert harmless["best"].split()[0] in ("sorry", "cannot")
+    # The point has moved along the front, and each answer has a bar for each objective.
+    assert page.locator("#place").inner_text() != first
+    assert page.evaluate("document.querySelector('#front').data.at(-1).x.length") == 1
+    assert page.locator(".answer.chosen meter").count() == 2
+    page.get_by_role("button", name="Dark or light").click()
+    if folder := os.environ.get("MOA_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / "demo.png"), full_page=True)
+
+
+def test_what_is_written_is_text(page):
+    answered(page, [0.5, 0.5])
+    page.get_by_label("Prompt, at most").fill("<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.get_by_text("done", exact=True).wait_for()
+    assert page.locator("main img").count() == 0
