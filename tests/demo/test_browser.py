@@ -35,27 +35,35 @@ def address(study):
         assert not thread.is_alive()
 
 
-@pytest.fixture
-def page(address):
+@pytest.fixture(scope="module")
+def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
-    faults = []
     with sync_api.sync_playwright() as playwright:
+        # The sandbox asks for what containers do not have; the page is our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(SLOW)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith((address, "data:", "blob:")) else faults.append(asked.url)
-            ),
-        )
-        page.goto(address)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """Asks nobody else for anything and has no fault on the console; checked when the test has ended."""
+    faults = []
+
+    def asked(request):
+        if not request.url.startswith((address, "data:", "blob:")):
+            faults.append(f"asked for {request.url}")
+
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(SLOW)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("request", asked)
+    page.goto(address)
+    yield page
+    page.close()
     assert not faults, faults
 
 
@@ -73,6 +81,7 @@ def answered(page, preference):
 
 def test_the_slider_from_one_corner_to_the_other_changes_the_answers(page):
     answered(page, [0.5, 0.5])
+    assert not page.locator("#policy").is_visible()
     page.get_by_label("Prompt, at most").fill(RISKY)
     slider = page.get_by_role("slider")
     slider.press("End")
@@ -102,3 +111,41 @@ def test_what_is_written_is_text(page):
     page.get_by_role("button", name="Answer", exact=True).click()
     page.get_by_text("done", exact=True).wait_for()
     assert page.locator("main img").count() == 0
+
+
+def test_a_triangle_for_three_objectives_and_bars_for_more(page):
+    """The controls alone, in the page that has their scripts."""
+    answered(page, [0.5, 0.5])
+    page.evaluate("""() => {
+        const box = document.querySelector('#simplex');
+        box.replaceChildren();
+        window.mine = moa.simplex(box, ['a', 'b', 'c'], (weights) => { window.told = weights; });
+    }""")
+    triangle = page.locator("#simplex svg")
+    box = triangle.bounding_box()
+    # The lower left corner of the triangle is all weight on the first.
+    page.mouse.click(box["x"] + 2, box["y"] + box["height"] - 4)
+    assert page.evaluate("told.map((each) => Math.round(each * 100) / 100)") == [1, 0, 0]
+    page.get_by_role("slider", name="b", exact=True).fill("0.4")
+    assert page.evaluate("told") == pytest.approx([0.6, 0.4, 0])
+    page.get_by_role("slider", name="c", exact=True).fill("0.5")
+    assert page.evaluate("told") == pytest.approx([0.3, 0.2, 0.5])
+    page.get_by_role("slider", name="c", exact=True).fill("1")
+    page.get_by_role("slider", name="c", exact=True).fill("0.5")
+    assert page.evaluate("told") == pytest.approx([0.25, 0.25, 0.5])
+    page.evaluate("""() => {
+        const box = document.querySelector('#simplex');
+        box.replaceChildren();
+        moa.simplex(box, ['a', 'b', 'c', 'd'], (weights) => { window.told = weights; });
+    }""")
+    assert page.locator("#simplex svg").count() == 0
+    assert page.get_by_role("slider").count() == 4
+
+
+def test_axe_finds_no_serious_fault(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    answered(page, [0.5, 0.5])
+    found = axe.run(page, options={"preload": False}).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    told = [(each["id"], [node["html"][:150] for node in each["nodes"][:3]]) for each in serious]
+    assert not told, told

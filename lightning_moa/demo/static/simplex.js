@@ -59,7 +59,7 @@ moa.simplex = (box, names, moved) => {
     }));
     const move = (event) => {
       const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-      const top = (190 - place.y) / 180, right = (place.x - 10 - 110 * top) / 220;
+      const top = (190 - Math.min(Math.max(place.y, 10), 190)) / 180, right = (place.x - 10 - 110 * top) / 220;
       const raw = [1 - right - top, right, top].map((each) => Math.max(each, 0));
       const sum = raw.reduce((a, b) => a + b);
       set(raw.map((each) => each / sum));
