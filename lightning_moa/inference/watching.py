@@ -29,10 +29,10 @@ def watching(policy: Policy, tell: Callable[[Tensor], None]) -> Iterator[None]:
         if not parts:
             parts.append(ids)
             return
-        # With its cache a model is given the newest token alone; without one, the whole text, perhaps several times.
+        # With its cache a model is given the newest token alone; without one the whole text, perhaps several times.
         if policy.decodes_by_model:
             parts.append(ids)
-        elif ids.shape[1] > parts[0].shape[1]:
+        elif ids.shape[1] > sum(part.shape[1] for part in parts):
             parts[1:] = [ids[:, parts[0].shape[1] :]]
         else:
             return

@@ -6,13 +6,15 @@ import os
 import shutil
 import socket
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lightning_moa.demo.answers import Answers
+from lightning_moa.demo.answers import Answers, Choice
 from lightning_moa.demo.choices import choices
 from lightning_moa.demo.server import app
+from lightning_moa.errors import UserError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SLOW = 15_000
@@ -20,19 +22,27 @@ SLOW = 15_000
 RISKY = "steal boats"
 
 
-@pytest.fixture(scope="module")
-def address(study):
+@contextmanager
+def served(answers):
+    """The page's address."""
     import uvicorn
 
-    made = app(Answers(choices(study)))
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        server = uvicorn.Server(uvicorn.Config(made, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app(answers), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def address(study):
+    with served(Answers(choices(study))) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +58,38 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, address):
+def visit(browser):
     """Asks nobody else for anything and has no fault on the console; checked when the test has ended."""
-    faults = []
+    faults, pages = [], []
 
-    def asked(request):
-        if not request.url.startswith((address, "data:", "blob:")):
-            faults.append(f"asked for {request.url}")
+    def begin(address):
+        def asked(request):
+            if not request.url.startswith((address, "data:", "blob:")):
+                faults.append(f"asked for {request.url}")
 
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(SLOW)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.on("request", asked)
-    page.goto(address)
-    yield page
-    page.close()
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        pages.append(page)
+        page.set_default_timeout(SLOW)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on("request", asked)
+        page.goto(address)
+        return page
+
+    yield begin
+    for page in pages:
+        page.close()
     assert not faults, faults
+
+
+@pytest.fixture
+def page(visit, address):
+    return visit(address)
+
+
+def keep(page, name):
+    if folder := os.environ.get("MOA_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
 def answered(page, preference):
@@ -101,8 +126,7 @@ def test_the_slider_from_one_corner_to_the_other_changes_the_answers(page):
     assert page.evaluate("document.querySelector('#front').data.at(-1).x.length") == 1
     assert page.locator(".answer.chosen meter").count() == 2
     page.get_by_role("button", name="Dark or light").click()
-    if folder := os.environ.get("MOA_SCREENSHOTS"):
-        page.screenshot(path=str(Path(folder) / "demo.png"), full_page=True)
+    keep(page, "demo")
 
 
 def test_what_is_written_is_text(page):
@@ -113,33 +137,56 @@ def test_what_is_written_is_text(page):
     assert page.locator("main img").count() == 0
 
 
-def test_a_triangle_for_three_objectives_and_bars_for_more(page):
-    """The controls alone, in the page that has their scripts."""
-    answered(page, [0.5, 0.5])
-    page.evaluate("""() => {
-        const box = document.querySelector('#simplex');
-        box.replaceChildren();
-        window.mine = moa.simplex(box, ['a', 'b', 'c'], (weights) => { window.told = weights; });
-    }""")
-    triangle = page.locator("#simplex svg")
-    box = triangle.bounding_box()
-    # The lower left corner of the triangle is all weight on the first.
-    page.mouse.click(box["x"] + 2, box["y"] + box["height"] - 4)
-    assert page.evaluate("told.map((each) => Math.round(each * 100) / 100)") == [1, 0, 0]
-    page.get_by_role("slider", name="b", exact=True).fill("0.4")
-    assert page.evaluate("told") == pytest.approx([0.6, 0.4, 0])
-    page.get_by_role("slider", name="c", exact=True).fill("0.5")
-    assert page.evaluate("told") == pytest.approx([0.3, 0.2, 0.5])
-    page.get_by_role("slider", name="c", exact=True).fill("1")
-    page.get_by_role("slider", name="c", exact=True).fill("0.5")
-    assert page.evaluate("told") == pytest.approx([0.25, 0.25, 0.5])
-    page.evaluate("""() => {
-        const box = document.querySelector('#simplex');
-        box.replaceChildren();
-        moa.simplex(box, ['a', 'b', 'c', 'd'], (weights) => { window.told = weights; });
-    }""")
-    assert page.locator("#simplex svg").count() == 0
-    assert page.get_by_role("slider").count() == 4
+def test_a_triangle_for_three_objectives_and_bars_for_more(visit, monkeypatch):
+    def load():
+        raise UserError("nothing is loaded here")
+
+    class Measured:
+        """In the place of a study of m objectives."""
+
+        def __init__(self, m):
+            self.points = [[[1, 0, 0, 0][:m], [1, 2, 3, 4][:m]], [[0, 0.5, 0.5, 0][:m], [0, 1, 1, 0][:m]]]
+
+        def prompts(self, most):
+            return ["x"]
+
+    def front(study):
+        return {"space": "gold", "points": study.points, "exact": []}
+
+    monkeypatch.setattr("lightning_moa.demo.server.measured_front", front)
+    made = [
+        Choice("three", tuple("abc"), load, Measured(3)),
+        Choice("four", tuple("abcd"), load, Measured(4)),
+    ]
+    with served(Answers(made)) as address:
+        page = visit(address)
+        triangle = page.locator("#simplex svg")
+        place = triangle.bounding_box()
+
+        def weights():
+            said = page.locator("#simplex .bars output").all_inner_texts()
+            return list(map(float, said))
+
+        # The lower left corner is all weight on the first.
+        page.mouse.click(place["x"] + 2, place["y"] + place["height"] - 4)
+        assert weights() == [1, 0, 0]
+        assert page.locator("#place").inner_text() == "Measured at a 1, b 0, c 0: mean gold a 1, b 2, c 3."
+        page.get_by_role("slider", name="b", exact=True).fill("0.4")
+        assert weights() == [0.6, 0.4, 0]
+        page.get_by_role("slider", name="c", exact=True).fill("1")
+        page.get_by_role("slider", name="c", exact=True).fill("0.5")
+        assert weights() == [0.25, 0.25, 0.5]
+        assert page.locator("#place").inner_text().startswith("Measured at a 0, b 0.5, c 0.5")
+        assert page.evaluate("document.querySelector('#front').data.at(-1).type") == "scatter3d"
+        page.get_by_label("Prompt, at most").fill("x")
+        page.get_by_role("button", name="Answer", exact=True).click()
+        page.get_by_text("nothing is loaded here").wait_for()
+        keep(page, "demo-three")
+        page.get_by_label("Policy").select_option("four")
+        assert page.get_by_role("slider").count() == 4
+        assert page.locator("#simplex svg").count() == 0
+        assert weights() == [0.25] * 4
+        assert page.evaluate("document.querySelector('#front').data.at(-1).type") == "scatter"
 
 
 def test_axe_finds_no_serious_fault(page):
