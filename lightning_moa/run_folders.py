@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,21 @@ def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
 def clear_dead(runs: Path) -> None:
     """Remove the scratch folders that this machine's killed processes have left behind, of runs or of checkpoints.
     Another machine that shares the disk may be at work in its own."""
-    for folder in runs.glob(f".*-*.{_MACHINE}*"):
-        pid, _, began = folder.name.rpartition(f".{_MACHINE}")[2].partition("_")
+    for folder in abandoned(runs, ".*-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(folder: Path, pattern: str) -> Iterator[Path]:
+    """What processes of this machine that live no more have left in a folder, under names that match the pattern and
+    end with their `owner()`."""
+    for path in folder.glob(f"{pattern}.{_MACHINE}*"):
+        pid, _, began = path.name.rpartition(f".{_MACHINE}")[2].partition("_")
         if pid.isdigit() and _began(int(pid)) != began:
-            shutil.rmtree(folder, ignore_errors=True)
+            yield path
 
 
 def owner() -> str:
-    """What a scratch folder's name ends with: the machine and this process."""
+    """What the name of a scratch folder or file ends with: the machine and this process."""
     return f"{_MACHINE}{os.getpid()}_{_began(os.getpid())}"
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """To stop for good; to stop and be started again (SLURM sends it before a job's time is over); Ctrl-C."""
+
+AGAIN = 0.02
+"""Seconds until a signal is sent again that came at a moment when nothing can be raised."""
 
 _came = 0
 """The first that came to this process inside the outermost block."""
@@ -29,11 +33,16 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         yield
         return
 
-    def told(signum: int, frame: Any) -> None:
+    def told(signum: int, frame: FrameType | None) -> None:
         global _came
-        if not _came:
-            _came = signum
-            act(signum)
+        if _came:
+            return
+        if _clears_up(frame):
+            # Python drops what is raised in there: the signal comes again, once it is over.
+            threading.Timer(AGAIN, os.kill, (os.getpid(), signum)).start()
+            return
+        _came = signum
+        act(signum)
 
     wanted = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     former = {each: signal.signal(each, told) for each in wanted}
@@ -48,6 +57,13 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
             _came = 0
         for each, handler in former.items():
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+
+def _clears_up(frame: FrameType | None) -> bool:
+    """Whether an object's `__del__` is under way."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 def name_of(signum: int) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_moa.errors import UserError
+from lightning_moa.run_folders import abandoned, owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,14 +23,14 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Put `content` (text as UTF-8) at `path`, making its folder if need be.
 
     A reader sees the old file or the new one, never a part. If the disk is full or the folder can't be
-    written, the old file stays as it was.
+    written, the old file stays as it was. What a process that was killed on the way has left is cleared.
 
     Raises:
         UserError: the operating system refused; the message names the path and the reason.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.{owner()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
@@ -37,6 +39,8 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
             # A full disk may only be noticed here, and must be noticed before the old file is replaced.
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        for left in abandoned(path.parent, f".{glob.escape(path.name)}.*"):
+            left.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{path}: can't be written, {error.strerror or error}; nothing was changed"

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.files import read_text, spreadsheet_text, without_apostrophe, write_atomically
+from lightning_moa.run_folders import owner
+from tests.conftest import REPOSITORY
 
 
 def full_disk(*args: Any, **kwargs: Any) -> None:
@@ -85,3 +89,21 @@ def test_numbers_and_other_texts_stay_as_they_are() -> None:
     frame = pd.DataFrame({"a": pd.Series(cells, dtype=object)})
     pd.testing.assert_frame_equal(spreadsheet_text(frame), frame)
     assert [without_apostrophe(each) for each in ("'tis", "a", "", "'", "-x")] == ["'tis", "a", "", "'", "-x"]
+
+
+def test_what_a_killed_process_has_left_is_cleared_and_nothing_else(tmp_path):
+    code = (
+        "import os, signal\n"
+        "from lightning_moa.reporting import files\n"
+        "files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"files.write_atomically({str(tmp_path / 'a[1].csv')!r}, 'torn')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
+    (left,) = tmp_path.iterdir()
+    alive = tmp_path / f".a[1].csv.0.{owner()}"
+    others = [alive, tmp_path / ".a[1].csv.0.elsewhere-1_1", tmp_path / ".b.csv.mine"]
+    for other in others:
+        other.touch()
+    write_atomically(tmp_path / "a[1].csv", "whole")
+    assert left.name.startswith(".a[1].csv.")
+    assert set(tmp_path.iterdir()) == {tmp_path / "a[1].csv", *others}

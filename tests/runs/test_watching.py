@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import fields
 
 import pandas as pd
 import pytest
@@ -27,14 +29,11 @@ WATCH = "tests.callbacks.in_a_study:Watch"
 
 
 def planned(*words: str):
-    own = [
-        word
-        for word in WORDS
-        if word.split(".")[0] not in ("ppo", "ipo", "lagrangian", "likelihood", "heads", "online")
-    ]
-    own = [word for word in own if not word.startswith("methods.")]
+    schema = schema_of(METHODS)
+    known = {field.name for field in fields(schema)} - {"methods"}
+    own = [word for word in WORDS if re.split(r"[.=]", word)[0] in known]
     folder = REPOSITORY / "experiments/panacea/config/dpo"
-    config = parse(schema_of(METHODS), [*own, *words], folder, METHODS, all_sections())
+    config = parse(schema, [*own, *words], folder, METHODS, all_sections())
     (task,) = plan_study(config, METHODS).seeds[0].policies["panacea"]
     return task
 
