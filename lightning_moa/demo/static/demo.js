@@ -118,6 +118,7 @@
     if (three) layout.scene = { xaxis: name(0), yaxis: name(1), zaxis: name(2) };
     else { Object.assign(layout.xaxis, name(0)); Object.assign(layout.yaxis, name(1)); }
     layout.showlegend = true;
+    layout.margin = { l: 60, r: 10, t: 20, b: 50 };
     const here = [nearest(front.points)[1]];
     const traces = [
       trace(front.exact, { name: "exact front", marker: { color: moa.look.colour("quiet"), size: 4 } }),

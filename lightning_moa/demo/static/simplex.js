@@ -29,10 +29,13 @@ moa.simplex = (box, names, moved) => {
     });
     bars.append(label);
   });
-  const said = moa.make("span");
-  shown.push(() => { said.textContent = names.map((each, j) => `${each} ${weights[j].toFixed(2)}`).join(", "); });
   if (m === 3) box.append(triangle(names, () => weights, set, shown));
-  box.append(bars, said);
+  box.append(bars);
+  if (m === 2) {
+    const said = moa.make("span");
+    shown.push(() => { said.textContent = names.map((each, j) => `${each} ${weights[j].toFixed(2)}`).join(", "); });
+    box.append(said);
+  }
   set(weights, false);
   return { weights: () => weights };
 
