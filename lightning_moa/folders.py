@@ -28,10 +28,16 @@ def run_in(runs: Path, name: str) -> Path:
     return runs / name
 
 
-def check_writable(folder: Path) -> None:
-    """Raise a `UserError` where a folder, which need not be there yet, can't be made or written in. Nothing is made."""
+def check_place(folder: Path) -> Path:
+    """The nearest folder above one, or itself, that is there; a `UserError` where something else is in the way."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir():
         raise UserError(f"{folder}: cannot be written, for {there} is a file")
+    return there
+
+
+def check_writable(folder: Path) -> None:
+    """Raise a `UserError` where a folder, which need not be there yet, can't be made or written in. Nothing is made."""
+    there = check_place(folder)
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: cannot be written, for {there} is read-only")

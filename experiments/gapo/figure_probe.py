@@ -67,8 +67,8 @@ LEVEL = 0.05
 
 
 def main(config: StudyConfig, console: Console) -> None:
-    artefact = Artefact.begin("gapo", "figure_probe", config)
     train_alike(config)
+    artefact = Artefact.begin("gapo", "figure_probe", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     seen, ends = compared(collected), ends_of(collected)

@@ -46,8 +46,8 @@ class Figure6Config(StudyConfig):
 
 
 def main(config: Figure6Config, console: Console) -> None:
-    artefact = Artefact.begin("panacea", "figure6", config)
     config.evaluation.grid_step = GRID_STEP
+    artefact = Artefact.begin("panacea", "figure6", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     answers = answers_to_prompt(collected, config)

@@ -42,8 +42,8 @@ SMALLEST, LARGEST = 1e-5, 1e-2
 
 
 def main(config: StudyConfig, console: Console) -> None:
-    artefact = Artefact.begin("panacea", "figure7", config)
     train_alike(config)
+    artefact = Artefact.begin("panacea", "figure7", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     values = singular_values(collected)

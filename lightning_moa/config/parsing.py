@@ -30,6 +30,7 @@ T = TypeVar("T", bound=StudyConfig)
 
 YES_OR_NO = ("true", "false", "yes", "no", "on", "off", "1", "0")
 """What says so; the library below would take any other number for a yes."""
+NOTHING = ("null", "none", "~", "")
 OWN_SCALE = "own"
 """Of a study without files."""
 
@@ -145,8 +146,9 @@ def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
     inside, names = len(kinds) <= len(parts), ".".join(parts[: len(kinds) - 2])
     if inside and kinds[-1] is str and get_origin(kinds[-2]) is dict:
         raise UserError(f"{key}={value}: '{names}' takes names without a dot: {names}.<name>=<value>")
-    if not inside and kinds[-1] is bool and value.strip().lower() not in YES_OR_NO:
-        raise UserError(f"{key}={value}: '{key}' takes {_WORDS[bool]}")
+    allowed = YES_OR_NO if kinds[-1] is bool else (*YES_OR_NO, *NOTHING)
+    if not inside and bool in (kinds[-1], *get_args(kinds[-1])) and value.strip().lower() not in allowed:
+        raise UserError(f"{key}={value}: '{key}' takes {_words(kinds[-1], key)}")
     try:
         text = None if inside else _text(kinds[-1], value, _stands_in_prompts(kinds[-2], parts[-1]))
         layer: Any = text

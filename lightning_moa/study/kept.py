@@ -43,7 +43,7 @@ def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
     record = None if config.replace else read_run_record(folder / "run.yaml")
     if record is None or not isinstance(record.get("config"), Mapping):
         return
-    found = [*_differing(config, record["config"], ""), *_other_content(config, record)]
+    found = [*differing(config, record["config"]), *_other_content(config, record)]
     if found:
         if record.get("format") != FORMAT:
             warn(f"{folder}: older results, of settings that were said otherwise, are written over")
@@ -67,16 +67,17 @@ def _other_content(config: StudyConfig, record: Mapping[str, Any]) -> Iterator[s
             yield f"the content of {section}.path was {before}, now {now}"
 
 
-def _differing(now: Any, before: Any, where: str) -> Iterator[str]:
+def differing(now: Any, before: Any, where: str = "") -> Iterator[str]:
+    """The keys by which a configuration, or what is below `where` of it, differs from a recorded one, in words."""
     if where in HOW:
         return
     if is_dataclass(now) and isinstance(before, Mapping):
         for each in fields(now):
             if each.name in before:
-                yield from _differing(getattr(now, each.name), before[each.name], _below(where, each.name))
+                yield from differing(getattr(now, each.name), before[each.name], _below(where, each.name))
     elif isinstance(now, Mapping) and isinstance(before, Mapping):
         for key in [*now, *(key for key in before if key not in now)]:
-            yield from _differing(now.get(key), before.get(key), _below(where, str(key)))
+            yield from differing(now.get(key), before.get(key), _below(where, str(key)))
     elif now == AUTO and where.endswith(".reward"):
         # What is recorded says what it stood for, which hangs on the data.
         return

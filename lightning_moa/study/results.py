@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.errors import UserError
 from lightning_moa.folders import check_writable
 from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivity_frame
 from lightning_moa.reporting.files import write_atomically
@@ -27,7 +29,7 @@ from lightning_moa.reporting.study_tables import (
     sensitivity_lines,
 )
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.kept import recorded, refuse_to_replace
+from lightning_moa.study.kept import differing, recorded, refuse_to_replace
 from lightning_moa.study.provenance import place_of
 
 REFERENCES = (OF_RULE, "corner", "far")
@@ -97,6 +99,8 @@ class Artefact:
     """The data set that the artefact is about at the small scales: its results bear no name of data."""
     methods: str = ""
     """Those that were chosen, where they are not the script's own."""
+    begun: StudyConfig | None = None
+    """The configuration as it was then, which the folder's record is of."""
 
     @staticmethod
     def begin(
@@ -108,7 +112,7 @@ class Artefact:
             UserError: the folder can't be written, or holds results of another configuration, and `replace` is not
                 set.
         """
-        artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, methods)
+        artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, methods, deepcopy(config))
         check_writable(artefact.folder)
         refuse_to_replace(artefact.folder, config)
         return artefact
@@ -211,6 +215,12 @@ class Artefact:
         evaluated: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         config = recorded(self.config)
+        changed = [] if self.begun is None else list(differing(self.begun, config))
+        if changed:
+            # It would be taken for another one's results when the script is started again.
+            raise UserError(
+                f"{self.folder}: the configuration was changed after Artefact.begin ({changed[0]}); change it before"
+            )
         write_run_record(
             self.folder / "run.yaml",
             config,

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import Stopped
+from lightning_moa.folders import check_place
 from lightning_moa.help import describe
 from lightning_moa.reporting.console import run_command
 from lightning_moa.signals import heeded, name_of
@@ -56,6 +57,8 @@ def script(study: Study, main: Callable[..., None]) -> None:
         config.results_dir = config.results_dir or str(root / "results")
         config.runs_dir = config.runs_dir or str(root / "runs")
         config.workers = config.workers or os.cpu_count() or 1
+        for folder in (config.results_dir, config.runs_dir):
+            check_place(Path(folder))
         try:
             with heeded(_told), _alone(config, console):
                 if methods is study.methods:

@@ -103,6 +103,8 @@ def test_figure7_trains_its_own_policies_on_the_same_base(root):
     done = start(root, "figure7")
     assert done.returncode == 0, done.stderr
     assert "14 runs to do" in done.stdout
+    again = start(root, "figure7")
+    assert again.returncode == 0, again.stderr
     folder = folder_of(root, "figure7")
     values = pd.read_csv(folder / "singular_values.csv")
     layers = values.groupby(["layer", "kind"]).size().unstack()

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_moa.config import MethodConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
+from lightning_moa.reporting.claims import claims_frame
 from lightning_moa.reporting.run_record import plain, write_run_record
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.kept import recorded
 from lightning_moa.study.planning import plan_study
-from lightning_moa.study.results import Artefact
+from lightning_moa.study.results import Artefact, Judged
 
 FIGURE5_FILE = Path(__file__).resolve().parents[2] / "experiments" / "panacea" / "figure5.py"
 FIGURE5 = study_of(FIGURE5_FILE)
@@ -164,3 +166,12 @@ def test_a_results_folder_that_is_a_file_or_read_only_is_found_before_any_run(tm
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UserError, match=r"figure5/smoke: cannot be written, for .* is read-only"):
         begin(tmp_path / "results")
+
+
+def test_a_configuration_that_is_changed_on_the_way_is_not_recorded(tmp_path):
+    """Started again, the script would take the results for another one's."""
+    artefact = begin(tmp_path)
+    artefact.config.methods["dps"] = MethodConfig(lr=0.5)
+    with pytest.raises(UserError, match=r"changed after Artefact\.begin \(methods\.dps was"):
+        artefact.write_computed(Judged(claims_frame([])), {}, "nothing")
+    assert not (artefact.folder / "run.yaml").exists()
