@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from lightning_moa.inference.loading import Loaded
 
 
-def add_choice(parser: Any) -> None:
-    """Which of a study's policies."""
+def add_choice(parser: Any, *, several: bool = False) -> None:
+    """Which of a study's policies; `several`: `--method` may be given several times, and is a list."""
     parser.add_argument("results", help="a folder of results, or of a policy: runs/<run>/policy")
-    parser.add_argument("--method", help="which of the study's (default: the only one)")
+    if several:
+        words = "which of the study's; several times for several (default: all)"
+        parser.add_argument("--method", action="append", help=words)
+    else:
+        parser.add_argument("--method", help="which of the study's (default: the only one)")
     parser.add_argument("--seed", type=int, help="which of its seeds (default: the first)")
     parser.add_argument("--runs", help="the folder of the runs (default: where run.yaml says)")
     parser.add_argument(

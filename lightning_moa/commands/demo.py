@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from lightning_moa.commands.asking import add_choice
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,23 +20,7 @@ def add(commands: Any) -> None:
         "reference's and the corners', with their rewards. It ends with Ctrl-C. Needs the extra: "
         "pip install lightning_moa[demo].",
     )
-    parser.add_argument("results", help="a folder of results, or of a policy: runs/<run>/policy")
-    parser.add_argument(
-        "--method", action="append", help="which of the study's; several times for several (default: all)"
-    )
-    parser.add_argument("--seed", type=int, help="which of its seeds (default: the first)")
-    parser.add_argument("--runs", help="the folder of the runs (default: where run.yaml says)")
-    parser.add_argument(
-        "--policy", metavar="NAME", help="by name, where policies know no preference: 'head 0'"
-    )
-    parser.add_argument(
-        "--own",
-        action="append",
-        default=[],
-        metavar="MODULE:CLASS",
-        help="a class from outside that a method is made of: none is imported unless it is named here",
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="(default: a GPU where there is one)")
+    add_choice(parser, several=True)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)"
     )
