@@ -76,8 +76,9 @@ def write_run_record(
         "policies": list(policies),
         "config": config,
     }
-    marks = {"explicit_start": True, "explicit_end": True}
-    text = yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True, width=110, **marks)
+    text = yaml.safe_dump(
+        plain(record), sort_keys=False, allow_unicode=True, width=110, explicit_start=True, explicit_end=True
+    )
     write_atomically(path, text)
 
 

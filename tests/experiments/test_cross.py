@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
+from lightning_moa.figures import tuning
 from lightning_moa.methods.sections import TABLES
 from tests import forked
 
@@ -96,7 +97,7 @@ def collected(**gold):
 
 def test_the_rate_of_the_largest_expected_utility_is_taken(cross, config, monkeypatch):
     found = collected(one_x_1=1.0, one_x_3=2.0, two_x_1=1.5, two_x_3=-1.0)
-    monkeypatch.setattr(cross, "conduct", lambda *given: found)
+    monkeypatch.setattr(tuning, "conduct", lambda *given: found)
     methods = {"one": cross.METHODS["epo"], "two": cross.METHODS["epo"]}
     chosen, rates = cross.tuned(config, methods, None)
     assert {name: each.lr for name, each in chosen.methods.items()} == pytest.approx(
@@ -115,7 +116,7 @@ def test_utilities_have_the_kl_taken_off_and_the_best_policy_chosen(cross):
             pd.DataFrame([{"method": "one", "seed": 100, "gold_a": 3.0, "gold_b": 0.0, "kl": 0.0}]),
         ]
     )
-    utility, loss = cross._utilities(found, "one", 100)
+    utility, loss = tuning.utilities(found, "one", 100)
     assert utility == pytest.approx(np.mean([3.0, 1.5, 1.5]))
     assert loss == pytest.approx(1.5)
 
@@ -155,6 +156,9 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path):
     table = pd.read_csv(folder / "table.csv")
     assert table["method"].tolist() == ["panacea_rloo", "mine", "sft"]
     assert table[table["method"] == "mine"][list(cross.MEASURES)].notna().all(axis=None)
+    ranks = pd.read_csv(folder / "ranks.csv")
+    assert ranks.groupby("measure")["rank"].sum().to_dict() == dict.fromkeys(cross.RANKED, 3.0)
+    assert (folder / "ranks.png").is_file()
     rates = pd.read_csv(folder / "rates.csv")
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
 
@@ -162,3 +166,41 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path):
 def test_all_are_all_of_the_script_s(cross):
     _, methods = cross.STUDY.read(["scale=smoke", "methods=[all]"])
     assert methods == cross.METHODS
+
+
+def test_the_angle_is_that_between_the_preference_and_the_gain_in_units_of_the_front(cross):
+    grid = pd.DataFrame(
+        {"lambda_a": [1.0, 0.0], "lambda_b": [0.0, 1.0], "gold_a": [4.0, 0.0], "gold_b": [0.0, 2.0]}
+    )
+    start = {"method": "sft", "seed": 0, "gold_a": 1.0, "gold_b": 1.0}
+    study = SimpleNamespace(
+        objectives=("a", "b"),
+        exact=SimpleNamespace(grid=grid),
+        points=pd.DataFrame([start]),
+        responses=pd.DataFrame([start]),
+        space="gold",
+    )
+    gained = pd.DataFrame(
+        # 4 of a and 2 of b are one unit each: along the preference, at 45 degrees to it, and away from it.
+        [(1.0, 0.0, 5.0, 1.0), (1.0, 0.0, 5.0, 3.0), (0.0, 1.0, 1.0, -1.0)],
+        columns=["lambda_a", "lambda_b", "gold_a", "gold_b"],
+    )
+    assert [cross.angle(study, gained.iloc[[i]], 0) for i in range(3)] == pytest.approx([0.0, 45.0, 180.0])
+    assert cross.angle(study, gained, 0) == pytest.approx(75.0)
+    assert cross.angle(study, gained.assign(gold_a=1.0, gold_b=1.0), 0) == 90.0
+    assert np.isnan(cross.angle(study, gained.assign(lambda_a=np.nan, lambda_b=np.nan), 0))
+
+
+def test_ranks_are_of_trained_methods_by_what_they_have(cross):
+    rows = [
+        {"method": name, "seed": seed, **dict.fromkeys(cross.RANKED, value)}
+        for name, value in (("sft", 9.0), ("low", 1.0), ("high", 2.0), ("deaf", 0.0))
+        for seed in (0, 1)
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[table["method"] == "deaf", "mean_regret"] = np.nan
+    ranks = cross.ranks_of(table)
+    by_utility = ranks[ranks["measure"] == "expected_utility"]
+    assert by_utility["method"].tolist() == ["high", "low", "deaf"]
+    assert ranks[ranks["measure"] == "mean_regret"]["method"].tolist() == ["low", "high"]
+    assert cross.ranks_of(table[table["method"].isin(["sft", "low"])]).empty
