@@ -9,7 +9,6 @@ ranks.csv and ranks.png (mean ranks, and how far two must lie apart), rates.csv 
 the study's own CSVs and the fronts to results/cross/table_methods/.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.errors import UserError
-from lightning_moa.figures.all_methods import methods_of
+from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, studies
 from lightning_moa.figures.final_gains import units
-from lightning_moa.figures.tuning import TunedConfig, tuned, utilities, variants
-from lightning_moa.methods.products import Product
+from lightning_moa.figures.tuning import TunedConfig, utilities
 from lightning_moa.pareto import hypervolume, igd_plus
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
@@ -29,11 +26,10 @@ from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.conduct import conduct
-from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, Tables, print_methods
+from lightning_moa.study.planning import REFERENCE
+from lightning_moa.study.results import Tables, print_methods
 from lightning_moa.study.script import script
-from lightning_moa.study.study import ALL, Methods, Study
+from lightning_moa.study.study import Methods, Study
 
 MEASURES = {
     "hypervolume_share": "HV, share",
@@ -53,32 +49,20 @@ COSTS = {
 }
 RANKED = {"expected_utility": True, "hypervolume_share": True, "igd_plus": False, "mean_regret": False}
 """Measures that methods are ranked by, and whether the larger is the better."""
-METHODS = methods_of(2)
 
 
-def studies(config: TunedConfig) -> list[tuple[str, TunedConfig, Mapping[str, Product]]]:
-    """The tuning, and the table, whose learning rates a plan does not know: label, configuration, methods."""
-    methods = methods_of(len(objectives_of(config)))
-    return [("tuning", *variants(config, methods)), ("", config, methods)]
-
-
-def table_of(
-    config: TunedConfig, methods: Mapping[str, Product], collected: Collected, tables: Tables
-) -> pd.DataFrame:
+def table_of(front: Front, tables: Tables) -> pd.DataFrame:
     """A row for each method and seed: MEASURES and COSTS. The reference policy is a method that was not trained."""
-    assert collected.exact is not None
-    names = [f"gold_{name}" for name in collected.objectives]
-    front = collected.exact.front[names].to_numpy()
-    corner = tables.metrics.loc[
-        tables.metrics["space"] == "gold", [f"reference_{name}" for name in collected.objectives]
-    ].to_numpy()[0]
-    most = hypervolume(front, corner)
+    collected, best = front.collected, front.exact.front[front.gold].to_numpy()
+    references = [f"reference_{name}" for name in collected.objectives]
+    corner = tables.metrics.loc[tables.metrics["space"] == "gold", references].to_numpy()[0]
+    most = hypervolume(best, corner)
     spent = collected.costs.merge(collected.timings.drop(columns="trained_parameters"), on=["method", "seed"])
-    seen = responses_of(config, methods)
+    seen = responses_of(front.config, front.methods)
     rows: list[dict[str, Any]] = []
     for _, mine in tables.points.assign(regret=tables.regret).groupby(["method", "seed"], sort=False):
         method, seed = str(mine["method"].iloc[0]), int(mine["seed"].iloc[0])
-        gold = mine[names].to_numpy()
+        gold = mine[front.gold].to_numpy()
         utility, loss = utilities(collected, method, seed)
         own = spent[(spent["method"] == method) & (spent["seed"] == seed)]
         cost = pd.Series(dtype=object) if own.empty else own.iloc[0]
@@ -91,7 +75,7 @@ def table_of(
                 "maximum_utility_loss": loss,
                 "mean_regret": mine["regret"].mean(),
                 "worst_regret": mine["regret"].max(),
-                "igd_plus": igd_plus(gold, front),
+                "igd_plus": igd_plus(gold, best),
                 "angle": angle(collected, mine, seed),
                 "kl": mine["kl"].mean(),
                 "trained_parameters": cost.get("trained_parameters", 0),
@@ -140,7 +124,7 @@ def draw(ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-def responses_of(config: TunedConfig, methods: Mapping[str, Product]) -> dict[str, int]:
+def responses_of(config: TunedConfig, methods: Methods) -> dict[str, int]:
     """Responses that an update of each method's policies is made on, sampled or given."""
     found = {}
     for name, chosen in chosen_methods(config, methods).items():
@@ -162,24 +146,20 @@ def page(table: pd.DataFrame) -> str:
 
 
 def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> None:
-    own = methods_of(len(objectives_of(config)))
-    methods = {name: own.get(name, product) for name, product in asked.items()}
-    label = "+".join(methods).replace("+".join(METHODS), ALL)
-    artefact = Artefact.begin("cross", "table_methods", config, methods="" if label == ALL else label)
-    chosen, rates = tuned(config, methods, console)
-    collected = conduct(chosen, methods, console)
-    if collected.exact is None:
-        raise UserError(f"data={config.data.name}: a world is needed, whose best policies are known")
+    front = conduct_front("table_methods", config, asked, console)
+    artefact, collected = front.artefact, front.collected
     tables = artefact.tables(collected)
-    table = table_of(chosen, methods, collected, tables)
+    table = table_of(front, tables)
     ranks = ranks_of(table)
-    artefact.write(collected, tables, None, {"table.csv": table, "ranks.csv": ranks, "rates.csv": rates})
+    artefact.write(
+        collected, tables, None, {"table.csv": table, "ranks.csv": ranks, "rates.csv": front.rates}
+    )
     if len(ranks):
         save_figure(draw(ranks), artefact.folder / "ranks.png")
     write_atomically(artefact.folder / "table.md", page(table))
-    picture = artefact.folder / "fronts.png"
-    exact = {"gold": collected.exact.front[[f"gold_{name}" for name in collected.objectives]].to_numpy()}
-    save_figure(front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact), picture)
+    exact = {"gold": front.exact.front[front.gold].to_numpy()}
+    picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
+    save_figure(picture, artefact.folder / "fronts.png")
     print_methods(console, artefact, collected, tables)
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
