@@ -22,8 +22,14 @@ _UNSAID = {
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
 }
 """How lines begin that are no news to anybody, by the logger of bitsandbytes that gives them."""
-for _name, _line in _UNSAID.items():
-    logging.getLogger(_name).addFilter(lambda record, line=_line: not str(record.msg).startswith(line))
+
+
+def _news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_UNSAID[record.name])
+
+
+for _name in _UNSAID:
+    logging.getLogger(_name).addFilter(_news)
 
 
 def is_quantised(model: nn.Module) -> bool:
