@@ -23,6 +23,8 @@ from lightning_moa.watch.seen import Run, Seen, Study
 _MADE_IN = re.compile(r"\.(?P<key>[^.]+-[0-9a-f]{16})\.(?P<owner>[^.]+-\d+_\w+)")
 """The folder that a run is made in."""
 _KEY = re.compile(r"(?:failed-|partial-)?[^.]+-[0-9a-f]{16}")
+CLOCKS = 60.0
+"""Seconds by which clocks of a machine and of its disk may differ."""
 _CHECKPOINT = re.compile(r"update-(\d+)")
 
 
@@ -38,8 +40,8 @@ class Watcher:
 
     def __init__(self, runs: str | Path) -> None:
         self.runs = Path(runs)
-        self._records: dict[str, dict[str, Any]] = {}
-        """What runs that are done say of themselves; that does not change."""
+        self._records: dict[tuple[str, float], dict[str, Any]] = {}
+        """What runs that are done said of themselves, by key and time."""
         if not self.runs.is_dir():
             raise UserError(f"{runs}: no such folder; allowed is a folder of runs, such as runs_dir names")
         names = self._names()
@@ -88,7 +90,7 @@ class _Look:
         studies = sorted(self._studies(), key=lambda each: (each.state == "in progress", each.start.began))
         told = {asked.key for study in studies for asked in study.start.runs}
         rest = {re.sub("^(failed|partial)-", "", name) for name in self.names if _KEY.fullmatch(name)}
-        others = [self._run(key, key, None) for key in sorted((rest | set(self.made_in)) - told)]
+        others = [self._run(key, key) for key in sorted((rest | set(self.made_in)) - told)]
         done = sum(
             changed(self.runs / name / RECORD) is not None for name in self.names if _KEY.fullmatch(name)
         )
@@ -121,7 +123,7 @@ class _Look:
         machine = owned_by.rpartition("-")[0]
         here = machine == owner().rpartition("-")[0]
         alive = False if gone or start.ended is not None else (True if here else None)
-        runs = [self._run(asked.key, asked.name, start, alive) for asked in start.runs]
+        runs = [self._run(asked.key, asked.name, start, alive, asked.there) for asked in start.runs]
         ends = {
             run.key: changed(self.runs / run.key / RECORD) or 0.0
             for run in runs
@@ -138,10 +140,20 @@ class _Look:
         silent = self._since(start.ended) if start.ended is not None else min(wrote, default=None)
         return Study(start, runs, alive, self._since(start.began), silent, None if here else machine)
 
-    def _run(self, key: str, name: str, start: Start | None, alive: bool | None = False) -> Run:
-        """A run of a study, or of none that is told of."""
-        if changed(self.runs / key / RECORD) is not None:
-            record = self._record(key)
+    def _run(
+        self,
+        key: str,
+        name: str,
+        start: Start | None = None,
+        alive: bool | None = False,
+        there: bool = True,
+    ) -> Run:
+        """A run of a study, or of none that is told of; `there`: the study did not ask for it to be made."""
+        written = changed(self.runs / key / RECORD)
+        # With fresh=true it is made once more.
+        again = start is not None and alive and not there and (written or 0.0) < start.began - CLOCKS
+        if written is not None and not again:
+            record = self._record(key, written)
             return Run(key, str(record.get("name", name)), seen.DONE, 1.0, _number(record, "seconds"))
         if key in self.made_in:
             return self._at_work(key, name, *self.made_in[key])
@@ -194,12 +206,12 @@ class _Look:
     def _series(self, folder: Path) -> Series:
         return series_of(self._text(folder / LOG / "metrics.csv") or "")
 
-    def _record(self, key: str) -> dict[str, Any]:
-        if key not in self.records:
+    def _record(self, key: str, written: float) -> dict[str, Any]:
+        if (key, written) not in self.records:
             told = self._object(self.runs / key / RECORD)
             # Of all that a record holds, no more is kept in memory.
-            self.records[key] = {name: told[name] for name in ("name", "seconds") if name in told}
-        return self.records[key]
+            self.records[key, written] = {name: told[name] for name in ("name", "seconds") if name in told}
+        return self.records[key, written]
 
     def _object(self, path: Path) -> dict[str, Any]:
         """A file of JSON; empty where there is none, or it can't be read, which is said."""

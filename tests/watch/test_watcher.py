@@ -106,6 +106,17 @@ def test_a_failure_from_before_a_start_waits_to_be_done_again(tmp_path):
     assert states(study) == [seen.WAITING]
 
 
+def test_what_is_made_once_more_is_not_done(tmp_path):
+    """As with fresh=true: what was there before is asked for again."""
+    folders.start(tmp_path, 3, began=2e9)
+    for i in range(3):
+        folders.done(tmp_path, i)
+    folders.at_work(tmp_path, 1)
+    os.utime(tmp_path / KEYS[2] / "task.json", (2e9 + 5, 2e9 + 5))
+    (study,) = Watcher(tmp_path).look().studies
+    assert states(study) == [seen.WAITING, seen.AT_WORK, seen.DONE]
+
+
 def test_several_studies_and_runs_of_none(tmp_path):
     folders.start(tmp_path, 1, name="a-1", how="finished", ended=100.0, began=1.0)
     folders.start(tmp_path, 2, name="b-2")
