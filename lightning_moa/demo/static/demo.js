@@ -120,7 +120,7 @@
     if (three) layout.scene = { xaxis: name(0), yaxis: name(1), zaxis: name(2) };
     else { Object.assign(layout.xaxis, name(0)); Object.assign(layout.yaxis, name(1)); }
     layout.showlegend = true;
-    layout.legend = { orientation: "h", y: -0.2 };
+    layout.legend = { orientation: "h", y: -0.26 };
     layout.margin = { l: 60, r: 10, t: 30, b: 50 };
     const here = [nearest(front.points)[1]];
     const traces = [
