@@ -132,17 +132,19 @@ def _how(study: Study) -> str:
     done = f"{counts[seen.DONE]} of {runs} run{'s' * (runs != 1)} done"
     done += f" ({there} before)" if there else ""
     where = "" if study.machine is None else f" on {study.machine}"
-    words = [study.state + where]
     if study.state == "in progress":
-        words[0] += f" for {clock(study.age)}, {study.start.workers} worker{'s' * (study.start.workers != 1)}"
-    elif study.start.ended is not None and study.silent is not None:
-        words[0] += f", {clock(study.silent)} ago"
-    if study.alive is None and study.silent is not None:
-        words[0] += f", wrote last {clock(study.silent)} ago"
-    left = study.left
-    if study.state == "in progress":
+        head = f"in progress{where} for {clock(study.age)}, "
+        head += f"{study.start.workers} worker{'s' * (study.start.workers != 1)}"
+        if study.alive is None and study.silent is not None:
+            head += f", wrote last {clock(study.silent)} ago"
+        left = study.left
         told.append("no remaining time yet" if left is None else f"about {clock(left)} left")
-    return f"{words[0]}: {', '.join([done, *told])}"
+        return f"{head}: {', '.join([done, *told])}"
+    named = study.state in (FINISHED, seen.KILLED)
+    head = (study.state if named else "ended") + where
+    if study.start.ended is not None and study.silent is not None:
+        head += f" {clock(study.silent)} ago"
+    return f"{head}: {', '.join([done, *told])}" + ("" if named else f"; {study.state}")
 
 
 def _colour(study: Study) -> str:

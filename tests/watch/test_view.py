@@ -91,8 +91,8 @@ def test_how_studies_ended(tmp_path):
             tmp_path, 1, GONE, f"b-{i}", began=2.0 + i, ended=time.time() - 65, how=f"stopped by me {i}"
         )
     text = "\n".join(shown(tmp_path))
-    assert "stopped by me 6, 1:05 ago: 0 of 1 run done, 1 not begun" in text
-    assert "stopped by me 1," not in text
+    assert "  ended 1:05 ago: 0 of 1 run done, 1 not begun; stopped by me 6\n" in text
+    assert "stopped by me 1" not in text
     assert text.endswith("and 3 that ended before")
 
 
