@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, studies
+from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, responses_of, studies
 from lightning_moa.figures.final_gains import units
 from lightning_moa.figures.tuning import TunedConfig, utilities
 from lightning_moa.pareto import hypervolume, igd_plus
@@ -24,7 +24,6 @@ from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
-from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Tables, print_methods
@@ -122,16 +121,6 @@ def draw(ranks: pd.DataFrame) -> Figure:
             draw_ranks(ax, rows)
             ax.set_title(str(measure).replace("_", " "))
     return figure
-
-
-def responses_of(config: TunedConfig, methods: Methods) -> dict[str, int]:
-    """Responses that an update of each method's policies is made on, sampled or given."""
-    found = {}
-    for name, chosen in chosen_methods(config, methods).items():
-        kind, settings = chosen.objective, chosen.settings
-        each = 2 if kind.view == "pairs" else kind.answers(settings) if kind.view == "prompts" else 1
-        found[name] = settings.batch_size * each
-    return found
 
 
 def page(table: pd.DataFrame) -> str:

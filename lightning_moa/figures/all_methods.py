@@ -15,6 +15,7 @@ from lightning_moa.deployments import MOD, Alone, Nearest, Soup, Steered, Traine
 from lightning_moa.errors import UserError
 from lightning_moa.figures.tuning import TunedConfig, tuned, variants
 from lightning_moa.methods.products import Product, dpo_heads, ham, ric, sca, scalarisations
+from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
@@ -145,3 +146,13 @@ def conduct_front(
     chosen, rates = tuned(config, methods, console)
     chosen.evaluation.grid_step = grid_step or chosen.evaluation.grid_step
     return Front(artefact, chosen, methods, conduct(chosen, methods, console), rates)
+
+
+def responses_of(config: TunedConfig, methods: Methods) -> dict[str, int]:
+    """Responses that an update of each method's policies is made on, sampled or given."""
+    found = {}
+    for name, chosen in chosen_methods(config, methods).items():
+        kind, settings = chosen.objective, chosen.settings
+        each = 2 if kind.view == "pairs" else kind.answers(settings) if kind.view == "prompts" else 1
+        found[name] = settings.batch_size * each
+    return found

@@ -33,6 +33,11 @@ def unseen():
 
 
 @pytest.fixture(scope="module")
+def budget():
+    return loaded("figure_budget")
+
+
+@pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What one script has trained is there for the next."""
     return tmp_path_factory.mktemp("runs")
@@ -50,10 +55,6 @@ def config(cross):
     read, methods = cross.STUDY.read(["scale=smoke"])
     assert methods is cross.METHODS
     return read
-
-
-def test_every_method_has_as_many_responses_in_an_update(cross, config):
-    assert set(cross.responses_of(config, cross.METHODS).values()) == {16}
 
 
 def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
@@ -132,6 +133,41 @@ def test_policies_are_asked_between_the_preferences_that_they_were_tuned_at(unse
     assert sorted(points["lambda_helpful"].dropna().unique()) == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert rows.drop(columns=["paper", "artefact", "scale", "method"]).notna().all(axis=None)
     assert (folder / "figure_unseen.png").is_file()
+
+
+def test_a_budget_is_a_share_of_the_table_s_updates(budget, tmp_path, runs):
+    asked = "methods=[panacea_rloo,soups_rloo]"
+    words = [
+        asked,
+        "scale=smoke",
+        "workers=1",
+        f"results_dir={tmp_path / 'r'}",
+        f"runs_dir={runs}",
+        "budgets=[0.5,1]",
+    ]
+    done = forked.run(SCRIPT.with_name("figure_budget.py"), words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "figure_budget").iterdir()
+    rows = pd.read_csv(folder / "budget.csv").set_index(["method", "budget"])
+    for method in ("panacea_rloo", "soups_rloo"):
+        assert rows.loc[(method, 1.0), "responses"] == 2 * rows.loc[(method, 0.5), "responses"] > 0
+    assert rows.loc[("soups_rloo", 1.0), "responses"] == 2 * rows.loc[("panacea_rloo", 1.0), "responses"]
+    assert rows[["expected_utility", "mean_regret"]].notna().all(axis=None)
+    assert (folder / "figure_budget.png").is_file()
+
+
+def test_budgets_that_make_no_sense_are_refused(budget):
+    config, methods = budget.STUDY.read(["scale=smoke"])
+    assert [label for label, *_ in budget.studies(config)] == [
+        *("tuning", "budget 0.25", "budget 0.5", "budget 1", "budget 2")
+    ]
+    for budgets in ([0.5], [1.0, 1.0], [1.0, 0.0]):
+        config.budgets = budgets
+        with pytest.raises(UserError, match="distinct numbers above 0 are needed, 1 among them"):
+            budget.studies(config)
+    config.dpo.steps = None
+    with pytest.raises(UserError, match=r"dpo\.steps is empty"):
+        budget.with_budget(config, {"soups_dpo": methods["soups_dpo"]}, 0.5)
 
 
 def test_a_fine_grid_holds_the_coarse_one(unseen):
