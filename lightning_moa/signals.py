@@ -15,6 +15,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 AGAIN = 0.02
 """Seconds until a signal is sent again that came at a moment when nothing can be raised."""
 
+UNBROKEN = ("__del__", "_adjust_thread_count")
+"""Functions that nothing may be raised in. Python drops what is raised while an object is cleared up; and a thread that
+a `ThreadPoolExecutor` has started but not yet entered in its books is waited for at the end, and never told to end."""
+
 _came = 0
 """The first that came to this process inside the outermost block."""
 _depth = 0
@@ -37,8 +41,8 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         global _came
         if _came:
             return
-        if _clears_up(frame):
-            # Python drops what is raised in there: the signal comes again, once it is over.
+        if _must_end(frame):
+            # The signal comes again, once it is over.
             threading.Timer(AGAIN, os.kill, (os.getpid(), signum)).start()
             return
         _came = signum
@@ -59,9 +63,9 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _clears_up(frame: FrameType | None) -> bool:
-    """Whether an object's `__del__` is under way."""
-    while frame is not None and frame.f_code.co_name != "__del__":
+def _must_end(frame: FrameType | None) -> bool:
+    """Whether one of UNBROKEN is under way."""
+    while frame is not None and frame.f_code.co_name not in UNBROKEN:
         frame = frame.f_back
     return frame is not None
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.thread import _threads_queues
 
 import pytest
 
@@ -43,3 +46,27 @@ def test_the_first_signal_alone_is_acted_on():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.001)
     assert came == [signal.SIGUSR1]
+
+
+def test_a_signal_while_a_pool_starts_a_thread_waits_until_the_pool_knows_it(monkeypatch):
+    start, came = threading.Thread.start, []
+
+    def started(self):
+        start(self)
+        if not came and self.name.startswith("pool"):
+            came.append(self)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    pool = ThreadPoolExecutor(1, "pool")
+
+    def begun() -> None:
+        pool.submit(int)
+        time.sleep(10)
+
+    with pytest.raises(Stopped), heeded(stop):
+        begun()
+    # Else nobody would tell it to end, and the process would wait for it for ever.
+    assert came[0] in _threads_queues
+    pool.shutdown()
+    assert not came[0].is_alive()

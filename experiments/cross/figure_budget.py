@@ -4,9 +4,9 @@
 
 Each method is trained anew for every one of `budgets`, shares of the table's updates, at the learning rate that the
 rule of table_methods.py takes, whose schedule ends with the budget; nothing is tuned again for a budget, which favours
-those that the rate suits there, too. Writes budget.csv (for each method, seed and budget the responses that its policies
-were trained on, sampled or given, and the expected utility and mean regret), the study's own CSVs of the whole budget,
-figure_budget.png and .pdf to results/cross/figure_budget/.
+those that the rate suits there, too. Writes budget.csv (for each method, seed and budget the responses that its
+policies were trained on, sampled or given, and the expected utility and mean regret), the study's own CSVs of the whole
+budget, figure_budget.png and .pdf to results/cross/figure_budget/.
 """
 
 from copy import deepcopy
