@@ -59,6 +59,11 @@ class Meter(TorchDispatchMode):
         peak, self._peak = self._peak, self.live
         return peak
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would wrap each call, to keep its compiler out. Nothing is compiled here.
+        return False
+
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
