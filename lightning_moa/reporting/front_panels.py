@@ -182,6 +182,7 @@ def legend_entries(
     *,
     seeds: int = 1,
     means: bool = False,
+    point: str = "one policy on one cluster",
 ) -> list[Line2D]:
     """What a figure's legend says of panels of this file.
 
@@ -190,6 +191,7 @@ def legend_entries(
         panel: which kind.
         seeds: how many stand behind the fronts of a plane; with several the thin lines are explained.
         means: whether a plane has hollow markers.
+        point: what a point of a plane is.
     """
     if panel == "surface":
         square: dict[str, Any] = {"marker": "s", "markersize": 9.0, "linestyle": ""}
@@ -199,8 +201,7 @@ def legend_entries(
         for style in styles.values()
     ]
     if panel == "plane":
-        label = "one policy on one cluster"
-        handles.append(Line2D([], [], marker=".", linestyle="", color="#888888", alpha=0.6, label=label))
+        handles.append(Line2D([], [], marker=".", linestyle="", color="#888888", alpha=0.6, label=point))
         if seeds > 1:
             label = f"front of one of {seeds} seeds (bold: median)"
             handles.append(Line2D([], [], color="#888888", linewidth=0.8, label=label))

@@ -29,6 +29,8 @@ MEASURED_WITH = ("data", "prompts", "decoding", "base", "rewards")
 """What numbers hang on besides their methods."""
 CODE = ("lightning_moa", "experiments", "pyproject.toml")
 """What must be committed for a commit to tell how a result was made; results themselves don't count."""
+BEGINNING, END = "---\n", "\n...\n"
+"""The first and the last line of a record, YAML's own marks of a document."""
 LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Makes plain values alone; where PyYAML has been built with libyaml, it is ten times as fast."""
 
@@ -74,16 +76,25 @@ def write_run_record(
         "policies": list(policies),
         "config": config,
     }
-    text = yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(
+        plain(record), sort_keys=False, allow_unicode=True, width=110, explicit_start=True, explicit_end=True
+    )
     write_atomically(path, text)
 
 
 def read_run_record(path: str | Path) -> dict[str, Any] | None:
-    """The record, or None where there is no file; UserError if it isn't a YAML mapping."""
+    """The record, or None where there is no file; UserError if it isn't a YAML mapping, or was torn off.
+
+    What is left of a torn record may be YAML, too: one that begins as a document ends as one, or has lost its end.
+    Older records have neither mark.
+    """
     if not Path(path).exists():
         return None
+    text = read_text(path)
+    if text.startswith(BEGINNING) and not text.endswith(END):
+        raise UserError(f"{path}: its end is missing, the last line of a whole record is {END.strip()!r}")
     try:
-        record = yaml.load(read_text(path), Loader=LOADER)
+        record = yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML, {' '.join(str(error).split())}") from error
     if not isinstance(record, dict):

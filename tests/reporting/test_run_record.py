@@ -85,3 +85,16 @@ def test_missing_and_broken_records(tmp_path: Path) -> None:
     path.write_text("- 1")
     with pytest.raises(UserError, match="mapping"):
         read_run_record(path)
+
+
+def test_a_torn_record_is_refused_wherever_it_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    write_run_record(path, {"a": {"b": [1, 2]}}, measured_with={"data": "hh"}, started=START, duration=1.0)
+    whole = path.read_text()
+    assert whole.endswith("\n...\n")
+    for end in range(1, len(whole)):
+        path.write_text(whole[:end])
+        with pytest.raises(UserError, match=r"run.yaml: (its end is missing|.*allowed is a mapping)"):
+            read_run_record(path)
+    path.write_text(whole.removeprefix("---\n").removesuffix("...\n"))
+    assert read_run_record(path) is not None, "older records have neither mark"

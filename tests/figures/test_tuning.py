@@ -1,0 +1,87 @@
+"""One rule of tuning: what is tried, and what is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lightning_moa.errors import UserError
+from lightning_moa.figures import tuning
+from lightning_moa.figures.all_methods import METHODS, studies
+from lightning_moa.figures.tuning import TunedConfig
+from lightning_moa.study.study import Study
+
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
+
+
+@pytest.fixture
+def config():
+    study = Study(str(SCRIPT), "world", METHODS, TunedConfig, parts=studies, any_methods=True)
+    read, methods = study.read(["scale=smoke"])
+    assert methods is METHODS
+    return read
+
+
+EXACT = SimpleNamespace(
+    beta=0.5,
+    grid=pd.DataFrame({"lambda_a": [1.0, 0.5, 0.0], "lambda_b": [0.0, 0.5, 1.0], "value": [3.0, 2.0, 3.0]}),
+)
+
+
+def collected(**gold):
+    """One policy for each method and seed 100, with this reward of both objectives and a KL of 1."""
+    points = pd.DataFrame(
+        [
+            {"method": name.replace("_x_", " x "), "seed": 100, "gold_a": at, "gold_b": at, "kl": 1.0}
+            for name, at in gold.items()
+        ]
+    )
+    return SimpleNamespace(objectives=("a", "b"), points=points, exact=EXACT)
+
+
+def test_each_rate_is_tried_on_seeds_that_are_not_reported(config):
+    own, tried = tuning.variants(config, {"epo": METHODS["epo"], "rloo": METHODS["morlhf_rloo"]})
+    assert own.seeds == [100]
+    assert {name: each.lr for name, each in own.methods.items()} == pytest.approx(
+        {"epo x 1": 0.01, "epo x 3": 0.03, "rloo x 1": 0.01, "rloo x 3": 0.03}
+    )
+    assert tried["epo x 3"] is METHODS["epo"]
+    assert config.methods == {}
+    for change, message in (
+        ({"tuning_seeds": [0, 7]}, "others than seeds"),
+        ({"tuning_seeds": []}, "others than seeds"),
+        ({"factors": [1.0, 0.0]}, "above 0"),
+    ):
+        wrong = SimpleNamespace(**{**vars(config), **change})
+        with pytest.raises(UserError, match=message):
+            tuning.variants(wrong, METHODS)
+
+
+def test_the_rate_of_the_largest_expected_utility_is_taken(config, monkeypatch):
+    found = collected(one_x_1=1.0, one_x_3=2.0, two_x_1=1.5, two_x_3=-1.0)
+    monkeypatch.setattr(tuning, "conduct", lambda *given: found)
+    methods = {"one": METHODS["epo"], "two": METHODS["epo"]}
+    chosen, rates = tuning.tuned(config, methods, None)
+    assert {name: each.lr for name, each in chosen.methods.items()} == pytest.approx(
+        {"one": 0.03, "two": 0.01}
+    )
+    assert chosen.seeds == config.seeds
+    assert rates[rates["taken"]]["expected_utility"].tolist() == pytest.approx([1.5, 1.0])
+    assert len(rates) == 4
+
+
+def test_utilities_have_the_kl_taken_off_and_the_best_policy_chosen():
+    found = collected(one=2.0)
+    found.points = pd.concat(
+        [
+            found.points,
+            pd.DataFrame([{"method": "one", "seed": 100, "gold_a": 3.0, "gold_b": 0.0, "kl": 0.0}]),
+        ]
+    )
+    utility, loss = tuning.utilities(found, "one", 100)
+    assert utility == pytest.approx(np.mean([3.0, 1.5, 1.5]))
+    assert loss == pytest.approx(1.5)
