@@ -4,7 +4,16 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import dpo_step, gapo_step, grid_evaluation, heads_memory, hypervolume, measuring, ppo_step
+from benchmarks import (
+    dpo_step,
+    gapo_step,
+    generation,
+    grid_evaluation,
+    heads_memory,
+    hypervolume,
+    measuring,
+    ppo_step,
+)
 from lightning_moa.aggregation import MGDA
 from lightning_moa.policies import Heads, build_model
 from tests.methods.fitting import sgd, state
@@ -62,6 +71,24 @@ def test_a_step_of_dpo_is_compared_with_trls(tmp_path):
     assert frame["of_trl"].tolist()[0] == 1 < len(frame)
     assert (frame["seconds"] > 0).all()
     assert pd.read_csv(tmp_path / "dpo_step.csv")["way"].tolist() == frame["way"].tolist()
+
+
+def test_sampling_is_compared_with_transformers(tmp_path):
+    tokenizer = measuring.synthetic(2).world_tokenizer()
+    build_model("llama", tokenizer=tokenizer, hidden_size=16, layers=1).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    frame = generation.main(str(tmp_path / "model"), 2, 3, 1, tmp_path, width=4)
+    assert frame["of_model_alone"].tolist()[0] == 1 == frame["of_peft"].tolist()[1]
+    assert (frame["seconds"] > 0).all()
+    assert pd.read_csv(tmp_path / "generation.csv")["way"].tolist() == frame["way"].tolist()
+    for way in (generation.theirs, generation.ours):
+        ids = torch.full((2, 4), 3)
+        more = () if way is generation.theirs else (torch.tensor([0.5, 0.5]),)
+        found = way(generation.endless(tmp_path / "model"), ids, 3, *more)()
+        if way is generation.ours:
+            assert found.mask.all(), "all rows take all steps"
+        else:
+            assert found.shape == (2, 7)
 
 
 def test_the_memory_of_several_heads(tmp_path):

@@ -184,6 +184,7 @@ class PairsConfig(DataConfig):
     """Your own pairs, in any of the forms that `forms.py` tells apart by their columns."""
 
     name: str = option("pairs", "the data set's name")
+    complete: bool = option(False, "only pairs with a label for each objective, not for any")
     prompt_column: str | None = option(
         None, "the column of prompts; empty: prompt, instruction, question, context or input"
     )
@@ -203,18 +204,17 @@ class PairsConfig(DataConfig):
     )
 
     def label_columns(self) -> dict[str, str]:
-        """Those of `labels`, and one that the ratings of each objective in `scores` make."""
+        """Those of `labels`, and one for each objective of `scores`."""
         return self.labels | {name: rating_label(columns) for name, columns in self.scores.items()}
 
     def check_rows(self, objectives: Sequence[str]) -> None:
-        """As a worker will read them, up to `CHECKED_BYTES`: it takes some two seconds for 100 MB, and no torch."""
+        """As a worker will read them, up to `CHECKED_BYTES`: some two seconds for 100 MB, and no torch."""
         from lightning_moa.data.files import size_of
         from lightning_moa.data.pair_files import check_columns, read_pairs
         from lightning_moa.data.tables import DropReport
 
         check_columns(self)
-        if type(self) is not PairsConfig:
-            # Published sets, whose own modules bring their rows into the form of pairs.
+        if type(self) is not PairsConfig:  # Published sets, whose own modules make pairs of their rows.
             super().check_rows(objectives)
         elif size_of(self.path) <= CHECKED_BYTES:
             read_pairs(self, objectives, DropReport())

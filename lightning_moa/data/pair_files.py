@@ -47,9 +47,8 @@ def tables_of(
     rated = {name: config.scores[name] for name in objectives if name in config.scores}
     rows = {split: _scored(forms[split].read(frame), rated, forms[split]) for split, frame in frames.items()}
     asked = [choice.column for choice in choices]
-    return pair_tables(
-        {split: _by_short_name(each, asked) for split, each in rows.items()}, choices, config, report
-    )
+    named = {split: _by_short_name(each, asked) for split, each in rows.items()}
+    return pair_tables(named, choices, config, report, complete=config.complete)
 
 
 def _by_short_name(rows: Rows, asked: Sequence[str]) -> Rows:

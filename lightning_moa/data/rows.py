@@ -107,14 +107,18 @@ def pair_tables(
     choices: Sequence[LabelChoice],
     config: DataConfig,
     report: DropReport,
+    complete: bool = False,
 ) -> dict[str, PairTable]:
     """{"train": table, "eval": table} of pairs; labels (n, m) from the chosen columns or the rule `shorter`.
 
-    `rows` has "train" and, where the data set has its own test split, "eval".
+    `rows` has "train" and, where the data set has its own test split, "eval". A row without any label is dropped, where
+    they are to be `complete` one that lacks any of them.
     """
     objectives = tuple(choice.objective for choice in choices)
     tables = {}
-    for split, (part, labels) in _split_and_drop(rows, choices, config, report, paired=True).items():
+    for split, (part, labels) in _split_and_drop(
+        rows, choices, config, report, paired=True, complete=complete
+    ).items():
         responses = [(str(first), str(second)) for first, second in part.responses]
         if part.mixed:
             responses, labels = _mixed(responses, labels)
@@ -179,6 +183,7 @@ def _split_and_drop(
     config: DataConfig,
     report: DropReport,
     paired: bool,
+    complete: bool = True,
 ) -> dict[str, tuple[Rows, np.ndarray]]:
     strengths = _strengths(rows, choices) if paired else []
     labels = {name: _labels(part, choices, paired, strengths) for name, part in rows.items()}
@@ -187,8 +192,10 @@ def _split_and_drop(
     ]
     for name, part in rows.items():
         unknown = np.isnan(labels[name])
-        for i in np.flatnonzero(unknown.all(axis=1) if paired else unknown.any(axis=1)) if choices else ():
-            part.reasons[i] = part.reasons[i] or ("no label" if paired else "no score")
+        what = "label" if paired else "score"
+        for i in np.flatnonzero(unknown.any(axis=1) if complete else unknown.all(axis=1)) if choices else ():
+            lacking = f"no {what}" if unknown[i].all() or not paired else f"a {what} is missing"
+            part.reasons[i] = part.reasons[i] or lacking
     if "eval" in rows:
         sides = {name: [(name, np.arange(len(part.prompts)))] for name, part in rows.items()}
     else:

@@ -38,6 +38,12 @@ def test_absent_real_labels_are_unknown(shared_data):
     tables = [both.table("train"), both.table("eval")]
     assert sum(len(table) for table in tables) == 639
     assert sum(np.isfinite(table.labels[:, 1]).sum() for table in tables) == given
+    whole = pairs_of(path, labels=labels, complete=True)
+    kept = [whole.table("train"), whole.table("eval")]
+    assert sum(map(len, kept)) == given
+    assert sum(count["a label is missing"] for count in whole.report.dropped.values()) == 639 - given
+    assert set(kept[1].prompts) < set(tables[1].prompts), "the split stays as it is"
+    assert all(np.isfinite(table.labels).all() for table in kept)
     one = pairs_of(path, labels={"coherent": "coherence_better_id"})
     assert sum(len(one.table(split)) for split in ("train", "eval")) == given
     assert sum(count["no label"] for count in one.report.dropped.values()) == 639 - given
