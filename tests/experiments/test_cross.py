@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.errors import UserError
 from tests import forked
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
@@ -24,6 +25,11 @@ def cross():
 @pytest.fixture(scope="module")
 def fronts():
     return loaded("figure_fronts")
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return loaded("figure_unseen")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,53 @@ def test_the_fronts_are_those_of_the_table_s_policies(fronts, tmp_path, runs):
     gold = set(zip(points["gold_helpful"], points["gold_harmless"], strict=True))
     assert set(zip(bold["x_value"], bold["y_value"], strict=True)) <= gold, "one seed attains its own points"
     assert (folder / "figure_fronts.png").is_file()
+
+
+def test_policies_are_asked_between_the_preferences_that_they_were_tuned_at(unseen, tmp_path, runs):
+    asked = "methods=[panacea_rloo,soups_rloo]"
+    words = [
+        asked,
+        "scale=smoke",
+        "workers=1",
+        f"results_dir={tmp_path / 'r'}",
+        f"runs_dir={runs}",
+        "fine=0.25",
+    ]
+    done = forked.run(SCRIPT.with_name("figure_unseen.py"), words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "figure_unseen").iterdir()
+    rows = pd.read_csv(folder / "following.csv")
+    assert rows["method"].tolist() == ["panacea_rloo", "soups_rloo"]
+    points = pd.read_csv(folder / "points.csv")
+    assert sorted(points["lambda_helpful"].dropna().unique()) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert rows.drop(columns=["paper", "artefact", "scale", "method"]).notna().all(axis=None)
+    assert (folder / "figure_unseen.png").is_file()
+
+
+def test_a_fine_grid_holds_the_coarse_one(unseen):
+    config, _ = unseen.STUDY.read(["scale=smoke"])
+    for fine in (0.3, config.evaluation.grid_step):
+        config.fine = fine
+        with pytest.raises(UserError, match="a whole number of steps, two or more"):
+            unseen.studies(config)
+
+
+def test_jumps_and_rises_of_a_reward_along_its_weight(unseen):
+    at = np.linspace(0, 1, 5)
+    weights = np.stack([at, 1 - at], axis=1)
+    assert unseen.largest_jump(weights, weights) == pytest.approx(0.25 * np.sqrt(2))
+    step = np.where(at > 0.6, 1.0, 0.0)
+    assert unseen.largest_jump(weights, np.stack([step, 1 - step], axis=1)) == pytest.approx(np.sqrt(2))
+    assert unseen.rising(weights, weights) == 1.0
+    assert unseen.rising(weights, -weights) == 0.0
+    assert unseen.rising(weights, np.zeros_like(weights)) == 0.5
+    # 6 of the 10 pairs lie on two sides of the step, the others tie.
+    assert unseen.rising(weights, np.stack([step, 1 - step], axis=1)) == pytest.approx(0.8)
+
+
+def test_any_preference_is_asked_of_policies_that_hear_one(unseen):
+    assert {"panacea_ppo", "prompted_dpo", "soups_dpo", "mod_rloo"} <= set(unseen.METHODS)
+    assert not {"gapo", "morlhf_ppo", "ham", "epo"} & set(unseen.METHODS)
 
 
 def test_a_panel_is_for_what_its_methods_learn_from(fronts, config):
