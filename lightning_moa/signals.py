@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+from lightning_moa.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """To stop for good; to stop and be started again (SLURM sends it before a job's time is over); Ctrl-C."""
@@ -48,6 +52,16 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         _came = signum
         act(signum)
 
+    def dropped(what: Any) -> None:
+        global _came
+        if _came and isinstance(what.exc_value, Stopped | KeyboardInterrupt):
+            # Raised where Python drops it, as in what is called when a weak reference dies: it comes again.
+            again, _came = _came, 0
+            threading.Timer(AGAIN, os.kill, (os.getpid(), again)).start()
+        else:
+            unraisable(what)
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, dropped
     wanted = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     former = {each: signal.signal(each, told) for each in wanted}
     _depth += 1
@@ -59,6 +73,7 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         _depth -= 1
         if not _depth:
             _came = 0
+        sys.unraisablehook = unraisable
         for each, handler in former.items():
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
 

@@ -43,9 +43,9 @@ MEASURES = {
 COSTS = {
     "trained_parameters": "parameters",
     "responses": "responses",
-    "seconds": "seconds",
-    "peak_memory_mib": "MiB",
 }
+TIMINGS = {"seconds": "seconds", "peak_memory_mib": "MiB"}
+"""In table.md alone: all else repeats to the byte."""
 RANKED = {"expected_utility": True, "hypervolume_share": True, "igd_plus": False, "mean_regret": False}
 """Measures that methods are ranked by, and whether the larger is the better."""
 
@@ -56,7 +56,7 @@ def table_of(front: Front, tables: Tables) -> pd.DataFrame:
     references = [f"reference_{name}" for name in collected.objectives]
     corner = tables.metrics.loc[tables.metrics["space"] == "gold", references].to_numpy()[0]
     most = hypervolume(best, corner)
-    spent = collected.costs.merge(collected.timings.drop(columns="trained_parameters"), on=["method", "seed"])
+    spent = collected.costs
     seen = responses_of(front.config, front.methods)
     rows: list[dict[str, Any]] = []
     for _, mine in tables.points.assign(regret=tables.regret).groupby(["method", "seed"], sort=False):
@@ -79,8 +79,6 @@ def table_of(front: Front, tables: Tables) -> pd.DataFrame:
                 "kl": mine["kl"].mean(),
                 "trained_parameters": cost.get("trained_parameters", 0),
                 "responses": cost.get("training_steps", 0) * seen.get(method, 0),
-                "seconds": cost.get("seconds", np.nan),
-                "peak_memory_mib": cost.get("peak_memory_mib", np.nan),
             }
         )
     return pd.DataFrame(rows)
@@ -123,10 +121,11 @@ def draw(ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-def page(table: pd.DataFrame) -> str:
+def page(table: pd.DataFrame, timings: pd.DataFrame) -> str:
     """The table for readers: means over seeds, best expected utility first."""
-    shown = {**MEASURES, **COSTS}
-    means = table.groupby("method")[list(shown)].mean().sort_values("expected_utility", ascending=False)
+    shown = {**MEASURES, **COSTS, **TIMINGS}
+    whole = table.merge(timings[["method", "seed", *TIMINGS]], on=["method", "seed"], how="left")
+    means = whole.groupby("method")[list(shown)].mean().sort_values("expected_utility", ascending=False)
     cells = [
         [str(method), *("" if pd.isna(value) else f"{value:,.4g}" for value in row)]
         for method, row in zip(means.index, means.to_numpy().tolist(), strict=True)
@@ -145,7 +144,7 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     )
     if len(ranks):
         save_figure(draw(ranks), artefact.folder / "ranks.png")
-    write_atomically(artefact.folder / "table.md", page(table))
+    write_atomically(artefact.folder / "table.md", page(table, collected.timings))
     exact = {"gold": front.exact.front[front.gold].to_numpy()}
     picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
     save_figure(picture, artefact.folder / "fronts.png")

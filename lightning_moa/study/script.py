@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -61,7 +61,7 @@ def script(study: Study, main: Callable[..., None]) -> None:
         for folder in (config.results_dir, config.runs_dir):
             check_place(Path(folder))
         try:
-            with heeded(_told), _alone(config, console):
+            with _alone(config, console):
                 if methods is study.methods:
                     main(config, console)
                 elif study.any_methods:
@@ -72,7 +72,9 @@ def script(study: Study, main: Callable[..., None]) -> None:
             return _ended(error)
         return 0
 
-    sys.exit(run_command(command))
+    with heeded(_told):
+        code = run_command(command)
+    sys.exit(code)
 
 
 def end_in_a_line() -> None:
@@ -110,10 +112,13 @@ def _alone(config: StudyConfig, console: Console) -> Iterator[None]:
 
 
 def _told(signum: int) -> NoReturn:
-    """Where no run is under way."""
-    raise Stopped(
-        f"stopped by {name_of(signum)}; start it again to go on, what is finished is not done again", signum
-    )
+    """Where no run is under way: end at once. There is nothing to save, and what is raised inside a library may well
+    come out as something else."""
+    line = f"stopped by {name_of(signum)}; start it again to go on, what is finished is not done again"
+    code = _stopped(Stopped(line, signum))
+    with suppress(RuntimeError):  # The signal came while something was printed.
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _ended(error: RunsFailed | Stopped) -> int:

@@ -66,7 +66,10 @@ def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
     ]
     table = pd.DataFrame(rows)
     table.loc[table["method"] == "low", "mean_regret"] = np.nan
-    lines = cross.page(table).splitlines()
+    timings = table[["method", "seed"]].assign(seconds=7.0, peak_memory_mib=8.0)
+    lines = cross.page(table, timings[timings["method"] == "high"]).splitlines()
+    assert [cell.strip() for cell in lines[4].split("|")[-3:-1]] == ["7", "8"]
+    assert [cell.strip() for cell in lines[5].split("|")[-3:-1]] == ["", ""]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["method", "---", "high", "low"]
     assert "2.5" in lines[4]
     assert lines[5].split("|")[5].strip() == ""
@@ -96,6 +99,7 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     assert ranks.groupby("measure")["rank"].sum().to_dict() == dict.fromkeys(cross.RANKED, 3.0)
     assert (folder / "ranks.png").is_file()
     rates = pd.read_csv(folder / "rates.csv")
+    assert not {"seconds", "peak_memory_mib"} & set(table), "what a clock says is in timings.csv"
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
 
 
