@@ -37,6 +37,7 @@ from benchmarks.measuring import RESULTS, report
 from lightning_moa.cli import main as moa
 from lightning_moa.data.configs import CONFIGS
 from lightning_moa.inference.found import chosen
+from lightning_moa.reporting.under_way import STUDIES
 from lightning_moa.study.artefacts import _module
 from lightning_moa.study.script import script
 from lightning_moa.task_files import DONE
@@ -222,7 +223,8 @@ def file_cases(copy: Copy, rng: random.Random) -> Iterator[Case]:
     method = chosen(copy.results, METHOD, runs=copy.made / "runs")
     loaded = {method.measurement, *method.measured()["inputs"].values()}
     for file in sorted((copy.made / "runs").rglob("*")):
-        if file.is_file() and "log" not in file.parts:
+        # What a start tells of itself is read by nothing that could be wrong for it, and written anew by the next.
+        if file.is_file() and not {"log", STUDIES} & set(file.parts):
             # Whatever is wrong with a file is told by the same check, but of records.
             ways = list(spoiled.torn_records(file.read_bytes(), rng))
             readers = [DATA_SCRIPT, *(["generate"] if file.relative_to(copy.made).parts[1] in loaded else [])]

@@ -33,6 +33,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.measuring import RESULTS, report
+from lightning_moa.reporting.under_way import STUDIES
 from tests import forked
 from tests.study.starts import by_torchrun
 
@@ -148,7 +149,10 @@ def content(root: Path) -> dict[str, bytes]:
         path.relative_to(root).as_posix(): path.read_bytes()
         for folder in ("runs", "results")
         for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and path.name not in OWN_TO_A_START and path.suffix not in (".png", ".pdf", ".md")
+        if path.is_file()
+        and path.name not in OWN_TO_A_START
+        and path.parent.name != STUDIES
+        and path.suffix not in (".png", ".pdf", ".md")
     }
 
 

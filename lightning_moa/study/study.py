@@ -90,6 +90,10 @@ class Study:
             given = OmegaConf.to_container(OmegaConf.create(f"names: {text}"))["names"]  # type: ignore[call-overload,index]
         except YAMLError:
             given = None
+        if not self.methods:
+            raise UserError(
+                f"methods={text}: this script trains nothing, so it has no methods to choose from"
+            )
         if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
             raise UserError(
                 f"methods={text}: a list of names is expected, such as [{next(iter(self.methods))}]"

@@ -176,6 +176,12 @@ def test_a_method_s_own_settings(study):
     assert chosen_methods(config, methods)["own"].values["adapter"].fixed_scale == 1.0
 
 
+def test_a_script_that_trains_nothing_has_no_methods_to_choose_from():
+    theory = Study(str(Path(__file__).parents[2] / "experiments" / "panacea" / "theory.py"), "theory", {})
+    with pytest.raises(UserError, match="methods=3: this script trains nothing"):
+        theory.read(["methods=3"])
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
