@@ -158,7 +158,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 def needed_runs(runs: Path, shared: set[str]) -> set[str]:
     """A script's own runs, and those of the shared ones that they need."""
-    needed = {each.name for each in runs.iterdir()} - shared
+    needed = {each.name for each in runs.iterdir()} - shared - {STUDIES}
     new = set(needed)
     while new:
         records = (json.loads((runs / name / "task.json").read_text()) for name in new)
