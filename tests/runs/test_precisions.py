@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from lightning_moa.policies.quantised import is_quantised
-from lightning_moa.runs import loading, training
+from lightning_moa.runs import loading, schedules
 from tests.conftest import REPOSITORY
 
 QUICK = ["sft.steps=4", "evaluation.grid_step=1", "evaluation.prompts=16", "evaluation.max_new_tokens=4"]
@@ -56,9 +56,9 @@ def test_a_script_runs_at_a_precision(precision, name, tmp_path, monkeypatch):
         kinds.append(kind)
         return making_adamw(kind, *given, **options)
 
-    loading_model, making_adamw = loading.load_model, training.adamw
+    loading_model, making_adamw = loading.load_model, schedules.adamw
     monkeypatch.setattr(loading, "load_model", load_model)
-    monkeypatch.setattr(training, "adamw", adamw)
+    monkeypatch.setattr(schedules, "adamw", adamw)
     # Pictures take a third of the time and know no precision.
     monkeypatch.setattr(Figure, "savefig", lambda *given, **options: None)
     folder = start(
