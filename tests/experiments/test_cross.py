@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -266,3 +267,33 @@ def test_ranks_are_of_trained_methods_by_what_they_have(cross):
     assert by_utility["method"].tolist() == ["high", "low", "deaf"]
     assert ranks[ranks["measure"] == "mean_regret"]["method"].tolist() == ["low", "high"]
     assert cross.ranks_of(table[table["method"].isin(["sft", "low"])]).empty
+
+
+def test_two_scales_are_laid_side_by_side(tmp_path):
+    made = SCRIPT.parents[2] / "results" / "panacea" / "figure5" / "tiny"
+    for name in ("tiny", "laptop-helpsteer2"):
+        shutil.copytree(made, tmp_path / "panacea" / "figure5" / name)
+    file = tmp_path / "panacea" / "figure5" / "laptop-helpsteer2" / "claims.csv"
+    claims = pd.read_csv(file)
+    sure = claims["verdict"].isin(["holds", "fails"])
+    drawn = claims[sure].drop(columns=["p", "verdict_holm", "seeds"]).assign(draws=200)
+    drawn["verdict"] = drawn["verdict"].map({"holds": "fails", "fails": "holds"})
+    drawn.iloc[:1].to_csv(file.with_name("over_prompts.csv"), index=False)
+    done = forked.run(SCRIPT.with_name("transfer.py"), [f"results_dir={tmp_path}"], folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "cross" / "transfer" / "tiny"
+    compared = pd.read_csv(folder / "claims_compared.csv")
+    assert len(compared) == len(claims)
+    counts = compared["together"].value_counts().to_dict()
+    assert counts == {"unknown": (~sure).sum(), "agree": sure.sum() - 1, "disagree": 1}
+    assert compared.set_index("together").loc["disagree", "other_over"] == "prompts"
+    (row,) = pd.read_csv(folder / "orders.csv").to_dict("records")
+    assert row["tau"] == 1 == row["highest"] > row["lowest"]
+
+
+def test_without_both_scales_there_is_nothing_to_compare(tmp_path):
+    done = forked.run(SCRIPT.with_name("transfer.py"), [f"results_dir={tmp_path}"], folder=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {tmp_path}: no artefact has results of both tiny and laptop\n",
+    )
