@@ -9,6 +9,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.world import Size, ThresholdWorld, World
 from lightning_moa.world.language import END
 from lightning_moa.world.listing import Listing
+from lightning_moa.world.policy import expect, solve
 from lightning_moa.world.tracked import Tracked
 
 NAMES = ("helpful", "humorous")
@@ -144,6 +145,17 @@ def test_what_scores_responses_by_their_utility_gets_there_and_mean_rewards_do_n
     at_most = small.expected().rewards @ user + 0.015
     for aggregate in (Linear(), Tchebycheff([4.0, 4.0]), SmoothTchebycheff(0.5, [4.0, 4.0])):
         assert trained(earned, aggregate) < at_most < best.value - 0.2
+
+
+def test_tchebycheff_of_each_response_favours_those_that_are_good_at_both(full):
+    """Knowing no threshold; of mean rewards it gains nothing. Beside what the page on the benchmark says."""
+    balanced = full.grammar.tables(lambda sums: (sums * 0.5).min(axis=1, keepdims=True))
+    policy = solve(full.grammar, balanced, np.ones(1), 0.1)
+    found = expect(full.grammar, full.tables, policy, full.kind_shares)
+    worth = 0.5 * found.rewards.sum() - BETA * found.kl
+    assert worth == pytest.approx(0.377, abs=1e-3)
+    assert worth < full.optimum((0.5, 0.5), BETA).value == pytest.approx(0.696, abs=1e-3)
+    assert 0.5 * full.expected().rewards.sum() == pytest.approx(0.118, abs=1e-3)
 
 
 def test_labellers_see_what_is_earned(full):
