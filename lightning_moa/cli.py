@@ -8,6 +8,7 @@ moa generate RESULTS             responses of a trained policy, at several prefe
 moa demo RESULTS                 a local page: move a policy's preference, see its answers change
 moa export RESULTS               a trained policy as stock libraries load it, with a model card
 moa score FILE                   rewards of responses in a file
+moa watch RUNS                   a study in progress: its runs, losses, rewards, remaining time
 moa plan SCRIPT [key=value ..]   memory, operations and hours that a script's runs would take
 moa unpack NAME FOLDER           a pretrained model of the package index as a folder of safetensors
 moa new method NAME              a method of one's own: its file, its test, and a script that compares it
@@ -32,10 +33,11 @@ from lightning_moa.commands import (
     report,
     score,
     unpack,
+    watch,
 )
 from lightning_moa.reporting.console import Parser, run_command
 
-COMMANDS = (listing, compare, report, policies, generate, demo, export, score, plan, unpack, new)
+COMMANDS = (listing, compare, report, policies, generate, demo, export, score, watch, plan, unpack, new)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 
 
@@ -24,3 +25,19 @@ class OptimiserConfig:
     accumulate: int = option(1, "micro-batches that an update is split into", at_least=1)
     steps: int | None = option(None, "updates; empty: as many as `epochs` takes", at_least=1)
     epochs: float = option(1.0, "passes over the training split, where `steps` is empty", above=0)
+
+    def check_shares(self, where: str) -> None:
+        """Refuse what an update's rows can't be split into evenly: micro-batches, and drawn preferences.
+
+        Args:
+            where: what these settings are called in the configuration.
+
+        Raises:
+            UserError: names the key and the batch size.
+        """
+        for key in ("accumulate", "preferences_per_batch"):
+            parts = getattr(self, key, 1)
+            if self.batch_size % parts:
+                raise UserError(
+                    f"{where}.{key}={parts}: must divide {where}.batch_size, which is {self.batch_size}"
+                )

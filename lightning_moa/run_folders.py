@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,16 @@ def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
 
 
 def clear_dead(runs: Path) -> None:
-    """Remove the scratch folders that this machine's killed processes have left behind, of runs or of checkpoints.
-    Another machine that shares the disk may be at work in its own."""
+    """Remove the scratch folders that this machine's killed processes have left behind, of runs or of checkpoints, and
+    checkpoints of runs that are finished. Another machine that shares the disk may be at work in its own."""
     for folder in abandoned(runs, ".*-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in runs.glob("partial-*"):
+        done = runs / folder.name.removeprefix("partial-") / DONE
+        # Those of a run that is made anew are younger than what it will replace.
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime <= done.stat().st_mtime:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def abandoned(folder: Path, pattern: str) -> Iterator[Path]:

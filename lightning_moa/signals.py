@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+from lightning_moa.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """To stop for good; to stop and be started again (SLURM sends it before a job's time is over); Ctrl-C."""
 
 AGAIN = 0.02
 """Seconds until a signal is sent again that came at a moment when nothing can be raised."""
+
+UNBROKEN = ("__del__", "_adjust_thread_count")
+"""Functions that nothing may be raised in. Python drops what is raised while an object is cleared up; and a thread that
+a `ThreadPoolExecutor` has started but not yet entered in its books is waited for at the end, and never told to end."""
 
 _came = 0
 """The first that came to this process inside the outermost block."""
@@ -37,13 +45,23 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         global _came
         if _came:
             return
-        if _clears_up(frame):
-            # Python drops what is raised in there: the signal comes again, once it is over.
+        if _must_end(frame):
+            # The signal comes again, once it is over.
             threading.Timer(AGAIN, os.kill, (os.getpid(), signum)).start()
             return
         _came = signum
         act(signum)
 
+    def dropped(what: Any) -> None:
+        global _came
+        if _came and isinstance(what.exc_value, Stopped | KeyboardInterrupt):
+            # Raised where Python drops it, as in what is called when a weak reference dies: it comes again.
+            again, _came = _came, 0
+            threading.Timer(AGAIN, os.kill, (os.getpid(), again)).start()
+        else:
+            unraisable(what)
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, dropped
     wanted = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     former = {each: signal.signal(each, told) for each in wanted}
     _depth += 1
@@ -55,13 +73,14 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
         _depth -= 1
         if not _depth:
             _came = 0
+        sys.unraisablehook = unraisable
         for each, handler in former.items():
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _clears_up(frame: FrameType | None) -> bool:
-    """Whether an object's `__del__` is under way."""
-    while frame is not None and frame.f_code.co_name != "__del__":
+def _must_end(frame: FrameType | None) -> bool:
+    """Whether one of UNBROKEN is under way."""
+    while frame is not None and frame.f_code.co_name not in UNBROKEN:
         frame = frame.f_back
     return frame is not None
 

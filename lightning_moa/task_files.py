@@ -54,3 +54,9 @@ def partial_folder(scratch: Path) -> Path:
     """Where a task keeps what outlives it when it is stopped: checkpoints, beside all results."""
     key = scratch.name.removeprefix(".").rpartition(".")[0]
     return scratch.parent / f"partial-{key}"
+
+
+def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of the policies saved in the middle of a training, in order."""
+    found = [(int(path.name.partition("-")[2]), path) for path in folder.glob("step-*")]
+    return sorted(found)

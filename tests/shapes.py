@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lightning_moa.forecast.metering import shapes_alone
+
 aten = torch.ops.aten
 _INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
@@ -21,6 +23,11 @@ _INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 class Shapes(TorchDispatchMode):
     """Lets meta and CPU tensors meet. A number asked of a shape is 1, a truth is true: training asks whether a KL is
     finite and small, and whether a gradient is anything but 0."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # As in `metering.Meter`.
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -30,12 +37,13 @@ class Shapes(TorchDispatchMode):
         if func is aten._local_scalar_dense.default:
             return True if args[0].dtype == torch.bool else 1.0
         if kinds == {True}:
-            return func(*args, **kwargs)
+            return shapes_alone(func, args, kwargs)
         if func in _INDEXED:
             # A mask's entries are known, so that the number of places that it takes is, too.
             args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
         assert not func._schema.is_mutable or args[0].is_meta, f"{func} writes a shape into real values"
-        return func(*_as_shapes(args), **dict(zip(kwargs, _as_shapes(kwargs.values()), strict=True)))
+        given = dict(zip(kwargs, _as_shapes(kwargs.values()), strict=True))
+        return shapes_alone(func, tuple(_as_shapes(args)), given)
 
 
 def _tensors(arguments: Any) -> Iterator[Tensor]:

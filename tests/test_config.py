@@ -166,6 +166,10 @@ MISTAKES = [
     (["seeds=[-1]"], ["seeds=[-1]", "from 0"]),
     (["seeds=[4294967296]"], ["seeds=[4294967296]", "below 4294967296"]),
     (["objectives=[a]"], ["objectives=['a']", "two or more"]),
+    (
+        ["dpo.batch_size=10", "dpo.preferences_per_batch=4"],
+        ["dpo.preferences_per_batch=4: must divide", "10"],
+    ),
     (["dpo.batch_size=10", "dpo.accumulate=3"], ["dpo.accumulate=3: must divide dpo.batch_size", "10"]),
 ]
 

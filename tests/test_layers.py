@@ -66,9 +66,10 @@ ROOMS |= {
     "figures": {*ANSWERS, "study", "runs"},
     "inference": {*ANSWERS, "runs"} - {"config", "evaluation", "world"},
     "pages": {"reporting"},
+    "watch": {"reporting"},
     "demo": {"data", "inference", "policies", "reporting", "rewards"},
     # A command's module loads what it needs when it runs.
-    "commands": {"data", "demo", "forecast", "inference", "pages", "policies", "reporting"},
+    "commands": {"data", "demo", "forecast", "inference", "pages", "policies", "reporting", "watch"},
 }
 TOP = {"cli": {"commands", "reporting"}}
 
@@ -121,7 +122,7 @@ LIGHT += [
 ]
 LIGHT += [
     f"{room}.{path.stem}"
-    for room in ("reporting", "pages")
+    for room in ("reporting", "pages", "watch")
     for path in sorted((PACKAGE / room).glob("*.py"))
     if path.stem != "__init__"
 ]

@@ -128,19 +128,17 @@ def test_names_that_need_no_torch_load_none():
     assert run(code).split() == ["False", "True"]
 
 
-@pytest.mark.parametrize(
-    ("package", "module", "name"),
-    [
-        ("lightning_moa.aggregation", "volume", "hypervolume"),
-        ("lightning_moa.policies", "generation", "generate"),
-        ("lightning_moa.pareto", "hypervolume", "hypervolume"),
-        ("lightning_moa.pareto", "hypervolume_gradient", "hypervolume_gradient"),
-    ],
-)
-@pytest.mark.parametrize("module_first", [False, True])
-def test_a_function_stays_one_whatever_is_imported_first(package, module, name, module_first):
+FUNCTIONS = [
+    ("lightning_moa.aggregation", "volume", "hypervolume"),
+    ("lightning_moa.policies", "generation", "generate"),
+    ("lightning_moa.pareto", "hypervolume", "hypervolume"),
+    ("lightning_moa.pareto", "hypervolume_gradient", "hypervolume_gradient"),
+]
+
+
+def imported(package: str, module: str, name: str, module_first: bool) -> str:
     lines = [f"import {package}.{module}", f"from {package} import {name} as first"]
-    code = "\n".join(
+    return "\n".join(
         [
             *(lines if module_first else reversed(lines)),
             f"from {package} import {name} as again",
@@ -149,7 +147,38 @@ def test_a_function_stays_one_whatever_is_imported_first(package, module, name, 
             "assert type(first).__name__ == 'function'",
         ]
     )
-    run(code)
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[str, int]:
+    """Code -> the exit code of a process of its own, forked from one that has imported the libraries and nothing of
+    the package."""
+    codes = [imported(*each, first) for each in FUNCTIONS for first in (False, True)]
+    parent = (
+        "import json, os, sys, traceback\n"
+        "import moocore, torch\n"
+        "assert not [name for name in sys.modules if name.startswith('lightning_moa.')]\n"
+        "out = {}\n"
+        f"for code in {codes!r}:\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        try:\n"
+        "            exec(code, {})\n"
+        "        except BaseException:\n"
+        "            traceback.print_exc()\n"
+        "            os._exit(1)\n"
+        "        os._exit(0)\n"
+        "    out[code] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "print(json.dumps(out))\n"
+    )
+    found: dict[str, int] = json.loads(run(parent))
+    return found
+
+
+@pytest.mark.parametrize(("package", "module", "name"), FUNCTIONS)
+@pytest.mark.parametrize("module_first", [False, True])
+def test_a_function_stays_one_whatever_is_imported_first(package, module, name, module_first, ended):
+    assert ended[imported(package, module, name, module_first)] == 0
 
 
 def test_the_package_names_methods_where_aggregators_share_the_name():

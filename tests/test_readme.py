@@ -169,6 +169,9 @@ def test_command(command: str, folder: Path, request: pytest.FixtureRequest) -> 
         assert done.returncode == 0, done.stderr[-2000:]
     else:
         assert words[0] == "moa"
+        if words[1] == "watch":
+            # The runs of the page's studies.
+            request.getfixturevalue("finished")
         if STUDY not in command:
             run(words, folder)
             return

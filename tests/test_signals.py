@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.thread import _threads_queues
+from unittest import mock
 
 import pytest
 
 from lightning_moa.errors import Stopped
 from lightning_moa.signals import heeded
+from tests import forked
 
 
 class Clearing:
@@ -18,6 +25,10 @@ class Clearing:
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(0.001)
+
+
+class Referred:
+    """May be referred to weakly."""
 
 
 def stop(signum: int) -> None:
@@ -36,6 +47,34 @@ def test_a_signal_that_comes_while_something_is_cleared_up_stops_what_follows(ca
     assert "Exception ignored" not in capfd.readouterr().err
 
 
+def test_a_signal_that_comes_while_a_weak_reference_dies_stops_what_follows(capfd):
+    def died() -> None:
+        thing = Referred()
+        gone = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGUSR1), time.sleep(0.001)))
+        del thing
+        assert gone() is None
+        time.sleep(5)
+
+    hook = sys.unraisablehook
+    with pytest.raises(Stopped), heeded(stop):
+        died()
+    assert "Exception ignored" not in capfd.readouterr().err
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_python_drops_is_shown_as_ever():
+    class Faulty:
+        def __del__(self) -> None:
+            raise ValueError("its own")
+
+    seen = []
+    with mock.patch.object(sys, "unraisablehook", seen.append), heeded(stop):
+        thing = Faulty()
+        del thing
+    (one,) = seen
+    assert str(one.exc_value) == "its own"
+
+
 def test_the_first_signal_alone_is_acted_on():
     came = []
     with heeded(came.append):
@@ -43,3 +82,56 @@ def test_the_first_signal_alone_is_acted_on():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.001)
     assert came == [signal.SIGUSR1]
+
+
+def test_a_signal_while_a_pool_starts_a_thread_waits_until_the_pool_knows_it(monkeypatch):
+    start, came = threading.Thread.start, []
+
+    def started(self):
+        start(self)
+        if not came and self.name.startswith("pool"):
+            came.append(self)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    pool = ThreadPoolExecutor(1, "pool")
+
+    def begun() -> None:
+        pool.submit(int)
+        time.sleep(10)
+
+    with pytest.raises(Stopped), heeded(stop):
+        begun()
+    # Else nobody would tell it to end, and the process would wait for it for ever.
+    assert came[0] in _threads_queues
+    pool.shutdown()
+    assert not came[0].is_alive()
+
+
+SWALLOWED = """
+import os, signal, time
+from lightning_moa.study.script import script
+
+class Study:
+    file = __file__
+    methods = {}
+
+    def read(self, words):
+        try:
+            os.kill(os.getpid(), signal.SIG%s)
+            time.sleep(5)
+        except BaseException:
+            raise AttributeError("what a library makes of it") from None
+
+script(Study(), print)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143), ("USR1", 138)])
+def test_a_signal_before_any_run_ends_a_script_whatever_a_library_makes_of_it(tmp_path, name, code):
+    (tmp_path / "own.py").write_text(SWALLOWED % name)
+    done = forked.run(tmp_path / "own.py", [], folder=tmp_path)
+    assert done.returncode == code
+    assert (
+        done.stderr == f"stopped by SIG{name}; start it again to go on, what is finished is not done again\n"
+    )

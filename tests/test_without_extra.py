@@ -90,9 +90,10 @@ def test_a_script_says_in_one_line_what_is_missing(tmp_path, bare, setting, pack
     assert not (tmp_path / "runs").exists(), "nothing was begun"
 
 
-def test_planning_needs_neither(bare):
-    words = ["-m", "lightning_moa.cli", "plan", FIGURE4, "scale=smoke", "hardware.precision=nf4", "rows=100"]
-    done = run(words, bare)
+def test_planning_needs_neither_and_no_lightning_that_would_be_waited_for(tmp_path):
+    words = ["-m", "lightning_moa.cli", "plan", FIGURE4, "scale=paper", "hardware.precision=nf4", "rows=100"]
+    without(EXTRA, tmp_path)
+    done = run(words, marked(("lightning",), tmp_path, tmp_path / "imported.txt"))
     assert done.returncode == 0, done.stderr
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, studies
+from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, responses_of, studies
 from lightning_moa.figures.final_gains import units
 from lightning_moa.figures.tuning import TunedConfig, utilities
 from lightning_moa.pareto import hypervolume, igd_plus
@@ -24,7 +24,6 @@ from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
-from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Tables, print_methods
@@ -44,9 +43,9 @@ MEASURES = {
 COSTS = {
     "trained_parameters": "parameters",
     "responses": "responses",
-    "seconds": "seconds",
-    "peak_memory_mib": "MiB",
 }
+TIMINGS = {"seconds": "seconds", "peak_memory_mib": "MiB"}
+"""In table.md alone: all else repeats to the byte."""
 RANKED = {"expected_utility": True, "hypervolume_share": True, "igd_plus": False, "mean_regret": False}
 """Measures that methods are ranked by, and whether the larger is the better."""
 
@@ -57,7 +56,7 @@ def table_of(front: Front, tables: Tables) -> pd.DataFrame:
     references = [f"reference_{name}" for name in collected.objectives]
     corner = tables.metrics.loc[tables.metrics["space"] == "gold", references].to_numpy()[0]
     most = hypervolume(best, corner)
-    spent = collected.costs.merge(collected.timings.drop(columns="trained_parameters"), on=["method", "seed"])
+    spent = collected.costs
     seen = responses_of(front.config, front.methods)
     rows: list[dict[str, Any]] = []
     for _, mine in tables.points.assign(regret=tables.regret).groupby(["method", "seed"], sort=False):
@@ -80,8 +79,6 @@ def table_of(front: Front, tables: Tables) -> pd.DataFrame:
                 "kl": mine["kl"].mean(),
                 "trained_parameters": cost.get("trained_parameters", 0),
                 "responses": cost.get("training_steps", 0) * seen.get(method, 0),
-                "seconds": cost.get("seconds", np.nan),
-                "peak_memory_mib": cost.get("peak_memory_mib", np.nan),
             }
         )
     return pd.DataFrame(rows)
@@ -124,20 +121,11 @@ def draw(ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-def responses_of(config: TunedConfig, methods: Methods) -> dict[str, int]:
-    """Responses that an update of each method's policies is made on, sampled or given."""
-    found = {}
-    for name, chosen in chosen_methods(config, methods).items():
-        kind, settings = chosen.objective, chosen.settings
-        each = 2 if kind.view == "pairs" else kind.answers(settings) if kind.view == "prompts" else 1
-        found[name] = settings.batch_size * each
-    return found
-
-
-def page(table: pd.DataFrame) -> str:
+def page(table: pd.DataFrame, timings: pd.DataFrame) -> str:
     """The table for readers: means over seeds, best expected utility first."""
-    shown = {**MEASURES, **COSTS}
-    means = table.groupby("method")[list(shown)].mean().sort_values("expected_utility", ascending=False)
+    shown = {**MEASURES, **COSTS, **TIMINGS}
+    whole = table.merge(timings[["method", "seed", *TIMINGS]], on=["method", "seed"], how="left")
+    means = whole.groupby("method")[list(shown)].mean().sort_values("expected_utility", ascending=False)
     cells = [
         [str(method), *("" if pd.isna(value) else f"{value:,.4g}" for value in row)]
         for method, row in zip(means.index, means.to_numpy().tolist(), strict=True)
@@ -156,7 +144,7 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     )
     if len(ranks):
         save_figure(draw(ranks), artefact.folder / "ranks.png")
-    write_atomically(artefact.folder / "table.md", page(table))
+    write_atomically(artefact.folder / "table.md", page(table, collected.timings))
     exact = {"gold": front.exact.front[front.gold].to_numpy()}
     picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
     save_figure(picture, artefact.folder / "fronts.png")

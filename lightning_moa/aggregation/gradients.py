@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +31,21 @@ def gradients(losses: Tensor, tensors: Sequence[Tensor], *, keep: bool = True) -
     Raises:
         UserError: the losses hang on none of the tensors.
     """
+    return _gradients(losses, tensors, keep)[0]
+
+
+def _gradients(
+    losses: Tensor, tensors: Sequence[Tensor], keep: bool = True
+) -> tuple[list[Tensor], list[bool]]:
+    """The same, and which tensors any loss hangs on."""
     rows: list[list[Tensor]] = [[] for _ in tensors]
-    reached = False
+    reached = [False] * len(tensors)
     for loss in losses:
         found = torch.autograd.grad(loss, list(tensors), retain_graph=keep, allow_unused=True)
-        for row, tensor, gradient in zip(rows, tensors, found, strict=True):
-            reached |= gradient is not None
-            row.append(tensor.new_zeros(full_size(tensor)) if gradient is None else gradient.flatten())
-    if not reached:
+        for i, (tensor, gradient) in enumerate(zip(tensors, found, strict=True)):
+            reached[i] |= gradient is not None
+            rows[i].append(tensor.new_zeros(full_size(tensor)) if gradient is None else gradient.flatten())
+    if not any(reached):
         raise UserError(
             "the losses do not hang on the probed tensors: is their policy the one that is trained?"
         )
@@ -46,7 +54,7 @@ def gradients(losses: Tensor, tensors: Sequence[Tensor], *, keep: bool = True) -
         if together() and tensor.is_leaf:
             torch.distributed.all_reduce(each)
             each /= world_size()
-    return stacked
+    return stacked, reached
 
 
 def gramian(stacked: Sequence[Tensor], tensors: Sequence[Tensor]) -> np.ndarray:
@@ -67,12 +75,31 @@ def gramian(stacked: Sequence[Tensor], tensors: Sequence[Tensor]) -> np.ndarray:
     return np.sum([part.cpu().numpy() for part in parts.values() if len(part)], axis=0)
 
 
+class _Known(torch.autograd.Function):
+    """A number whose gradient in some tensors is known: nothing else is gone back through."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, found: Sequence[Tensor | None], *tensors: Tensor) -> Tensor:
+        ctx.found = found
+        return total.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(None if each is None else upstream.to(each) * each for each in ctx.found)
+
+
 class GradientAggregator(ABC):
     """Finds weights from the Gramian of the objectives' gradients: the update is along sum_i weights_i g_i.
 
     The gradients are those of the probed tensors, the `parameters` of a call (see `policies.Probe`). The scalar that
     is returned holds the weights as constants, so that one ordinary backward pass makes the update.
+
+    Attributes:
+        whole: the probed tensors are all that the losses train, and in this process alone. Then the update is known
+            when the weights are, and the backward pass of what is returned ends at once. `Alignment` says so.
     """
+
+    whole = False
 
     looks_at_gradients = True
     """By which a study knows that it needs probed tensors."""
@@ -94,7 +121,18 @@ class GradientAggregator(ABC):
                 "of its own; with PPO, ppo.weigh=surrogates keeps them apart"
             )
         each = losses if losses.ndim == 1 else losses.mean(0)
-        return self.weighted(losses, preference, gramian(gradients(each, parameters), parameters))
+        stacked, reached = _gradients(each, parameters)
+        total = self.weighted(losses, preference, gramian(stacked, parameters))
+        # Of several preferences each has weights of its own, and the gradients are those of their mean.
+        if not self.whole or losses.ndim != 1:
+            return total
+        (weights,) = torch.autograd.grad(total, losses, retain_graph=True)
+        found = [
+            (weights.to(rows) @ rows).view_as(tensor) if there else None
+            for rows, tensor, there in zip(stacked, parameters, reached, strict=True)
+        ]
+        known: Tensor = _Known.apply(total.detach(), found, *parameters)
+        return known
 
     def weighted(self, losses: Tensor, preference: Tensor, gramian: np.ndarray) -> Tensor:
         """The same of a Gramian (m, m) that is known already: of gradients that were taken of other forward passes."""

@@ -65,6 +65,7 @@ def parse(
     if (layer.get("data") or {}).get("name") != data:
         # They speak of another data set.
         layer.pop("data", None)
+        layer.pop("objectives", None)
         (layer.get("evaluation") or {}).pop("prompt_sets", None)
     passed_over = set(others) - {item.name for item in fields(schema)}
     config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")
@@ -270,8 +271,5 @@ def _check_study(config: StudyConfig) -> None:
     check_hardware(asdict(config.hardware))
     for item in fields(config):
         value = getattr(config, item.name)
-        if isinstance(value, OptimiserConfig) and value.batch_size % value.accumulate:
-            raise UserError(
-                f"{item.name}.accumulate={value.accumulate}: must divide {item.name}.batch_size, "
-                f"which is {value.batch_size}"
-            )
+        if isinstance(value, OptimiserConfig):
+            value.check_shares(item.name)

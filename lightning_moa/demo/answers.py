@@ -64,7 +64,8 @@ class Answers:
         self._known: OrderedDict[Key, Event] = OrderedDict()
 
     def request(self, number: Any, prompt: Any, preference: Any) -> Work:
-        """What answers a request; its events are `answer` (`which`, `text`, `done`; then `at`, `rewards`), `best`.
+        """What answers a request; its events are `loading`, where another choice is in memory, `answer` (`which`,
+        `text`, `done`; then `at`, `rewards`), and `best`.
 
         Args:
             number: of the choice.
@@ -85,7 +86,7 @@ class Answers:
         chosen = Asked("chosen", tuple(weights.tolist()))
 
         def work(tell: Callable[[Event], None]) -> None:
-            self._use(number)
+            self._use(number, tell)
             for asked in (chosen, Asked("reference", chosen.preference), *corners):
                 tell(self._answer(asked, prompt, tell))
             best = None if self._best is None else self._best.response(prompt, weights)
@@ -93,10 +94,11 @@ class Answers:
 
         return work
 
-    def _use(self, number: int) -> None:
+    def _use(self, number: int, tell: Callable[[Event], None]) -> None:
         """Load a choice, in the place of the one before it."""
         if number == self._number:
             return
+        tell({"event": "loading"})
         choice = self.choices[number]
         # The former one's memory is given back before the next one takes its own.
         self._number, self._loaded = None, None

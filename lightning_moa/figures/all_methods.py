@@ -15,6 +15,7 @@ from lightning_moa.deployments import MOD, Alone, Nearest, Soup, Steered, Traine
 from lightning_moa.errors import UserError
 from lightning_moa.figures.tuning import TunedConfig, tuned, variants
 from lightning_moa.methods.products import Product, dpo_heads, ham, ric, sca, scalarisations
+from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import objectives_of
@@ -115,7 +116,14 @@ class Front:
         return self.collected.exact
 
 
-def conduct_front(name: str, config: TunedConfig, asked: Methods, console: Console) -> Front:
+def conduct_front(
+    name: str,
+    config: TunedConfig,
+    asked: Methods,
+    console: Console,
+    whole: Methods = METHODS,
+    grid_step: float | None = None,
+) -> Front:
     """Tune the methods that were asked for, for as many objectives as the study has, and train them.
 
     Args:
@@ -123,6 +131,8 @@ def conduct_front(name: str, config: TunedConfig, asked: Methods, console: Conso
         config: of the study.
         asked: methods; those of METHODS by name alone.
         console: progress is shown there.
+        whole: all of the script's, which the results' folder need not name.
+        grid_step: between the preferences that the trained policies are measured at; None: as in the tuning.
 
     Raises:
         UserError: data whose best policies are not known, or what `Artefact.begin` and `variants` raise.
@@ -131,7 +141,18 @@ def conduct_front(name: str, config: TunedConfig, asked: Methods, console: Conso
         raise UserError(f"data={config.data.name}: a world is needed, whose best policies are known")
     own = methods_of(len(objectives_of(config)))
     methods = {name: own.get(name, product) for name, product in asked.items()}
-    label = "+".join(methods).replace("+".join(METHODS), ALL)
+    label = "+".join(methods).replace("+".join(whole), ALL)
     artefact = Artefact.begin("cross", name, config, methods="" if label == ALL else label)
     chosen, rates = tuned(config, methods, console)
+    chosen.evaluation.grid_step = grid_step or chosen.evaluation.grid_step
     return Front(artefact, chosen, methods, conduct(chosen, methods, console), rates)
+
+
+def responses_of(config: TunedConfig, methods: Methods) -> dict[str, int]:
+    """Responses that an update of each method's policies is made on, sampled or given."""
+    found = {}
+    for name, chosen in chosen_methods(config, methods).items():
+        kind, settings = chosen.objective, chosen.settings
+        each = 2 if kind.view == "pairs" else kind.answers(settings) if kind.view == "prompts" else 1
+        found[name] = settings.batch_size * each
+    return found

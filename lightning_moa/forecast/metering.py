@@ -59,6 +59,11 @@ class Meter(TorchDispatchMode):
         peak, self._peak = self._peak, self.live
         return peak
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would wrap each call, to keep its compiler out. Nothing is compiled here.
+        return False
+
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -71,7 +76,7 @@ class Meter(TorchDispatchMode):
                 self._see(leaf, made=False)
             if not all(leaf.is_meta for leaf in given):
                 args, kwargs = _all_meta(function, args, kwargs)
-            result = _shapes_alone(function, args, kwargs)
+            result = shapes_alone(function, args, kwargs)
         else:
             result = function(*args, **kwargs)
         for leaf in _tensors((result,)):
@@ -99,11 +104,12 @@ _OUTPUTS: dict[Any, Any] = {}
 """What operations on meta tensors have come to: a call -> shapes, strides and types."""
 
 
-def _shapes_alone(function: Any, args: Any, kwargs: Any) -> Any:
+def shapes_alone(function: Any, args: Any, kwargs: Any) -> Any:
     """`function(*args, **kwargs)` on meta tensors. Layers are alike, and torch works out many an operation's shapes in
-    Python: what is neither a view nor in place is worked out once."""
+    Python: what is no view is worked out once."""
     schema = function._schema
-    if schema.is_mutable or any(each.alias_info is not None for each in schema.returns):
+    in_place = schema.is_mutable and schema.name.endswith("_") and isinstance(args[0], Tensor)
+    if not in_place and (schema.is_mutable or any(each.alias_info is not None for each in schema.returns)):
         return function(*args, **kwargs)
     call = (function, _described(args), _described(tuple(sorted(kwargs.items()))))
     try:
@@ -111,6 +117,8 @@ def _shapes_alone(function: Any, args: Any, kwargs: Any) -> Any:
     except TypeError:
         # An argument that can't be a key.
         return function(*args, **kwargs)
+    if in_place:
+        return args[0] if known is not None else _in_place(call, function, args, kwargs)
     if known is None:
         result = function(*args, **kwargs)
         outputs = result if isinstance(result, tuple) else (result,)
@@ -126,6 +134,15 @@ def _shapes_alone(function: Any, args: Any, kwargs: Any) -> Any:
         torch.empty_strided(shape, stride, dtype=dtype, device="meta") for shape, stride, dtype in outputs
     )
     return made if several else made[0]
+
+
+def _in_place(call: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """The same of what writes into its first argument; remembered where that stays as it is but for its values."""
+    before = _described(args[0]), args[0].untyped_storage()._cdata
+    result = function(*args, **kwargs)
+    if before == (_described(args[0]), args[0].untyped_storage()._cdata):
+        _OUTPUTS[call] = True, []
+    return result
 
 
 def _described(value: Any) -> Any:

@@ -13,7 +13,6 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lightning_moa.answers import load
-from lightning_moa.data.worlds import WorldData
 from lightning_moa.forecast.architectures import CLASSIFIER, PUBLISHED, meta_model, published_config
 from lightning_moa.forecast.meta_run import MetaRun, own_sections
 from lightning_moa.forecast.metering import count_fused_attention
@@ -21,7 +20,6 @@ from lightning_moa.policies import Policy, build_model
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.rewards.sources import MODEL, TRAINED, Source
 from lightning_moa.rewards.table import SCORE_HEAD
-from lightning_moa.runs.loading import load_data
 from lightning_moa.strategies.choices import trained_whole
 
 Spec = dict[str, Any]
@@ -71,6 +69,9 @@ def _of_depth(config: PreTrainedConfig, layers: int | None) -> PreTrainedConfig:
 
 def _vocabulary(spec: Spec) -> int:
     """Words of a model built from scratch: a world's own, or as many as its tokenizer is fitted for."""
+    from lightning_moa.data.worlds import WorldData
+    from lightning_moa.runs.loading import load_data
+
     data = load_data(spec)
     if not isinstance(data, WorldData):
         return int(spec["tokenizer"]["vocab_size"])
@@ -182,7 +183,8 @@ def _scorer(build: Callable[[int], PreTrainedModel], layers: int, longest: int) 
 
 def classifier_of(spec: Spec, layers: int | None = None) -> PreTrainedModel:
     """The reward model that is trained on the pairs: the base's body and an output for each objective."""
-    config = copy.deepcopy(network_of(spec, layers).config)
+    path = spec["model"]["path"]
+    config = network_of(spec, layers).config if path is None else _of_depth(published_config(path), layers)
     config.num_labels = len(spec["objectives"])
     if config.pad_token_id is None:
         config.pad_token_id = 0

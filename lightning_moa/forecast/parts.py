@@ -14,7 +14,7 @@ from lightning_moa.forecast import flops, memory
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Bytes, Sizes
 from lightning_moa.forecast.networks import Scorer
-from lightning_moa.runs.training import number_of_steps
+from lightning_moa.runs.schedules import number_of_steps
 from lightning_moa.strategies.choices import QUANTISED, processes_of
 
 Spec = dict[str, Any]

@@ -31,9 +31,9 @@ from lightning_moa.forecast.networks import (
     policy_of,
     policy_shape,
 )
-from lightning_moa.methods.reward_model import LOSSES
 from lightning_moa.objectives import Likelihood
 from lightning_moa.objectives.costs import full_sequences, longest_prompt, tokens
+from lightning_moa.objectives.squared_error import REWARD_LOSSES
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy, Probe, response_logps
 from lightning_moa.policies.generation import evaluating
@@ -117,17 +117,35 @@ def _remembered(text: str, rows: int) -> Figures:
 
 
 def _made(spec: Spec, rows: int, layers: int) -> Figures:
-    """The most that is alive while an objective makes its own example, of all layers: one pass keeps the states of each
-    and another none, and which of them is larger no line through few layers tells."""
+    """The most that is alive while an objective makes its own example."""
     kind = load(spec["objective"], "objective")
     if kind.view != "prompts":
         return {}
-    run = MetaRun.of(spec | {"seed": 0}, policy_of(spec, layers)).about("objective")
+    # A line for each part: one pass keeps the states of all layers and another none, so that which of the parts is the
+    # largest hangs on how many layers there are.
+    parts = by_layers(layers, lambda few: _made_in_parts(spec, rows, few, kind))
+    return {"made": max(parts.values())}
+
+
+def _made_in_parts(spec: Spec, rows: int, layers: int, kind: Any) -> Figures:
+    """The peaks before the layers, in them and after them, pass by pass."""
+    policy, peaks = policy_of(spec, layers), list[int]()
+    run = MetaRun.of(spec | {"seed": 0}, policy).about("objective")
+    blocks = blocks_of(policy)
     with Meter() as meter:
-        made = kind.example(run, rows)
-        peak = meter.peak()
+
+        def mark(*_: Any) -> None:
+            peaks.append(meter.peak())
+
+        handles = [blocks[0].register_forward_pre_hook(mark), blocks[-1].register_forward_hook(mark)]
+        try:
+            made = kind.example(run, rows)
+        finally:
+            for handle in handles:
+                handle.remove()
+        mark()
     del made
-    return {"made": float(peak)}
+    return {str(place): float(peak) for place, peak in enumerate(peaks)}
 
 
 def _update(spec: Spec, rows: int, layers: int) -> Figures:
@@ -324,7 +342,7 @@ def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
         if view == "pairs"
         else SequenceBatch(ids, mask, response, numbers)
     )
-    objective: Any = LOSSES[view](settings["regularisation"])
+    objective: Any = REWARD_LOSSES[view](settings["regularisation"])
     with Meter() as meter:
         return _there_and_back(
             meter,

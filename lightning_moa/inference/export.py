@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from lightning_moa.inference.loading import Loaded, Opened
 from lightning_moa.inference.model_card import CARD, model_card
 from lightning_moa.policies.base_folder import ADAPTER
 from lightning_moa.policies.model import save_model
+from lightning_moa.reporting.files import in_the_making
 from lightning_moa.runs.loading import base_model
 
 
@@ -43,18 +42,13 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
     opened = loaded.open(preference, policy)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        _write(loaded, opened, temporary, merged)
-        loaded.tokenizer.save_pretrained(temporary)
-        (temporary / CARD).write_text(model_card(loaded, opened, merged), encoding="utf-8")
-        temporary.replace(target)
+        with in_the_making(target) as temporary:
+            _write(loaded, opened, temporary, merged)
+            loaded.tokenizer.save_pretrained(temporary)
+            (temporary / CARD).write_text(model_card(loaded, opened, merged), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return opened
 
 

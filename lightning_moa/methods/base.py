@@ -40,11 +40,12 @@ from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
 from lightning_moa.pareto import check_preference
 from lightning_moa.policies import Policy, Probe
-from lightning_moa.processes import all_objects, average_gradients, is_partitioned
+from lightning_moa.processes import all_objects, average_gradients, is_partitioned, together
 
 
 class Alignment(Evaluated, ABC):
-    """One policy trained on m objectives by one ordinary backward pass an update.
+    """One policy trained on m objectives by one ordinary backward pass an update; by none of its own where an
+    aggregator has looked at the gradients of all trained tensors, in one process and unwatched.
 
     What the answers promise is checked at the first update (see `contracts`).
 
@@ -298,6 +299,10 @@ class Alignment(Evaluated, ABC):
         losses = self._losses(part, preference)
         losses = losses if weight is None else losses * weight
         probed = self.policy.trainable_parameters() if self.probe is None else self.probe.tensors()
+        if isinstance(self.aggregator, GradientAggregator):
+            # A watch goes back from the aggregate to the losses.
+            alone = self.watch is None and not together() and not self._deepspeed()
+            self.aggregator.whole = alone and (self.probe is None or self.probe.kind == "all")
         return losses, self.aggregator(losses, preference, probed)
 
     def _losses(self, part: Any, preference: Tensor) -> Tensor:

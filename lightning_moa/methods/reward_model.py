@@ -13,11 +13,8 @@ from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.errors import UserError
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.switches import stepped
-from lightning_moa.objectives import BradleyTerry, SquaredError
 from lightning_moa.objectives.base import OptimiserFactory
-
-LOSSES = {"pairs": BradleyTerry, "sequences": SquaredError}
-"""What is learnt of each view: which of two responses is better, or the score of each."""
+from lightning_moa.objectives.squared_error import REWARD_LOSSES
 
 
 class RewardModel(Stoppable):
@@ -46,11 +43,11 @@ class RewardModel(Stoppable):
         view: str = "pairs",
     ) -> None:
         super().__init__()
-        if view not in LOSSES:
-            raise UserError(f"view={view!r}: allowed are {', '.join(LOSSES)}")
+        if view not in REWARD_LOSSES:
+            raise UserError(f"view={view!r}: allowed are {', '.join(REWARD_LOSSES)}")
         self.network = network
         self.view = view
-        self.objective: Any = LOSSES[view](regularisation)
+        self.objective: Any = REWARD_LOSSES[view](regularisation)
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
 

@@ -19,7 +19,8 @@ class GradientWatch:
     """Records, every so many updates, the Gramian of the losses' gradients for each kind of probe, the weights that
     the method's aggregation gave, and how far each objective is carried by the step that the optimiser then took.
 
-    It changes nothing in the training. Where an update is made of several micro-batches or takes a second look at its
+    It changes nothing in the training, but for rounding where the method probes all parameters and would not go back a
+    last time. Where an update is made of several micro-batches or takes a second look at its
     rollout, the gradients are the last one's.
 
     Args:

@@ -1,4 +1,4 @@
-"""The squared error of a reward model that is fitted to scores."""
+"""The squared error of a reward model that is fitted to scores, and which loss a reward model has on which rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lightning_moa.batches import SequenceBatch
 from lightning_moa.errors import UserError
+from lightning_moa.objectives.bradley_terry import BradleyTerry
 from lightning_moa.processes import joint_mean
 
 
@@ -30,3 +31,7 @@ class SquaredError:
         scores = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
         errors = (scores - batch.rewards.to(scores)).square() + self.regularisation * scores.square()
         return joint_mean(errors.sum(0), len(scores))
+
+
+REWARD_LOSSES = {"pairs": BradleyTerry, "sequences": SquaredError}
+"""What a reward model learns of each view: which of two responses is better, or the score of each."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -23,6 +21,7 @@ from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.reading import Picture
 from lightning_moa.pages.wording import facts, file_size, is_number, relation, short
 from lightning_moa.reporting.catalogue import ARTEFACTS, by_chance
+from lightning_moa.reporting.files import in_the_making
 
 NEEDED = ("jinja2", "plotly")
 """Packages of the extra `report`."""
@@ -83,17 +82,13 @@ def write_site(paths: Sequence[str | Path], to: str | Path, runs: str | Path | N
         raise UserError(f"--runs {runs}: no such folder")
     results = find_results(paths)
     contents = [read_content(result, None if runs is None else Path(runs)) for result in results]
-    scratch = target.absolute().with_name(f".{target.absolute().name}.{uuid.uuid4().hex}")
     try:
-        scratch.mkdir(parents=True)
-        _Site(scratch, contents).write()
-        _replace(scratch, target)
+        with in_the_making(target) as scratch:
+            _Site(scratch, contents).write()
     except OSError as error:
         raise UserError(
             f"{target}: can't be written, {error.strerror or error}; nothing was changed"
         ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     problems = [f"{content.name}: {problem}" for content in contents for problem in content.problems]
     measured = sum(any(panel.measured for panel in content.panels) for content in contents)
@@ -346,14 +341,3 @@ def _check_free(target: Path) -> None:
         raise UserError(
             f"{target}: holds something else; allowed is a new or empty folder, or a site to replace"
         )
-
-
-def _replace(scratch: Path, target: Path) -> None:
-    """Put the new folder where the old one is."""
-    old: Path | None = None
-    if target.exists():
-        old = scratch.with_name(f"{scratch.name}.old")
-        os.replace(target, old)
-    os.replace(scratch, target)
-    if old is not None:
-        shutil.rmtree(old)

@@ -167,8 +167,6 @@ class AdapterPolicy(SteeredPolicy, ABC):
         Raises:
             UserError: as for `fixed`.
         """
-        from peft import LoraConfig
-
         tensors = {}
         with torch.no_grad(), self.fixed(preference):
             for name, layer in self.layers.items():
@@ -177,13 +175,14 @@ class AdapterPolicy(SteeredPolicy, ABC):
                 tensors[f"{prefix}.lora_A.weight"] = (gate[:, None] * layer.lora_A).cpu().contiguous()
                 tensors[f"{prefix}.lora_B.weight"] = layer.lora_B.detach().cpu().contiguous()
         rank = len(next(iter(self.layers.values())).lora_A)
-        config = LoraConfig(
-            r=rank, lora_alpha=rank, target_modules=self.targets, task_type="CAUSAL_LM", inference_mode=True
-        ).to_dict()
-        config["target_modules"] = self.targets
+        # By hand, and the rest left to its defaults: peft takes seconds to import, and bitsandbytes with it.
+        config = {
+            **{"peft_type": "LORA", "task_type": "CAUSAL_LM", "inference_mode": True},
+            **{"r": rank, "lora_alpha": rank, "target_modules": self.targets, "bias": "none"},
+        }
         files = {
             "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
-            "adapter_config.json": json.dumps(config, indent=2, default=str).encode(),
+            "adapter_config.json": json.dumps(config, indent=2).encode(),
         }
         replace_files(Path(folder), files)
 

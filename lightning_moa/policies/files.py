@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lightning_moa.errors import UserError
+from lightning_moa.run_folders import abandoned, owner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -148,14 +148,17 @@ def check_base(folder: Path, saved: dict[str, Any], given: dict[str, Any]) -> No
 
 
 def replace_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write each file under a temporary name, then rename them all, the last one last."""
+    """Write each file under a temporary name, then rename them all, the last one last; what a process that was killed
+    on the way has left is cleared."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
+    temporary = {name: folder / f".{name}.{owner()}" for name in files}
     try:
         for name, content in files.items():
             temporary[name].write_bytes(content)
         for name, path in temporary.items():
             path.replace(folder / name)
+            for left in abandoned(folder, f".{name}"):
+                left.unlink(missing_ok=True)
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)

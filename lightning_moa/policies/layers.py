@@ -227,5 +227,7 @@ def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
 
 def normal(rows: int, columns: int, std: float, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """(rows, columns) float32 drawn from N(0, std^2) on the CPU, so that a seed means the same on every
-    device."""
+    device. On the meta device, which has no numbers, none are drawn."""
+    if like.is_meta:
+        return torch.empty(rows, columns, device="meta")
     return (torch.randn(rows, columns, generator=generator) * std).to(like.device)

@@ -16,6 +16,7 @@ from lightning_moa.policies.base_folder import check_folder, check_shape, check_
 from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.policies.quantised import is_quantised, steady
 from lightning_moa.policies.vocabulary import agree
+from lightning_moa.run_folders import abandoned, scratch_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -249,7 +250,7 @@ def save_model(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None
         raise UserError("save_model: this model is quantised; load it in floating point to save it")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".model.{os.getpid()}.tmp"
+    temporary = scratch_folder(folder, "model")
     try:
         with _as_it_is():
             model.save_pretrained(temporary, safe_serialization=True)
@@ -259,7 +260,9 @@ def save_model(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None
         for path in sorted(temporary.iterdir(), key=lambda item: item.name == "config.json"):
             path.replace(folder / path.name)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        # And what a process that was killed on the way has left.
+        for each in (temporary, *abandoned(folder, ".model")):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 @contextmanager

@@ -15,7 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_CASTS = "MatMul8bitLt: inputs will be cast"
+_UNSAID = {
+    # On a GPU, of each layer in each pass.
+    "bitsandbytes.autograd._functions": "MatMul8bitLt: inputs will be cast",
+    # Whenever it is imported, and peft imports it: there is a kernel that it would fetch from the hub and run.
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
+}
+"""How lines begin that are no news to anybody, by the logger of bitsandbytes that gives them."""
+
+
+def _news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_UNSAID[record.name])
+
+
+for _name in _UNSAID:
+    logging.getLogger(_name).addFilter(_news)
 
 
 def is_quantised(model: nn.Module) -> bool:
@@ -34,8 +48,6 @@ def steady(model: nn.Module) -> None:
             module.forward = MethodType(
                 _eight_bits if module.weight.dtype == torch.int8 else _four_bits, module
             )
-    # Said of each layer in each pass on a GPU.
-    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_of_casts)
 
 
 def _packed(module: nn.Module) -> bool:
@@ -69,7 +81,3 @@ class _EightBits(torch.autograd.Function):
         state = ctx.layer.state
         weight = state.CB.to(upstream.dtype).mul_(state.SCB[:, None] / 127)
         return upstream @ weight, None
-
-
-def _not_of_casts(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_CASTS)

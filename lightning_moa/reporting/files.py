@@ -1,16 +1,18 @@
-"""Files that are either whole or untouched: written under a temporary name, then renamed."""
+"""Files and folders that are either whole or untouched: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
 import contextlib
 import glob
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_moa.errors import UserError
-from lightning_moa.run_folders import abandoned, owner
+from lightning_moa.run_folders import abandoned, owner, scratch_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +51,42 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         # Gone already after the rename; where even removing fails, the first error is the one to report.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def in_the_making(target: Path) -> Iterator[Path]:
+    """Inside, a new, empty folder to write in; then it is put where the target is, which goes, if it is there.
+
+    Where anything is raised, the target is as it was before. What processes that were killed on the way have left is
+    cleared by the next that comes to its end.
+
+    Raises:
+        OSError: the operating system refused.
+    """
+    target = target.resolve()
+    folder = scratch_folder(target.parent, target.name)
+    try:
+        yield folder
+        _put(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (f".{target.name}", f".{target.name}.old"):
+        for left in abandoned(target.parent, glob.escape(name)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _put(folder: Path, target: Path) -> None:
+    if not target.exists():
+        folder.rename(target)
+        return
+    old = target.with_name(f".{target.name}.old.{owner()}")
+    target.rename(old)
+    try:
+        folder.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def spreadsheet_text(frame: pd.DataFrame) -> pd.DataFrame:

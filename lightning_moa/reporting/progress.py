@@ -88,7 +88,7 @@ class Display:
             if not self.console.is_terminal:
                 done = sum(1 for value in self.share.values() if value == 1.0)
                 left = self.remaining()
-                note = f", about {_clock(left)} left" if left else ""
+                note = f", about {clock(left)} left" if left else ""
                 self.console.print(
                     f"[{done}/{len(self.cost)}] {self.names[key]} ({self.spent[key]:.0f} s){note}",
                     highlight=False,
@@ -114,7 +114,7 @@ class Display:
         with self.lock:
             left = self.remaining()
             done = sum(self.cost[key] * share for key, share in self.share.items())
-            text = f"about {_clock(left)} left" if left is not None else "measuring"
+            text = f"about {clock(left)} left" if left is not None else "measuring"
             self.progress.update(self.bar, completed=done, remaining=text)
 
     def remaining(self) -> float | None:
@@ -125,10 +125,21 @@ class Display:
         if expected <= 0 or now - self.begun < 5:
             return None
         left = sum(self.cost.values()) - expected
-        return left * (measured / expected) / self.workers
+        return seconds_left(left, done=expected, measured=measured, workers=self.workers)
 
 
-def _clock(seconds: float) -> str:
+def seconds_left(left: float, *, done: float, measured: float, workers: int) -> float | None:
+    """Seconds until work is done that `workers` do side by side; None before any was.
+
+    Args:
+        left, done: expected seconds of what is left, and of what is done.
+        measured: seconds that the latter took.
+    """
+    return left * (measured / done) / max(workers, 1) if done > 0 else None
+
+
+def clock(seconds: float) -> str:
+    """As 1:05, or 2:01:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

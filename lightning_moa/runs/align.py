@@ -15,20 +15,19 @@ from lightning_moa.processes import full_size
 from lightning_moa.runs.context import Answers, Context, build_method
 from lightning_moa.runs.contracts import check_saving
 from lightning_moa.runs.loading import load_base, load_data
+from lightning_moa.runs.schedules import number_of_steps
 from lightning_moa.runs.training import (
     Snapshots,
     fit,
     micro_batches,
-    number_of_steps,
     prepare,
     resume_of,
     save_policy,
-    snapshots_in,
     steps_of,
 )
 from lightning_moa.runs.watching import own_callbacks, own_loggers
 from lightning_moa.strategies.launching import is_main_process
-from lightning_moa.task_files import GRADIENTS, Progress, partial_folder
+from lightning_moa.task_files import GRADIENTS, Progress, partial_folder, snapshots_in
 
 Spec = dict[str, Any]
 Inputs = dict[str, Path]

@@ -13,14 +13,8 @@ from lightning_moa.methods.sft import SFT
 from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size, gathered, rank
 from lightning_moa.runs.loading import load_data, make_base
-from lightning_moa.runs.training import (
-    fit,
-    micro_batches,
-    number_of_steps,
-    optimiser_factory,
-    prepare,
-    resume_of,
-)
+from lightning_moa.runs.schedules import number_of_steps, optimiser_factory
+from lightning_moa.runs.training import fit, micro_batches, prepare, resume_of
 from lightning_moa.task_files import Progress
 
 Spec = dict[str, Any]

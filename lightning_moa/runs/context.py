@@ -1,28 +1,29 @@
 """What the answers of a training are built from, and how trained policies are used (`objectives.base.Run`,
-`deployments.base.Trained`)."""
+`deployments.base.Trained`). Loads no Lightning: a plan builds policies and objectives from it, too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lightning_moa.answers import load
 from lightning_moa.data.about import read_about
-from lightning_moa.data.base import PreferenceData
-from lightning_moa.methods.base import Alignment
-from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy, RewardedSoup, load_policy
 from lightning_moa.rewards import Rewards
-from lightning_moa.runs.loading import reward_source
-from lightning_moa.runs.training import optimiser_factory, snapshots_in
+from lightning_moa.runs.schedules import optimiser_factory
 from lightning_moa.strategies.choices import processes_of
+from lightning_moa.task_files import snapshots_in
+
+if TYPE_CHECKING:
+    from lightning_moa.data.base import PreferenceData
+    from lightning_moa.methods.base import Alignment
 
 Spec = dict[str, Any]
 KINDS = ("method", "policy", "objective", "aggregation")
@@ -107,6 +108,8 @@ class Context:
         return self.inputs[role]
 
     def rewards(self, batch_size: int) -> Rewards:
+        from lightning_moa.runs.loading import reward_source
+
         return reward_source(self.spec, self.inputs, self.data, batch_size)
 
     def optimiser(self, settings: OptimiserConfig, updates: int) -> OptimiserFactory:
@@ -119,6 +122,8 @@ class Context:
 
 def build_method(run: Context) -> Alignment:
     """The LightningModule that the spec names, with its three answers."""
+    from lightning_moa.methods.watching import GradientWatch
+
     spec, answers, settings = run.spec, run.answers, run.settings
     objective = answers.objective.build(run.about("objective"))
     aggregator = build_aggregator(run)

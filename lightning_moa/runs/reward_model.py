@@ -22,14 +22,8 @@ from lightning_moa.policies.model import load_config, torch_dtype
 from lightning_moa.processes import full_size, gathered, rank
 from lightning_moa.rewards.trained import SIDECAR, TrainedRewards
 from lightning_moa.runs.loading import base_model, base_tokenizer, device_of, load_base, load_data
-from lightning_moa.runs.training import (
-    fit,
-    micro_batches,
-    number_of_steps,
-    optimiser_factory,
-    prepare,
-    resume_of,
-)
+from lightning_moa.runs.schedules import number_of_steps, optimiser_factory
+from lightning_moa.runs.training import fit, micro_batches, prepare, resume_of
 from lightning_moa.strategies.choices import trained_whole
 from lightning_moa.strategies.quantisation import base_dtype
 from lightning_moa.task_files import ACCURACIES, Progress

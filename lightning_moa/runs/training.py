@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger
-from torch.nn import Parameter
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_moa.data.stepping import StepData
 from lightning_moa.methods.base import Alignment
 from lightning_moa.policies import Policy
 from lightning_moa.processes import gathered, rank
 from lightning_moa.runs.resuming import Resume
-from lightning_moa.runs.schedules import schedule
-from lightning_moa.strategies.quantisation import adamw
 from lightning_moa.strategies.trainer import trainer_options
 from lightning_moa.task_files import DONE, Progress, partial_folder
 
@@ -45,32 +39,6 @@ def prepare(hardware: dict[str, Any]) -> None:
         torch.set_num_threads(1)
     else:
         torch.set_float32_matmul_precision("high" if hardware["tf32"] else "highest")
-
-
-def number_of_steps(settings: dict[str, Any], rows: int) -> int:
-    """Updates that the settings ask for: `steps`, or what `epochs` passes over `rows` take."""
-    if settings["steps"] is not None:
-        return int(settings["steps"])
-    return max(1, math.ceil(settings["epochs"] * rows / settings["batch_size"]))
-
-
-def optimiser_factory(
-    settings: Mapping[str, Any], steps: int, kind: str = "adamw"
-) -> Callable[[Iterable[Parameter]], tuple[Optimizer, LRScheduler]]:
-    """AdamW with the schedule of an `OptimiserConfig` over so many updates; `kind` is `hardware.optimiser`."""
-
-    def build(parameters: Iterable[Parameter]) -> tuple[Optimizer, LRScheduler]:
-        optimiser = adamw(
-            kind,
-            parameters,
-            lr=settings["lr"],
-            betas=(settings["beta1"], settings["beta2"]),
-            weight_decay=settings["weight_decay"],
-        )
-        warmup = math.ceil(settings["warmup_ratio"] * steps)
-        return optimiser, schedule(settings["schedule"], optimiser, warmup, steps)
-
-    return build
 
 
 def fit(
@@ -174,12 +142,6 @@ class _Report(Callback):
     ) -> None:
         if (batch_idx + 1) % self.every == 0:
             self.progress((batch_idx + 1) / self.batches)
-
-
-def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of the policies saved in the middle of a training, in order."""
-    found = [(int(path.name.partition("-")[2]), path) for path in folder.glob("step-*")]
-    return sorted(found)
 
 
 def steps_of(folder: Path) -> int:

@@ -100,6 +100,9 @@ class Chosen:
                     f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.lr=0.1"
                 )
             typed[section] = _changed(typed[section], changes, where)
+        for section, value in typed.items():
+            if isinstance(value, OptimiserConfig):
+                value.check_shares(f"{name}: {section}")
         return Chosen(name, product, answers, typed, options)
 
     @property

@@ -25,6 +25,7 @@ from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
+from lightning_moa.study.script import end_in_a_line
 from lightning_moa.workers import leave_if_imported
 
 
@@ -63,15 +64,20 @@ def run_study(
         seeds: of the trainings; verdicts need two.
         labels: objective -> label column of a file of pairs; '-column' reverses it.
         settings: any other keys of a study, such as {"dpo.steps": 100, "model.path": "<hub id>"}.
-        name: of the folder `<results_dir>/own/<name>/own`, which is written over.
+        name: of the folder `<results_dir>/own/<name>/own`. Results of other settings in it are not written over, unless
+            `settings` has {"replace": True}.
         results_dir, runs_dir: where results and trained policies go.
         workers: processes that train side by side; None: one a core.
 
     Raises:
-        UserError: a mistake in what was given.
+        UserError: a mistake in what was given, or results of other settings in the folder.
         RunsFailed: names the runs that failed; the others are kept.
+        Stopped: a signal came; a line for each training, which has left a checkpoint.
+
+    Where a script catches none of them, it ends with their lines and the exit codes of `moa.script`.
     """
     leave_if_imported()
+    end_in_a_line()
     if len(methods) < 2:
         raise UserError(f"run_study: {len(methods)} method(s) given; at least two are compared")
     words = [f"seeds={json.dumps(list(seeds))}", *_words(data, labels or {}, settings or {})]
@@ -79,7 +85,6 @@ def run_study(
     config.results_dir = config.results_dir or str(results_dir)
     config.runs_dir = config.runs_dir or str(runs_dir)
     config.workers = workers or config.workers or os.cpu_count() or 1
-    config.replace = True
     console = Console()
     artefact = Artefact.begin("own", name, config)
     with threadpool_limits(limits=1):

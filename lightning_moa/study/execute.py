@@ -11,6 +11,7 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from lightning_moa.errors import Diverged, Stopped, UserError
 from lightning_moa.folders import check_writable
 from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
 from lightning_moa.reporting.progress import Display
+from lightning_moa.reporting.under_way import RunProgress, recorded
 from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
@@ -71,17 +73,22 @@ def execute(
         check_writable(runs)
         cached = len(ordered) - len(todo)
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
-        try:
-            with Display(todo, workers, console) as display:
-                failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
-        finally:
-            # Workers of a start that was killed just before this one may have been alive when it began.
-            run_folders.clear_dead(runs)
-        if failed:
-            raise RunsFailed("; ".join(failed))
+        with recorded(runs, ordered, todo, workers) if is_main_process() else nullcontext():
+            _make(todo, runs, workers, console)
     else:
         console.print(f"finished before: all {len(ordered)} runs are there ({runs})", highlight=False)
     return {task.key: runs / task.key for task in ordered}
+
+
+def _make(todo: list[Task], runs: Path, workers: int, console: Console) -> None:
+    try:
+        with Display(todo, workers, console) as display:
+            failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
+    finally:
+        # Workers of a start that was killed just before this one may have been alive when it began.
+        run_folders.clear_dead(runs)
+    if failed:
+        raise RunsFailed("; ".join(failed))
 
 
 def _make_folder(path: Path) -> None:
@@ -231,13 +238,17 @@ def perform(order: _Order) -> None:
     function = getattr(importlib.import_module(module), name)
     there_before = run_folders.is_done(order.runs, order.key)
     folder = run_folders.scratch_folder(order.runs, order.key)
+    shown = RunProgress(folder, order.name)
+
+    def progress(share: float) -> None:
+        shown.advance(share)
+        report(order.key, share)
+
     started = time.monotonic()
     reset_peak_memory()
     try:
         with heeded(_ended):
-            measured = (
-                function(order.spec, order.inputs, folder, lambda share: report(order.key, share)) or {}
-            )
+            measured = function(order.spec, order.inputs, folder, progress) or {}
     except (UserError, Stopped):
         # A stopped training's checkpoint lies elsewhere.
         shutil.rmtree(folder)
@@ -254,6 +265,7 @@ def perform(order: _Order) -> None:
         run_folders.publish(order.runs, f"failed-{order.key}", folder, replace=True)
         where = order.runs / f"failed-{order.key}" / "error.txt"
         raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
+    shown.close()
     shutil.rmtree(order.runs / f"failed-{order.key}", ignore_errors=True)
     if is_main_process():
         _write_record(folder, order, time.monotonic() - started, measured)

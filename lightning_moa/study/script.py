@@ -8,15 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.errors import Stopped
+from lightning_moa.errors import Stopped, UserError
 from lightning_moa.folders import check_place
 from lightning_moa.help import describe
 from lightning_moa.reporting.console import run_command
@@ -60,21 +61,39 @@ def script(study: Study, main: Callable[..., None]) -> None:
         for folder in (config.results_dir, config.runs_dir):
             check_place(Path(folder))
         try:
-            with heeded(_told), _alone(config, console):
+            with _alone(config, console):
                 if methods is study.methods:
                     main(config, console)
                 elif study.any_methods:
                     main(config, console, methods)
                 else:
                     conduct_some(study, config, methods, console)
-        except RunsFailed as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except Stopped as stopped:
-            return _stopped(stopped)
+        except (RunsFailed, Stopped) as error:
+            return _ended(error)
         return 0
 
-    sys.exit(run_command(command))
+    with heeded(_told):
+        code = run_command(command)
+    sys.exit(code)
+
+
+def end_in_a_line() -> None:
+    """From here on, have what nobody catches end this process as it ends `script`, where it is no fault of the code: a
+    line and an exit code. For what is called by a script of somebody's own."""
+    former = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        def ending() -> int:
+            if isinstance(error, RunsFailed | Stopped):
+                return _ended(error)
+            raise error
+
+        if not isinstance(error, UserError | RunsFailed | Stopped):
+            former(kind, error, traceback)
+            return
+        raise SystemExit(run_command(ending))
+
+    sys.excepthook = told
 
 
 @contextmanager
@@ -93,10 +112,21 @@ def _alone(config: StudyConfig, console: Console) -> Iterator[None]:
 
 
 def _told(signum: int) -> NoReturn:
-    """Where no run is under way."""
-    raise Stopped(
-        f"stopped by {name_of(signum)}; start it again to go on, what is finished is not done again", signum
-    )
+    """Where no run is under way: end at once. There is nothing to save, and what is raised inside a library may well
+    come out as something else."""
+    line = f"stopped by {name_of(signum)}; start it again to go on, what is finished is not done again"
+    code = _stopped(Stopped(line, signum))
+    with suppress(RuntimeError):  # The signal came while something was printed.
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _ended(error: RunsFailed | Stopped) -> int:
+    """Say which runs have failed, or how far they are; the exit code."""
+    if isinstance(error, Stopped):
+        return _stopped(error)
+    print(f"error: {error}", file=sys.stderr)
+    return 1
 
 
 def _stopped(stopped: Stopped) -> int:

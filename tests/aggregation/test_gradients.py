@@ -7,7 +7,7 @@ import torchjd.autojac
 from torch import nn
 from torchjd.aggregation import MGDA as TorchJDsMGDA
 
-from lightning_moa.aggregation import GAPO, MGDA
+from lightning_moa.aggregation import GAPO, MGDA, PGAPO
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.errors import UserError
 from lightning_moa.policies import PROBES, LoRA, Probe, SVDLoRA
@@ -101,6 +101,37 @@ def test_the_graph_and_the_gradients_of_parameters_are_left_as_they_were():
     gradients(losses, [net.second.weight])
     losses.sum().backward()
     torch.testing.assert_close(net.second.weight.grad.flatten(), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_where_all_tensors_are_probed_the_update_is_known_and_no_pass_is_gone_back_through_again():
+    """What no loss reaches gets no gradient either way; a weight hangs on where it is, as one that enters a norm."""
+    found = []
+    for whole in (False, True):
+        net, aggregator, passed = Net(), GAPO(2.0), []
+        aggregator.whole = whole
+        losses = net.losses()
+        net.hidden.register_hook(passed.append)
+        total = aggregator(losses, torch.full((3,), 1 / 3), list(net.parameters()))
+        assert len(passed) == 3
+        (total / 2).backward()
+        assert len(passed) == (3 if whole else 4)
+        assert net.unused.grad is None
+        rest = [each.grad for each in net.parameters() if each is not net.unused]
+        found.append((total.detach(), aggregator.logs(), torch.cat([each.flatten() for each in rest])))
+    assert found[0][:2] == found[1][:2]
+    torch.testing.assert_close(found[1][2], found[0][2], rtol=1e-12, atol=1e-15)
+
+
+def test_of_several_preferences_the_weights_are_each_ones_own_and_a_pass_is_gone_back_through():
+    preferences = torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    found = []
+    for whole in (False, True):
+        net, aggregator = Net(), PGAPO()
+        aggregator.whole = whole
+        losses = torch.stack([net.losses(), 2 * net.losses()])
+        aggregator(losses, preferences, [each for each in net.parameters()]).backward()
+        found.append(net.first.weight.grad)
+    assert torch.equal(*found)
 
 
 def test_losses_that_hang_on_none_of_the_tensors_are_refused():

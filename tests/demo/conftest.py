@@ -1,4 +1,7 @@
-"""One trained study of the small world, which all tests of this folder share."""
+"""One trained study of the small world, which all tests of this folder share.
+
+Its policy is small, and trained on gold rewards with little weight on the KL, so that it is sharp after a few seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = (
-    *("scale=smoke", "workers=1", "methods=[panacea_ls]", "sft.steps=80", "reward_model.steps=2"),
-    *("dpo.steps=100", "dpo.lr=0.1", "dpo.batch_size=64", "evaluation.prompts=16"),
+    *("scale=smoke", "workers=1", "data.sft_rows=12800", "data.pairs=100"),
+    *("model.hidden_size=32", "model.intermediate_size=64", "model.heads=4", "adapter.rank=4"),
+    *("sft.steps=200", "sft.batch_size=64", "methods.panacea.snapshots=[]"),
+    *("ppo.reward=gold", "ppo.kl_coeff=0.1", "ppo.steps=100", "ppo.batch_size=64"),
+    *("ppo.preferences_per_batch=8", "ppo.critic_lr=5e-3", "evaluation.prompts=16"),
 )
 
 
@@ -22,7 +28,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(package, reason="the extra `demo` is not installed")
     root = tmp_path_factory.mktemp("demo")
     words = (*WORDS, f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}")
-    done = forked.run(REPOSITORY / "experiments" / "panacea" / "figure5.py", words, folder=REPOSITORY)
+    done = forked.run(REPOSITORY / "experiments" / "panacea" / "figure6.py", words, folder=REPOSITORY)
     assert done.returncode == 0, done.stderr[-2000:]
-    (found,) = (root / "results" / "panacea" / "figure5").iterdir()
+    (found,) = (root / "results" / "panacea" / "figure6").iterdir()
     return found

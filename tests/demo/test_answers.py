@@ -72,8 +72,17 @@ def test_what_is_known_is_not_sampled_again(answers):
     assert all(each["done"] for each in again if each["event"] == "answer")
 
 
+def test_a_policy_is_loaded_when_it_is_first_asked_for_and_says_so(study):
+    fresh = Answers(choices(study))
+    kinds = [[event["event"] for event in asked(fresh, RISKY, [1, 0])] for _ in range(2)]
+    assert kinds[0][0] == "loading"
+    assert kinds[0].count("loading") == 1
+    assert "loading" not in kinds[1]
+
+
 def test_who_leaves_ends_the_sampling(answers, monkeypatch):
     monkeypatch.setattr("lightning_moa.demo.answers.EVERY", 0)
+    asked(answers, RISKY, [0.5, 0.5])
     told = []
 
     def leave(event):
@@ -123,7 +132,7 @@ def test_what_is_no_request_is_refused_before_it_waits(answers, request_, said):
 
 def test_the_front_is_that_of_points_csv(answers, study):
     front = measured_front(answers.choices[0].study)
-    rows = POINTS.read(study / POINTS.file).query("method == 'panacea_ls'")
+    rows = POINTS.read(study / POINTS.file).query("method == 'panacea'")
     assert front["space"] == "gold"
     assert [each[0][0] for each in front["points"]] == rows["lambda_helpful"].tolist()
     assert [each[1][1] for each in front["points"]] == rows["gold_harmless"].tolist()

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.errors import UserError
 from lightning_moa.world import ThresholdWorld
 from tests import forked
 
@@ -25,6 +26,16 @@ def cross():
 @pytest.fixture(scope="module")
 def fronts():
     return loaded("figure_fronts")
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return loaded("figure_unseen")
+
+
+@pytest.fixture(scope="module")
+def budget():
+    return loaded("figure_budget")
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +58,6 @@ def config(cross):
     return read
 
 
-def test_every_method_has_as_many_responses_in_an_update(cross, config):
-    assert set(cross.responses_of(config, cross.METHODS).values()) == {16}
-
-
 def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
     columns = {**cross.MEASURES, **cross.COSTS}
     rows = [
@@ -60,7 +67,10 @@ def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
     ]
     table = pd.DataFrame(rows)
     table.loc[table["method"] == "low", "mean_regret"] = np.nan
-    lines = cross.page(table).splitlines()
+    timings = table[["method", "seed"]].assign(seconds=7.0, peak_memory_mib=8.0)
+    lines = cross.page(table, timings[timings["method"] == "high"]).splitlines()
+    assert [cell.strip() for cell in lines[4].split("|")[-3:-1]] == ["7", "8"]
+    assert [cell.strip() for cell in lines[5].split("|")[-3:-1]] == ["", ""]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["method", "---", "high", "low"]
     assert "2.5" in lines[4]
     assert lines[5].split("|")[5].strip() == ""
@@ -90,6 +100,7 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     assert ranks.groupby("measure")["rank"].sum().to_dict() == dict.fromkeys(cross.RANKED, 3.0)
     assert (folder / "ranks.png").is_file()
     rates = pd.read_csv(folder / "rates.csv")
+    assert not {"seconds", "peak_memory_mib"} & set(table), "what a clock says is in timings.csv"
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
 
 
@@ -135,6 +146,88 @@ def test_the_fronts_are_those_of_the_table_s_policies(fronts, tmp_path, runs):
     gold = set(zip(points["gold_helpful"], points["gold_harmless"], strict=True))
     assert set(zip(bold["x_value"], bold["y_value"], strict=True)) <= gold, "one seed attains its own points"
     assert (folder / "figure_fronts.png").is_file()
+
+
+def test_policies_are_asked_between_the_preferences_that_they_were_tuned_at(unseen, tmp_path, runs):
+    asked = "methods=[panacea_rloo,soups_rloo]"
+    words = [
+        asked,
+        "scale=smoke",
+        "workers=1",
+        f"results_dir={tmp_path / 'r'}",
+        f"runs_dir={runs}",
+        "fine=0.25",
+    ]
+    done = forked.run(SCRIPT.with_name("figure_unseen.py"), words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "figure_unseen").iterdir()
+    rows = pd.read_csv(folder / "following.csv")
+    assert rows["method"].tolist() == ["panacea_rloo", "soups_rloo"]
+    points = pd.read_csv(folder / "points.csv")
+    assert sorted(points["lambda_helpful"].dropna().unique()) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert rows.drop(columns=["paper", "artefact", "scale", "method"]).notna().all(axis=None)
+    assert (folder / "figure_unseen.png").is_file()
+
+
+def test_a_budget_is_a_share_of_the_table_s_updates(budget, tmp_path, runs):
+    asked = "methods=[panacea_rloo,soups_rloo]"
+    words = [
+        asked,
+        "scale=smoke",
+        "workers=1",
+        f"results_dir={tmp_path / 'r'}",
+        f"runs_dir={runs}",
+        "budgets=[0.5,1]",
+    ]
+    done = forked.run(SCRIPT.with_name("figure_budget.py"), words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "figure_budget").iterdir()
+    rows = pd.read_csv(folder / "budget.csv").set_index(["method", "budget"])
+    for method in ("panacea_rloo", "soups_rloo"):
+        assert rows.loc[(method, 1.0), "responses"] == 2 * rows.loc[(method, 0.5), "responses"] > 0
+    assert rows.loc[("soups_rloo", 1.0), "responses"] == 2 * rows.loc[("panacea_rloo", 1.0), "responses"]
+    assert rows[["expected_utility", "mean_regret"]].notna().all(axis=None)
+    assert (folder / "figure_budget.png").is_file()
+
+
+def test_budgets_that_make_no_sense_are_refused(budget):
+    config, methods = budget.STUDY.read(["scale=smoke"])
+    assert [label for label, *_ in budget.studies(config)] == [
+        *("tuning", "budget 0.25", "budget 0.5", "budget 1", "budget 2")
+    ]
+    for budgets in ([0.5], [1.0, 1.0], [1.0, 0.0]):
+        config.budgets = budgets
+        with pytest.raises(UserError, match="distinct numbers above 0 are needed, 1 among them"):
+            budget.studies(config)
+    config.dpo.steps = None
+    with pytest.raises(UserError, match=r"dpo\.steps is empty"):
+        budget.with_budget(config, {"soups_dpo": methods["soups_dpo"]}, 0.5)
+
+
+def test_a_fine_grid_holds_the_coarse_one(unseen):
+    config, _ = unseen.STUDY.read(["scale=smoke"])
+    for fine in (0.3, config.evaluation.grid_step):
+        config.fine = fine
+        with pytest.raises(UserError, match="a whole number of steps, two or more"):
+            unseen.studies(config)
+
+
+def test_jumps_and_rises_of_a_reward_along_its_weight(unseen):
+    at = np.linspace(0, 1, 5)
+    weights = np.stack([at, 1 - at], axis=1)
+    assert unseen.largest_jump(weights, weights) == pytest.approx(0.25 * np.sqrt(2))
+    step = np.where(at > 0.6, 1.0, 0.0)
+    assert unseen.largest_jump(weights, np.stack([step, 1 - step], axis=1)) == pytest.approx(np.sqrt(2))
+    assert unseen.rising(weights, weights) == 1.0
+    assert unseen.rising(weights, -weights) == 0.0
+    assert unseen.rising(weights, np.zeros_like(weights)) == 0.5
+    # 6 of the 10 pairs lie on two sides of the step, the others tie.
+    assert unseen.rising(weights, np.stack([step, 1 - step], axis=1)) == pytest.approx(0.8)
+
+
+def test_any_preference_is_asked_of_policies_that_hear_one(unseen):
+    assert {"panacea_ppo", "prompted_dpo", "soups_dpo", "mod_rloo"} <= set(unseen.METHODS)
+    assert not {"gapo", "morlhf_ppo", "ham", "epo"} & set(unseen.METHODS)
 
 
 def test_a_panel_is_for_what_its_methods_learn_from(fronts, config):

@@ -21,6 +21,7 @@ QUICK = [
     *(
         "dpo.steps=2",
         "dpo.batch_size=2",
+        "dpo.preferences_per_batch=2",
         "reward_model.steps=1",
         "reward_model.batch_size=2",
         "data.limit=16",
@@ -48,7 +49,7 @@ def pairs_file(folder: Path) -> Path:
             "prompt": f"{text(8)} {i}",
             "response_0": text(20),
             "response_1": text(20) + ".",
-            "helpfulness_better_id": draws.randint(0, 1),
+            "complexity_better_id": draws.randint(0, 1),
             "verbosity_better_id": draws.randint(0, 1),
         }
         for i in range(40)
@@ -74,8 +75,8 @@ def start(folder: Path, model: str, *words: str, name: str = "laptop-helpsteer2"
         folder=REPOSITORY,
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "reward model, held-out pairs that it orders as labelled: helpful" in done.stdout
-    assert "judge model, held-out pairs that it orders as labelled: helpful" in done.stdout
+    assert "reward model, held-out pairs that it orders as labelled: complex" in done.stdout
+    assert "judge model, held-out pairs that it orders as labelled: complex" in done.stdout
     return folder / "results" / "panacea" / "figure5" / name
 
 
@@ -83,17 +84,17 @@ def check(folder: Path) -> None:
     """What a reader needs: fronts by the judge, what the reward models are worth, and rules beside them."""
     points = pd.read_csv(folder / "points.csv")
     for group in ("reward", "judge"):
-        assert points[[f"{group}_helpful", f"{group}_concise"]].notna().all(axis=None)
-    assert not points["reward_helpful"].equals(points["judge_helpful"])
+        assert points[[f"{group}_complex", f"{group}_concise"]].notna().all(axis=None)
+    assert not points["reward_complex"].equals(points["judge_complex"])
     assert points["length"].between(1, 4).all()
     assert points[["repetition", "ended"]].stack().between(0, 1).all()
-    assert points["gold_helpful"].isna().all()
+    assert points["gold_complex"].isna().all()
     metrics = pd.read_csv(folder / "metrics.csv")
     assert set(metrics["space"]) == {"accuracy", "judge", "reward"}
     models = pd.read_csv(folder / "reward_models.csv")
     assert models.groupby("model")["objective"].agg(list).to_dict() == {
-        "judge": ["helpful", "concise"],
-        "reward": ["helpful", "concise"],
+        "judge": ["complex", "concise"],
+        "reward": ["complex", "concise"],
     }
     assert ((models["ci_low"] <= models["accuracy"]) & (models["accuracy"] <= models["ci_high"])).all()
 

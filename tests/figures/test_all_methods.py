@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.figures.all_methods import METHODS, conduct_front, methods_of, studies
+from lightning_moa.figures.all_methods import METHODS, conduct_front, methods_of, responses_of, studies
 from lightning_moa.figures.tuning import TunedConfig
 from lightning_moa.methods.sections import TABLES
 from lightning_moa.study.chosen import chosen_methods
@@ -51,3 +51,7 @@ def test_without_a_world_the_best_is_not_known(config):
     config.data = SimpleNamespace(name="pairs")
     with pytest.raises(UserError, match="data=pairs: a world is needed"):
         conduct_front("figure_fronts", config, METHODS, None)
+
+
+def test_every_method_has_as_many_responses_in_an_update(config):
+    assert set(responses_of(config, METHODS).values()) == {16}

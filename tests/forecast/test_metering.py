@@ -43,7 +43,7 @@ def test_what_was_worked_out_before_counts_the_same(monkeypatch):
             hidden.max(-1).values.sum().backward()
             return meter.peak(), meter.live, weight.grad.shape, weight.grad.stride()
 
-    monkeypatch.setattr(metering, "_shapes_alone", lambda function, args, kwargs: function(*args, **kwargs))
+    monkeypatch.setattr(metering, "shapes_alone", lambda function, args, kwargs: function(*args, **kwargs))
     expected = run()
     monkeypatch.undo()
     monkeypatch.setattr(metering, "_OUTPUTS", {})
@@ -65,6 +65,27 @@ def test_arguments_are_told_apart_by_type_and_shape(monkeypatch):
         ]
     assert kinds == [torch.int64, torch.float32, torch.int64, torch.int64]
     assert shapes == [(2,), (2, 1), (3,), (3, 1)]
+
+
+def test_what_writes_into_its_input_is_that_input_and_is_tried_but_once(monkeypatch):
+    monkeypatch.setattr(metering, "_OUTPUTS", {})
+    with Meter() as meter:
+        for _ in range(2):
+            first, second = meta(4, 8), meta(4, 8)
+            before = meter.live
+            assert first.add_(second).exp_() is first
+            assert meter.live == before
+            with pytest.raises(RuntimeError):
+                first.addmm_(meta(4, 3), meta(2, 8))
+            # What changes its shape or its memory is not remembered.
+            assert first.t_().shape == (8, 4)
+            assert first.resize_(2, 2).shape == (2, 2)
+            assert first.resize_(16, 2).untyped_storage().nbytes() == 4 * 32
+    assert sorted(
+        function._schema.name for function, *_ in metering._OUTPUTS if function._schema.is_mutable
+    ) == [
+        *("aten::add_", "aten::exp_"),
+    ]
 
 
 def test_data_may_meet_weights():

@@ -14,6 +14,7 @@ import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.inference.export import base_of, export
 from lightning_moa.inference.model_card import words_of
+from lightning_moa.run_folders import owner
 
 PREFERENCE = {"helpful": 0.3, "harmless": 0.7}
 
@@ -49,7 +50,10 @@ def test_stock_peft_loads_what_was_exported(study, tmp_path, method):
 def test_merged_is_a_plain_model(study, tmp_path, method, policy):
     loaded = moa.load(study, method)
     preference = None if policy else PREFERENCE
+    # What a process left that was killed: it had the number of this one.
+    (tmp_path / f".out.{owner().rpartition('_')[0]}_1").mkdir()
     ids, ours = logits_of(loaded, export(loaded, tmp_path / "out", preference, policy=policy, merged=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with torch.no_grad():
         torch.testing.assert_close(stock(ids).logits, ours, rtol=0, atol=1e-5)

@@ -104,6 +104,25 @@ def test_an_update_is_a_step_along_the_weighted_gradients(kind, m, probe):
     torch.testing.assert_close(state(trained) - before, step, rtol=1e-3, atol=1e-5 * step.norm().item())
 
 
+@pytest.mark.parametrize(
+    ("probe", "watched", "times"), [("all", False, 2), ("all", True, 5), ("last_layer", False, 1)]
+)
+def test_a_pass_is_gone_back_through_as_often_as_is_needed(probe, watched, times):
+    """For each objective where all tensors are probed. A watch wants the weights, and looks for itself."""
+    trained, made = policy(), objective(2)
+    first, passed = trained.model.model.layers[0], []
+
+    def watch(module, inputs, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        if hidden.requires_grad:
+            hidden.register_hook(passed.append)
+
+    first.register_forward_hook(watch)
+    look = GradientWatch(trained, names(2), 1) if watched else None
+    train(method("gapo_p1", 2, trained, made, probe=probe, watch=look), [prompts(4)])
+    assert len(passed) == times
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_probe_is_a_different_algorithm_where_its_gradients_differ(kind):
     ends = []

@@ -15,6 +15,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.pages.found import SITE
 from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.site import _json, write_site
+from lightning_moa.run_folders import owner
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,8 @@ def test_a_site_is_replaced_and_nothing_else_is(theirs, tmp_path):
     site.mkdir()
     assert write_site([theirs], site).results == 1
     (site / "old.html").write_text("")
+    # What a process left that was killed: it had the number of this one.
+    (tmp_path / f".site.{owner().rpartition('_')[0]}_1").mkdir()
     write_site([theirs], site)
     assert not (site / "old.html").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "theirs"]

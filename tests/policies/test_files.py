@@ -11,6 +11,7 @@ from peft import PeftModel
 from lightning_moa.errors import UserError
 from lightning_moa.policies import LoRA, SVDLoRA, load_policy, read_sidecar
 from lightning_moa.policies.files import FORMAT, SIDECAR, TENSORS, fingerprint, kind_of, replace_files
+from lightning_moa.run_folders import owner
 from tests.policies.models import shake, tiny, tokens
 from tests.policies.test_loading import HALF, make
 
@@ -24,7 +25,10 @@ def test_sidecar_says_what_it_is_and_a_second_save_replaces(tmp_path):
     assert sidecar["base"] == {
         "architecture": "LlamaConfig", "vocab_size": 24, "hidden_size": 16, "layers": 2, "id": "sft-0",
     }  # fmt: skip
+    # What a process left that was killed: it had the number of this one.
+    (tmp_path / f".{TENSORS}.{owner().rpartition('_')[0]}_1").touch()
     shake(policy, 9).save(tmp_path)
+    assert not list(tmp_path.glob(".*"))
     ids, mask = tokens()
     assert torch.equal(load_policy(tiny(), tmp_path)(ids, mask, HALF), policy(ids, mask, HALF))
 

@@ -93,3 +93,14 @@ def test_the_reference_is_sampled_while_layers_are_held(policy):
             assert torch.equal(policy(ids, mask), expected)
     with torch.no_grad(), policy.steered(preferences(1, 3)[0]), policy.held(), policy.reference():
         assert torch.equal(policy(ids, mask), expected)
+
+
+def test_numbers_are_drawn_where_there_are_any():
+    """A plan's heads, 50,272 x 4096 each, would take seconds and a GiB otherwise."""
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    shape = layers.normal(50_272, 4096, 0.1, torch.empty(1, device="meta"), generator)
+    assert (shape.is_meta, shape.shape, shape.dtype) == (True, (50_272, 4096), torch.float32)
+    assert torch.equal(generator.get_state(), before)
+    drawn = layers.normal(3, 2, 0.5, torch.empty(1), generator)
+    assert torch.equal(drawn, 0.5 * torch.randn(3, 2, generator=generator.set_state(before)))

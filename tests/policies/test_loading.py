@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 
 import pytest
 import torch
@@ -168,6 +169,14 @@ def test_stock_peft_loads_an_export_to_the_same_logits(kind, family, dtype, tole
     torch.testing.assert_close(found, policy(ids, mask, HALF), atol=tolerance, rtol=tolerance)
     with policy.reference():
         assert (policy(ids, mask) - found).abs().max() > 0.1
+
+
+def test_an_export_loads_no_peft(tmp_path, monkeypatch):
+    """Nor bitsandbytes, which peft loads, and which has a line to say."""
+    monkeypatch.setitem(sys.modules, "peft", None)
+    make("svd", tiny()).export(HALF, tmp_path)
+    told = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert told["r"] == told["lora_alpha"]
 
 
 def test_export_wants_one_preference(tmp_path):

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.files import read_text, spreadsheet_text, without_apostrophe, write_atomically
+from lightning_moa.reporting.files import (
+    in_the_making,
+    read_text,
+    spreadsheet_text,
+    without_apostrophe,
+    write_atomically,
+)
 from lightning_moa.run_folders import owner
 from tests.conftest import REPOSITORY
 
@@ -107,3 +113,43 @@ def test_what_a_killed_process_has_left_is_cleared_and_nothing_else(tmp_path):
     write_atomically(tmp_path / "a[1].csv", "whole")
     assert left.name.startswith(".a[1].csv.")
     assert set(tmp_path.iterdir()) == {tmp_path / "a[1].csv", *others}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_folder_that_a_killed_process_was_making_is_cleared_by_the_next(tmp_path, renames):
+    """Killed before what was there has made room for it, and after."""
+    target = tmp_path / "my[1] site"
+    code = (
+        "import os, signal\nfrom pathlib import Path\n"
+        "from lightning_moa.reporting.files import in_the_making\n"
+        f"target, renamed, rename = Path({str(target)!r}), [], Path.rename\n"
+        "with in_the_making(target) as folder:\n    (folder / 'page').write_text('old')\n"
+        "def killed(self, to):\n"
+        f"    if len(renamed) == {renames}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    renamed.append(rename(self, to))\n"
+        "Path.rename = killed\n"
+        "with in_the_making(target) as folder:\n    (folder / 'page').write_text('torn')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert target.exists() is (renames == 0)
+    others = [tmp_path / f".my[1] site.{owner()}", tmp_path / ".my[1] site.elsewhere-1_1", tmp_path / "mine"]
+    for other in others[1:]:
+        other.mkdir()
+    with in_the_making(target) as folder:
+        assert folder == others[0]
+        (folder / "page").write_text("whole")
+    assert set(tmp_path.iterdir()) == {target, *others[1:]}
+    assert (target / "page").read_text() == "whole"
+
+
+def test_a_full_disk_in_the_middle_of_a_rename_leaves_the_folder_that_was_there(tmp_path, monkeypatch):
+    target, rename = tmp_path / "site", Path.rename
+    with in_the_making(target) as folder:
+        (folder / "page").write_text("old")
+    monkeypatch.setattr(Path, "rename", lambda path, to: full_disk() if path == folder else rename(path, to))
+    with pytest.raises(OSError, match="No space left"), in_the_making(target) as again:
+        (again / "page").write_text("new")
+    assert again == folder
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert (target / "page").read_text() == "old"

@@ -39,7 +39,7 @@ def is_alone(started: Started) -> None:
     assert sorted(path.name for path in (started.folder / "results").iterdir()) == sorted(
         f"{name}.csv" for name in COMPARED
     )
-    for path in started.runs.iterdir():
+    for path in started.runs.glob("*-*"):
         assert (path / "task.json").is_file(), path
     assert not list((started.folder / "temporary").glob("tmp*")), "another process's results"
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from lightning_moa.errors import Stopped, UserError
+from lightning_moa.reporting.under_way import STUDIES
 from lightning_moa.run_folders import is_done, record
 from lightning_moa.signals import SIGNALS
 from lightning_moa.study import execute
@@ -255,7 +256,7 @@ def test_a_signal_is_passed_on_and_every_workers_checkpoint_is_waited_for(tmp_pa
         run(made, runs, workers=2)
     assert sorted(str(caught.value).splitlines()) == [stopped_line(0), stopped_line(1)]
     assert caught.value.signum == signum
-    assert {path.name for path in runs.iterdir()} == {f"partial-{task.key}" for task in made}
+    assert {path.name for path in runs.iterdir()} == {STUDIES, *(f"partial-{task.key}" for task in made)}
 
 
 def test_a_signal_to_one_worker_stops_its_neighbour_too(tmp_path):
@@ -273,7 +274,7 @@ def test_bad_input_beside_a_training_lets_it_leave_a_checkpoint(tmp_path):
     (training, _), bad = trainings(tmp_path), job("refuse", after=str(tmp_path / "at-work-0"))
     with pytest.raises(UserError, match=r"^data\.path=nowhere: no such file$"):
         run([training, bad], tmp_path / "runs", workers=2)
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [f"partial-{training.key}"]
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {STUDIES, f"partial-{training.key}"}
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_named(tmp_path, monkeypatch):

@@ -191,6 +191,7 @@ def test_a_method_s_own_settings(study):
         ("methods.ls.settings.adapter.rank=0", "methods.ls.settings.adapter.rank=0: must be at least 1"),
         ("methods.ls.settings.adapter=1", "methods.ls.settings.adapter: allowed are keys of adapter, dpo"),
         ("methods.ls.settings.seeds=[1]", "methods.ls.settings.seeds: allowed are keys of adapter, dpo"),
+        ("methods.ls.settings.dpo.preferences_per_batch=7", "ls: dpo.preferences_per_batch=7: must divide"),
         ("methods.nobody.steps=1", "methods.nobody: this figure's methods are ls, soups"),
     ],
 )

@@ -150,6 +150,19 @@ def test_only_dead_processes_folders_are_cleared(tmp_path, dead_process):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
+def test_checkpoints_of_a_finished_run_are_cleared_and_those_of_one_made_anew_are_kept(tmp_path):
+    for name, checkpoint, done in (("add-1", 100, 200), ("add-2", 200, 100), ("add-3", 100, None)):
+        (tmp_path / f"partial-{name}").mkdir()
+        os.utime(tmp_path / f"partial-{name}", (checkpoint, checkpoint))
+        if done is not None:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "task.json").write_text("{}")
+            os.utime(tmp_path / name / "task.json", (done, done))
+    # A start that was killed between the two leaves the first.
+    clear_dead(tmp_path)
+    assert {path.name for path in tmp_path.glob("partial-*")} == {"partial-add-2", "partial-add-3"}
+
+
 @pytest.mark.parametrize("hours", [-2, -1, 0, 1, 2])
 def test_a_live_process_keeps_its_folder_whatever_the_disk_s_clock_says(tmp_path, hours):
     """Two starts of one machine share a disk whose server's clock is off."""

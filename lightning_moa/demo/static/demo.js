@@ -52,6 +52,7 @@
 
   const take = (event) => {
     if (event.event === "waiting") state.textContent = event.before ? `waiting behind ${event.before}` : "answering …";
+    else if (event.event === "loading") state.textContent = "loading the policy …";
     else if (event.event === "error") { state.textContent = event.message; return false; }
     else if (event.event === "best") {
       cards.get("best").box.hidden = event.text === null;
@@ -76,9 +77,10 @@
   const ask = async () => {
     clearTimeout(timer);
     asking?.abort();
+    state.dataset.done = "";
+    if (!prompt.value.trim()) { state.textContent = "a prompt is needed"; return; }
     const mine = (asking = new AbortController());
     simplex.asked = simplex.weights();
-    state.dataset.done = "";
     let well = true;
     try {
       const body = JSON.stringify({ policy: Number(policy.value), prompt: prompt.value, preference: simplex.asked });
@@ -118,7 +120,8 @@
     if (three) layout.scene = { xaxis: name(0), yaxis: name(1), zaxis: name(2) };
     else { Object.assign(layout.xaxis, name(0)); Object.assign(layout.yaxis, name(1)); }
     layout.showlegend = true;
-    layout.margin = { l: 60, r: 10, t: 20, b: 50 };
+    layout.legend = { orientation: "h", y: -0.26 };
+    layout.margin = { l: 60, r: 10, t: 30, b: 50 };
     const here = [nearest(front.points)[1]];
     const traces = [
       trace(front.exact, { name: "exact front", marker: { color: moa.look.colour("quiet"), size: 4 } }),

@@ -52,7 +52,8 @@ moa.simplex = (box, names, moved) => {
     const anchors = ["start", "end", "middle"], heights = [210, 210, 0];
     names.forEach((name, i) => {
       const text = make("text", { x: corners[i][0], y: heights[i], "text-anchor": anchors[i] });
-      text.textContent = name;
+      // Whole beside its bar.
+      text.textContent = name.length > 14 ? `${name.slice(0, 13)}…` : name;
       svg.append(text);
     });
     const point = make("circle", { r: 8 });
