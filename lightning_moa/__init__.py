@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
     from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.data.synthetic_thresholds import SyntheticThresholds as SyntheticThresholds
     from lightning_moa.data.training import TrainingData as TrainingData
     from lightning_moa.data.ultrafeedback import UltraFeedback as UltraFeedback
     from lightning_moa.deployments.alone import Alone as Alone
@@ -267,6 +268,7 @@ __getattr__, __dir__, __all__ = attach(
         "SummarizeFromFeedback": "data.summarize_from_feedback",
         "Synthetic": "data.synthetic",
         "SyntheticSummaries": "data.synthetic_summaries",
+        "SyntheticThresholds": "data.synthetic_thresholds",
         "Tchebycheff": "aggregation.tchebycheff",
         "GridRewards": "callbacks.grid_rewards",
         "LogResponses": "callbacks.log_responses",

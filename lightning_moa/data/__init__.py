@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lightning_moa.data.summarize_from_feedback import SummarizeFromFeedback as SummarizeFromFeedback
     from lightning_moa.data.synthetic import Synthetic as Synthetic
     from lightning_moa.data.synthetic_summaries import SyntheticSummaries as SyntheticSummaries
+    from lightning_moa.data.synthetic_thresholds import SyntheticThresholds as SyntheticThresholds
     from lightning_moa.data.ultrafeedback import UltraFeedback as UltraFeedback
 
 __getattr__, __dir__, __all__ = attach(
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = attach(
         "SummarizeFromFeedback": "summarize_from_feedback",
         "Synthetic": "synthetic",
         "SyntheticSummaries": "synthetic_summaries",
+        "SyntheticThresholds": "synthetic_thresholds",
         "UltraFeedback": "ultrafeedback",
         "build": "registry",
         "data_entry": "registry",

@@ -357,6 +357,29 @@ class SyntheticSummariesConfig(WorldConfig):
     name: str = option("synthetic_summaries", "the data set's name")
 
 
+@dataclass
+class SyntheticThresholdsConfig(WorldConfig):
+    """The small world of benign requests, in which rewards count only where all reach a threshold in one response."""
+
+    own_objectives: ClassVar[tuple[str, ...]] = ("helpful", "humorous")
+
+    name: str = option("synthetic_thresholds", "the data set's name")
+    max_length: int = option(32, "longest prompt and response together, in tokens")
+    world_seed: int = option(
+        0, "seed of the world's words and rewards; here there is nothing to draw", at_least=0, at_most=0
+    )
+    thresholds: list[float] = option(
+        [0.5, 0.5], "what helpful and humorous must reach in the same response, each above 0"
+    )
+
+    def check_rows(self, objectives: Sequence[str]) -> None:
+        """Whether a response can reach the thresholds, too."""
+        from lightning_moa.world.thresholds import ThresholdWorld
+
+        super().check_rows(objectives)
+        ThresholdWorld.build(self.thresholds)
+
+
 CONFIGS: dict[str, type[DataConfig]] = {
     "hh_rlhf": HHRLHFConfig,
     "pku_saferlhf": PKUSafeRLHFConfig,
@@ -370,6 +393,7 @@ CONFIGS: dict[str, type[DataConfig]] = {
     "ultrafeedback": UltraFeedbackConfig,
     "synthetic": SyntheticConfig,
     "synthetic_summaries": SyntheticSummariesConfig,
+    "synthetic_thresholds": SyntheticThresholdsConfig,
 }
 """The options of each data set by its name."""
 

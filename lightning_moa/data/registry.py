@@ -48,6 +48,7 @@ CLASSES = {
     "ultrafeedback": "UltraFeedback",
     "synthetic": "Synthetic",
     "synthetic_summaries": "SyntheticSummaries",
+    "synthetic_thresholds": "SyntheticThresholds",
 }
 """The class that reads each data set; its file bears the data set's name."""
 

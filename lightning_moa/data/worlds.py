@@ -13,7 +13,7 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.data.tables import GoldReward, PairTable
 from lightning_moa.errors import UserError
-from lightning_moa.world import ExactFront, ExactWorld
+from lightning_moa.world import ExactFront, ExactWorld, Optimum
 
 TILTS = 8
 """How many random preferences the tilted responses come from."""
@@ -85,9 +85,11 @@ class WorldData(PreferenceData):
         return names
 
     def tables(self) -> dict[str, PairTable]:
+        tilts = np.random.default_rng([self._seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
+        policies = [self.world.optimum(tilt, self.config.tilt_beta, self.objectives) for tilt in tilts]
         return {
-            "train": self._pairs("train", self._at_most(self.config.pairs), 1),
-            "eval": self._pairs("eval", self._at_most(self.config.eval_pairs), 2),
+            "train": self._pairs("train", self._at_most(self.config.pairs), 1, policies),
+            "eval": self._pairs("eval", self._at_most(self.config.eval_pairs), 2, policies),
         }
 
     def sft_rows(self, split: str) -> tuple[list[str], list[str]]:
@@ -130,10 +132,10 @@ class WorldData(PreferenceData):
         distinct = self.distinct_prompts(split)
         return [distinct[i] for i in rng.integers(len(distinct), size=n)]
 
-    def _pairs(self, split: str, n: int, stream: int) -> PairTable:
+    def _pairs(self, split: str, n: int, stream: int, tilted: Sequence[Optimum]) -> PairTable:
         rng = np.random.default_rng([self._seed, stream])
         prompts = self._prompts(split, n, rng)
-        first, second = self._responses(prompts, rng), self._responses(prompts, rng)
+        first, second = self._responses(prompts, rng, tilted), self._responses(prompts, rng, tilted)
         labels = self.world.label_pairs(prompts, first, second, self.objectives, rng, self._labellers(n))
         labels = np.broadcast_to(labels, (n, len(self.objectives)))
         return PairTable(prompts, list(zip(first, second, strict=True)), labels, self.objectives)
@@ -143,16 +145,15 @@ class WorldData(PreferenceData):
         preferences = np.array(list(self.config.labellers.values()))
         return preferences[np.arange(n) % len(preferences)] if len(preferences) else None
 
-    def _responses(self, prompts: list[str], rng: np.random.Generator) -> list[str]:
-        tilts = np.random.default_rng([self._seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
+    def _responses(
+        self, prompts: list[str], rng: np.random.Generator, tilted: Sequence[Optimum]
+    ) -> list[str]:
         source = rng.integers(TILTS, size=len(prompts))
         source[rng.random(len(prompts)) >= self.config.tilted_share] = -1
         out = [""] * len(prompts)
         for tilt in range(-1, TILTS):
             rows = np.flatnonzero(source == tilt)
-            policy = (
-                None if tilt < 0 else self.world.optimum(tilts[tilt], self.config.tilt_beta, self.objectives)
-            )
+            policy = None if tilt < 0 else tilted[tilt]
             drawn = self.world.sample_responses([prompts[i] for i in rows], rng, policy)
             for i, text in zip(rows, drawn, strict=True):
                 out[i] = text

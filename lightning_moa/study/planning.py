@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -71,8 +71,9 @@ def plan_study(
     """
     chosen = chosen_methods(config, methods)
     objectives = objectives_of(config)
-    sources = {name: _sources(config, name, section, objectives) for name, section in _scored(chosen).items()}
-    measured = _measured(config, sources, objectives)
+    scored = [one for one in chosen.values() if isinstance(one.settings, ScoredConfig)]
+    sources = {one.name: _sources(config, _section(one), one.settings, objectives) for one in scored}
+    measured = _measured(config, [(_section(one), sources[one.name]) for one in scored], objectives)
     _check_views(config, chosen, measured)
     _check_trainer(config)
     path = config.model.path
@@ -204,20 +205,16 @@ def objectives_of(config: StudyConfig) -> tuple[str, ...]:
     return names
 
 
-def _scored(chosen: Mapping[str, Chosen]) -> dict[str, ScoredConfig]:
-    """The sections of objectives that learn from scored responses, by name."""
-    found: dict[str, ScoredConfig] = {}
-    for one in chosen.values():
-        name = next(iter(one.answers["objective"].sections))
-        if isinstance(one.settings, ScoredConfig):
-            found.setdefault(name, one.settings)
-    return found
+def _section(one: Chosen) -> str:
+    """The name of an objective's main section."""
+    return next(iter(one.answers["objective"].sections))
 
 
 def _sources(
     config: StudyConfig, name: str, section: ScoredConfig, objectives: tuple[str, ...]
 ) -> dict[str, Source]:
-    """What scores each objective in the training of a section's methods."""
+    """What scores each objective in a method's training: `section` is the study's of that name, with what the method
+    says of it."""
     world = isinstance(config.data, WorldConfig)
     default = ("gold" if world else "trained") if section.reward == "auto" else section.reward
     if default == "gold" and not world:
@@ -226,25 +223,25 @@ def _sources(
             f"each objective in {name}.rewards"
         )
     written = getattr(config, name, None)
-    if written is not None:
+    if written is not None and section.reward == "auto":
         # What is recorded says what `auto` stood for.
         written.reward = default
     return parse_sources(f"{name}.rewards", section.rewards, default, objectives, world)
 
 
 def _measured(
-    config: StudyConfig, sources: Mapping[str, Sources], objectives: tuple[str, ...]
+    config: StudyConfig, sources: Sequence[tuple[str, Sources]], objectives: tuple[str, ...]
 ) -> dict[str, Source]:
     """What gives the measurements' column `reward_*` of each objective: what policies learn from, or the model that is
     trained on the pairs; nothing at all where gold is all that there is."""
     found: dict[str, Source] = {}
-    for section, given in sources.items():
+    for section, given in sources:
         for objective, source in given.items():
             if source.kind == "gold":
                 continue
             if found.setdefault(objective, source) != source:
                 raise UserError(
-                    f"{section}.rewards.{objective}: another section of this study scores {objective} by something "
+                    f"{section}.rewards.{objective}: another method of this study scores {objective} by something "
                     "else; policies are measured by one"
                 )
     trained = parse_sources("evaluation", {}, "trained", objectives, False)

@@ -70,7 +70,7 @@ class SeedPlanner:
 
         Args:
             methods: by name.
-            sources: section of scored responses -> what scores each objective in training.
+            sources: of each method that learns from scored responses, what scores each objective in training.
         """
         plan = SeedPlan()
         for name, chosen in methods.items():
@@ -84,8 +84,7 @@ class SeedPlanner:
 
     def of(self, chosen: Chosen, sources: Mapping[str, Sources]) -> MethodPlan:
         """What a method's objective plans with."""
-        section = next(iter(chosen.answers["objective"].sections))
-        return MethodPlan(self, chosen, sources.get(section, {}))
+        return MethodPlan(self, chosen, sources.get(chosen.name, {}))
 
     def base(self) -> Task:
         """The reference policy."""

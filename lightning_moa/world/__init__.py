@@ -6,6 +6,7 @@ from lightning_moa.world.policy import Expectation, Policy
 from lightning_moa.world.rewards import OBJECTIVES
 from lightning_moa.world.summaries import SummaryWorld
 from lightning_moa.world.summary_lexicon import SummarySize
+from lightning_moa.world.thresholds import ThresholdWorld
 from lightning_moa.world.world import World
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Size",
     "SummarySize",
     "SummaryWorld",
+    "ThresholdWorld",
     "World",
 ]

@@ -157,6 +157,12 @@ class ExactWorld(ABC):
         tables = self._tables(self._objectives(objectives))
         return token_rewards(tables, walk(self.grammar, prompts, responses)).sum(axis=1)
 
+    def earned(
+        self, prompts: Sequence[str], responses: Sequence[str], objectives: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """(n, m) what labellers see of the rewards, one objective at a time: the same, where a world says no other."""
+        return self.rewards(prompts, responses, objectives)
+
     def label_pairs(
         self,
         prompts: Sequence[str],
@@ -168,14 +174,14 @@ class ExactWorld(ABC):
     ) -> np.ndarray:
         """(n, m) 0.0 or 1.0: the index of the better response, drawn for each objective by itself.
 
-        Bradley-Terry: P(response 1 is better) = sigmoid(r_i(response 1) - r_i(response 0)).
+        Bradley-Terry: P(response 1 is better) = sigmoid(r_i(response 1) - r_i(response 0)), r as in `earned`.
 
         With `preferences` (n, m) the label is (n, 1): the one verdict of a labeller who weighs the objectives so,
         P = sigmoid(lambda . (r(response 1) - r(response 0))) (Panacea, eq. 10).
         """
-        gap = self.rewards(prompts, responses_1, objectives) - self.rewards(prompts, responses_0, objectives)
+        gap = self.earned(prompts, responses_1, objectives) - self.earned(prompts, responses_0, objectives)
         if preferences is not None:
-            weights = _preferences(preferences, gap.shape[1], "preferences", axes=2)
+            weights = check_preferences(preferences, gap.shape[1], "preferences", axes=2)
             gap = (weights * gap).sum(axis=1, keepdims=True)
         return (rng.random(gap.shape) < 1.0 / (1.0 + np.exp(-gap))).astype(np.float64)
 
@@ -183,8 +189,7 @@ class ExactWorld(ABC):
 
     def expected(self, policy: Optimum | None = None, objectives: Sequence[str] | None = None) -> Expectation:
         """Exact rewards, KL and mode shares of the reference, or of an optimum under any objectives."""
-        tables = self._tables(self._objectives(objectives))
-        return expect(self.grammar, tables, self._policy(policy), self.kind_shares)
+        return self._expect(self._policy(policy), self._objectives(objectives))
 
     def optimum(self, preference: ArrayLike, beta: float, objectives: Sequence[str] | None = None) -> Optimum:
         """pi*_lambda = argmax lambda . E[r] - beta KL(pi || pi_ref), with its exact rewards and KL.
@@ -198,15 +203,9 @@ class ExactWorld(ABC):
                 unknown objective.
         """
         names = self._objectives(objectives)
-        weights = _preferences(preference, len(names), "preference", axes=1)
-        beta = _beta(beta)
-        policy, got = self._solve(weights, beta, names)
-        modes = {
-            kind: dict(zip(self.mode_names, row.tolist(), strict=True))
-            for kind, row in zip(self.kinds, got.modes, strict=True)
-        }
-        value = float(weights @ got.rewards) - beta * got.kl
-        return Optimum(names, weights, beta, got.rewards, got.kl, value, modes, policy)
+        weights = check_preferences(preference, len(names), "preference", axes=1)
+        beta = check_beta(beta)
+        return self._described(weights, beta, names, self._solve(weights, beta, names))
 
     def exact_front(
         self, preferences: ArrayLike, beta: float, objectives: Sequence[str] | None = None
@@ -215,10 +214,10 @@ class ExactWorld(ABC):
 
         About 15 ms for each different preference in `World`, 10 in `SummaryWorld`.
         """
-        names, beta = self._objectives(objectives), _beta(beta)
-        weights = _preferences(preferences, len(names), "preferences", axes=2)
+        names, beta = self._objectives(objectives), check_beta(beta)
+        weights = check_preferences(preferences, len(names), "preferences", axes=2)
         different, place = np.unique(weights, axis=0, return_inverse=True)
-        got = [self._solve(row, beta, names)[1] for row in different]
+        got = [self._expect(self._solve(row, beta, names), names) for row in different]
         rewards = np.array([each.rewards for each in got]).reshape(different.shape)[place]
         kl = np.array([each.kl for each in got])[place]
         shape = (-1, len(self.kinds), len(self.mode_names))
@@ -274,12 +273,23 @@ class ExactWorld(ABC):
         names = self._objectives(objectives)
         return self.exact_front(np.eye(len(names)), beta, names).rewards
 
-    def _solve(
-        self, preference: np.ndarray, beta: float, names: tuple[str, ...]
-    ) -> tuple[Policy, Expectation]:
-        tables = self._tables(names)
-        policy = solve(self.grammar, tables, preference, beta)
-        return policy, expect(self.grammar, tables, policy, self.kind_shares)
+    def _solve(self, preference: np.ndarray, beta: float, names: tuple[str, ...]) -> Policy:
+        return solve(self.grammar, self._tables(names), preference, beta)
+
+    def _expect(self, policy: Policy, names: tuple[str, ...]) -> Expectation:
+        return expect(self.grammar, self._tables(names), policy, self.kind_shares)
+
+    def _described(
+        self, preference: np.ndarray, beta: float, names: tuple[str, ...], policy: Policy
+    ) -> Optimum:
+        """Any policy, and what it is worth to a preference: of the best one, the optimum."""
+        got = self._expect(policy, names)
+        modes = {
+            kind: dict(zip(self.mode_names, row.tolist(), strict=True))
+            for kind, row in zip(self.kinds, got.modes, strict=True)
+        }
+        value = float(preference @ got.rewards) - beta * got.kl
+        return Optimum(names, preference, beta, got.rewards, got.kl, value, modes, policy)
 
     def _policy(self, policy: Optimum | None) -> Policy:
         return self.reference if policy is None else policy.policy
@@ -296,8 +306,8 @@ class ExactWorld(ABC):
         return self.tables.select([self.objectives.index(name) for name in names])
 
 
-def _preferences(values: ArrayLike, m: int, what: str, axes: int) -> np.ndarray:
-    """float64 (m,) or (n, m), every row on the simplex to 1e-6, else UserError."""
+def check_preferences(values: ArrayLike, m: int, what: str, axes: int) -> np.ndarray:
+    """float64 (m,), with 1 axis, or (n, m), with 2; every row on the simplex to 1e-6, else UserError."""
     array = np.asarray(values, dtype=np.float64)
     shape = "(m,)" if axes == 1 else "(n, m)"
     if array.ndim != axes or array.shape[-1] != m:
@@ -307,7 +317,8 @@ def _preferences(values: ArrayLike, m: int, what: str, axes: int) -> np.ndarray:
     return array
 
 
-def _beta(beta: float) -> float:
+def check_beta(beta: float) -> float:
+    """The weight of the KL, if it is one; else UserError."""
     if not math.isfinite(beta) or beta <= 0:
         raise UserError(f"beta is {beta}: a finite number above 0 is allowed")
     return float(beta)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Self
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class Grammar(Language):
     lexicon: Lexicon
 
     @classmethod
-    def of(cls, size: Size) -> Grammar:
+    def of(cls, size: Size) -> Self:
         """The grammar over the words of a size."""
         lexicon = Lexicon.of(size)
         words = lexicon.words()

@@ -28,9 +28,9 @@ class Policy:
         """(T, G, S, R, C) cumulative probabilities over the groups, the last one exactly 1."""
         return _cumulative(self.log_groups, axis=1)
 
-    def token_steps(self, group: int) -> np.ndarray:
-        """(k_g, S, R, C) cumulative probabilities over the words, the last one exactly 1."""
-        return _cumulative(self.log_tokens[group], axis=0)
+    def token_steps(self, group: int, states: np.ndarray, kinds: np.ndarray, cases: np.ndarray) -> np.ndarray:
+        """(k_g, n) cumulative probabilities over the words for n states, kinds and cases, the last one exactly 1."""
+        return _cumulative(self.log_tokens[group][:, states, kinds, cases], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,14 @@ def solve(language: Language, tables: RewardTables, preference: np.ndarray, beta
     scale = preference[:, None, None, None] * tables.scale
     log_sums = np.empty((len(language.log_groups), *language.shape))
     log_tokens = []
+    alike = not tables.scale.any()
     for group, ids in enumerate(language.case_members):
+        if alike:
+            # No word is better than another of its group.
+            log_sums[group] = np.tensordot(preference, tables.offset[:, group], axes=1)[..., None] / beta
+            log = language.log_tokens[group]
+            log_tokens.append(np.broadcast_to(log[:, None, None, None], (len(log), *language.shape)))
+            continue
         tilt = np.einsum("isr,iwk->wsrk", scale[:, group], tables.quality[:, ids])
         tilt += np.tensordot(preference, tables.offset[:, group], axes=1)[..., None]
         tilt /= beta
@@ -112,6 +119,8 @@ def expect(language: Language, tables: RewardTables, policy: Policy, shares: np.
     kl -= _weighted(visits.sum(axis=-1), language.log_groups)
     rewards = np.einsum("gsr,igsr->i", visits.sum(axis=-1), tables.offset)
     for group, (log_token, ids) in enumerate(zip(policy.log_tokens, language.case_members, strict=True)):
+        if not visits[group].any():
+            continue
         flow = np.exp(log_token)
         flow *= visits[group]
         kl += _weighted(flow, log_token) - _weighted(flow.sum(axis=(1, 2, 3)), language.log_tokens[group])

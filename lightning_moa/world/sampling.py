@@ -32,7 +32,7 @@ def sample_tokens(
         rows, columns = np.nonzero(groups == group)
         if group == language.eos or len(rows) == 0:
             continue
-        choices = policy.token_steps(group)[:, states[rows, columns], kinds[rows], cases[rows]]
+        choices = policy.token_steps(group, states[rows, columns], kinds[rows], cases[rows])
         tokens[rows, columns] = ids[_draw(choices, rng), topics[rows]]
     return tokens
 

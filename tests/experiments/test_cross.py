@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
+from lightning_moa.world import ThresholdWorld
 from tests import forked
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
@@ -102,6 +103,35 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     rates = pd.read_csv(folder / "rates.csv")
     assert not {"seconds", "peak_memory_mib"} & set(table), "what a clock says is in timings.csv"
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
+
+
+def test_one_key_puts_methods_into_the_world_of_thresholds(cross, tmp_path, runs):
+    words = [
+        *("scale=smoke", "data=synthetic_thresholds", "methods=[panacea_rloo,panacea_dpo]", "factors=[1]"),
+        *("data.pairs=100", "data.eval_pairs=64", "data.sft_rows=200", "workers=1"),
+        *(f"results_dir={tmp_path / 'r'}", f"runs_dir={runs}"),
+    ]
+    done = forked.run(SCRIPT, words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / "table_methods").iterdir()
+    best = pd.read_csv(folder / "exact_front.csv")
+    weights = best[["lambda_helpful", "lambda_humorous"]].to_numpy()
+    exact = ThresholdWorld.build().exact_front(weights, 0.3)
+    np.testing.assert_allclose(best[["gold_helpful", "gold_humorous"]], exact.rewards)
+    np.testing.assert_allclose(best["value"], exact.values)
+    table = pd.read_csv(folder / "table.csv").set_index("method")
+    assert table.index.tolist() == ["panacea_rloo", "panacea_dpo", "sft"]
+    assert table.loc[["panacea_rloo", "panacea_dpo"], list(cross.MEASURES)].notna().all(axis=None)
+    points = pd.read_csv(folder / "points.csv")
+    mine = points[points["method"] == "panacea_rloo"]
+    each = weights_of(mine) @ mine[["gold_helpful", "gold_humorous"]].to_numpy().T
+    utility = (each - 0.3 * mine["kl"].to_numpy()).max(axis=1).mean()
+    assert table.loc["panacea_rloo", "expected_utility"] == pytest.approx(utility)
+
+
+def weights_of(points):
+    """The grid: what a steered method was asked for."""
+    return points[["lambda_helpful", "lambda_humorous"]].to_numpy()
 
 
 def test_the_fronts_are_those_of_the_table_s_policies(fronts, tmp_path, runs):

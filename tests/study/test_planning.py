@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig, parse
 from lightning_moa.data.base import RowData
 from lightning_moa.data.configs import (
@@ -243,6 +244,22 @@ def test_the_world_of_summaries_has_objectives_gold_rewards_and_exact_optima_of_
     assert made.ppo.reward == "gold"
     assert plan.exact is not None
     assert plan.exact.spec["data"]["name"] == "synthetic_summaries"
+
+
+def test_what_scores_a_methods_responses_may_be_said_of_it_alone():
+    """Of the first, of a later one, and of none: the study's own value is the others', and is what is recorded."""
+    trained = replace(LINEAR_PPO, objective=use(LINEAR_PPO.objective, reward="trained"))
+    methods = {"first": trained, "second": LINEAR_PPO, "third": trained}
+    made = schema_of(methods)(data=SyntheticConfig(), seeds=[0])
+    made.ppo.reward = "gold"
+    plan = plan_study(made, methods)
+    kinds = {
+        name: {source["kind"] for task in tasks for source in task.spec["rewards"].values()}
+        for name, tasks in plan.seeds[0].policies.items()
+    }
+    assert kinds == {"first": {"trained"}, "second": {"gold"}, "third": {"trained"}}
+    assert ["rewards" in tasks[0].needs for tasks in plan.seeds[0].policies.values()] == [True, False, True]
+    assert made.ppo.reward == "gold"
 
 
 def test_prompts_alone_serve_methods_that_sample_and_no_others(tmp_path):

@@ -132,7 +132,7 @@ def test_which_exact_front_is_shown_must_be_said_where_the_weights_of_the_kl_dif
 def test_what_is_measured_is_scored_by_one_thing():
     function = f"{__name__}:scored"
     words = (f"ppo.rewards.helpful='{function}'", "likelihood.rewards.helpful=trained")
-    with pytest.raises(UserError, match=r"another section of this study scores helpful by something else"):
+    with pytest.raises(UserError, match=r"another method of this study scores helpful by something else"):
         planned(*words)
     agreed = planned(words[0], f"likelihood.rewards.helpful='{function}'")
     assert agreed.rewards == {"helpful": function, "harmless": "a model trained on the pairs"}
