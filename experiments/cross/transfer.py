@@ -18,7 +18,6 @@ from rich.table import Table
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.reporting.claims import claims_frame
 from lightning_moa.reporting.transfer import (
     AGREE,
     DISAGREE,
@@ -29,7 +28,7 @@ from lightning_moa.reporting.transfer import (
     pairs_of,
     per_seed,
 )
-from lightning_moa.study.results import Artefact, Judged
+from lightning_moa.study.results import Artefact
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -54,7 +53,7 @@ def main(config: TransferConfig, console: Console) -> None:
     artefact = Artefact.begin("cross", "transfer", config)
     compared = pd.concat(claims, ignore_index=True)
     files = {"claims_compared.csv": compared, "orders.csv": pd.DataFrame(orders)}
-    artefact.write_computed(Judged(claims_frame([])), files, "those of the results compared")
+    artefact.write_computed(None, files, "those of the results compared")
     show(compared, files["orders.csv"], console)
     console.print(f"table: {artefact.folder / 'claims_compared.csv'}", highlight=False, soft_wrap=True)
 

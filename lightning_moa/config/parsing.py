@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_load
 
 from lightning_moa.config.options import SYNTHETIC, StudyConfig
-from lightning_moa.data.configs import DataConfig, WorldConfig, check_config
+from lightning_moa.data.config_checks import check_config
+from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check

@@ -21,7 +21,8 @@ from lightning_moa.data.batching import (
     prompt_batch,
     sequence_batch,
 )
-from lightning_moa.data.configs import DataConfig, check_config
+from lightning_moa.data.config_checks import check_config
+from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
 from lightning_moa.data.given_rows import rows_of
 from lightning_moa.data.labels import choose_labels

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from lightning_moa.errors import UserError
-from lightning_moa.fields import check, option
+from lightning_moa.fields import option
 
 HH_SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 """The folders of hh-rlhf that hold comparisons."""
@@ -396,28 +395,3 @@ CONFIGS: dict[str, type[DataConfig]] = {
     "synthetic_thresholds": SyntheticThresholdsConfig,
 }
 """The options of each data set by its name."""
-
-
-def check_config(config: DataConfig) -> None:
-    """Raise a `UserError` for a value that is not allowed. Run before any row is read."""
-    check(config, "data.")
-    dotted = [name for name in config.labels if "." in name or not name.strip()]
-    if dotted:
-        raise UserError(
-            f"data.labels: an objective cannot be called {dotted[0]!r}; allowed are names without a dot"
-        )
-    if config.template != CHAT and config.template.count("{prompt}") != 1:
-        raise UserError(
-            f"data.template={config.template!r}: it must hold {{prompt}} exactly once, or be {CHAT}, the tokenizer's "
-            "own"
-        )
-    if config.max_response_length >= config.max_length:
-        raise UserError(
-            f"data.max_response_length={config.max_response_length}: must be below data.max_length, "
-            f"which is {config.max_length}, to leave room for the prompt"
-        )
-    if config.response_room is not None and config.response_room > config.max_response_length:
-        raise UserError(
-            f"data.response_room={config.response_room}: must be at most data.max_response_length, which is "
-            f"{config.max_response_length}"
-        )

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.data.configs import DataConfig, check_config
+from lightning_moa.data.config_checks import check_config
+from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.registry import data_entry
 from lightning_moa.errors import UserError
 

@@ -189,16 +189,17 @@ class Artefact:
         measured = {**collected.measured_with, "rewards": _rewards(collected)}
         self._write_record(measured, list(collected.trained.values()), collected.evaluated)
 
-    def write_computed(self, judged: Judged, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
+    def write_computed(self, judged: Judged | None, others: Mapping[str, pd.DataFrame], rewards: str) -> None:
         """What an artefact leaves that is computed and trains nothing: its own CSVs, claims and run.yaml.
 
         Args:
-            judged: the claims, on the others.
+            judged: the claims, on the others; None where nothing is claimed.
             others: as in `write`.
             rewards: what its numbers are rewards of.
         """
         self._write_others(others)
-        judged.write(self.folder)
+        if judged is not None:
+            judged.write(self.folder)
         data = {key: getattr(self.config.data, key) for key in ("name", "revision", "labels")}
         self._write_record({"data": data, "rewards": {"computed": rewards}}, [])
 

@@ -1,6 +1,7 @@
 import pytest
 
-from lightning_moa.data.configs import CONFIGS, DataConfig, check_config
+from lightning_moa.data.config_checks import check_config
+from lightning_moa.data.configs import CONFIGS, DataConfig
 from lightning_moa.errors import UserError
 
 
