@@ -45,6 +45,15 @@ def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
+def result(name, tmp_path, runs, *words):
+    """The folder of a script's results at its smallest size."""
+    given = ["scale=smoke", "workers=1", f"results_dir={tmp_path / 'r'}", f"runs_dir={runs}", *words]
+    done = forked.run(SCRIPT.with_name(f"{name}.py"), given, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "r" / "cross" / name).iterdir()
+    return folder
+
+
 def loaded(name):
     spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
@@ -83,16 +92,7 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     (tmp_path / "my_submission.py").write_text(printed)
     asked = "methods=[panacea_rloo,my_submission:MINE]"
     assert asked in page
-    words = [
-        asked,
-        "scale=smoke",
-        "workers=1",
-        f"results_dir={tmp_path / 'r'}",
-        f"runs_dir={runs}",
-    ]
-    done = forked.run(SCRIPT, words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "r" / "cross" / "table_methods").iterdir()
+    folder = result("table_methods", tmp_path, runs, asked)
     assert folder.name == "smoke-panacea_rloo+mine"
     table = pd.read_csv(folder / "table.csv")
     assert table["method"].tolist() == ["panacea_rloo", "mine", "sft"]
@@ -106,14 +106,9 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
 
 
 def test_one_key_puts_methods_into_the_world_of_thresholds(cross, tmp_path, runs):
-    words = [
-        *("scale=smoke", "data=synthetic_thresholds", "methods=[panacea_rloo,panacea_dpo]", "factors=[1]"),
-        *("data.pairs=100", "data.eval_pairs=64", "data.sft_rows=200", "workers=1"),
-        *(f"results_dir={tmp_path / 'r'}", f"runs_dir={runs}"),
-    ]
-    done = forked.run(SCRIPT, words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "r" / "cross" / "table_methods").iterdir()
+    words = ["data=synthetic_thresholds", "methods=[panacea_rloo,panacea_dpo]", "factors=[1]"]
+    words += ["data.pairs=100", "data.eval_pairs=64", "data.sft_rows=200"]
+    folder = result("table_methods", tmp_path, runs, *words)
     best = pd.read_csv(folder / "exact_front.csv")
     weights = best[["lambda_helpful", "lambda_humorous"]].to_numpy()
     exact = ThresholdWorld.build().exact_front(weights, 0.3)
@@ -135,12 +130,7 @@ def weights_of(points):
 
 
 def test_the_fronts_are_those_of_the_table_s_policies(fronts, tmp_path, runs):
-    asked = "methods=[panacea_rloo,soups_rloo]"
-    words = [asked, "scale=smoke", "workers=1", f"results_dir={tmp_path / 'r'}", f"runs_dir={runs}"]
-    done = forked.run(SCRIPT.with_name("figure_fronts.py"), words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "panacea_rloo" not in "".join(line for line in done.stdout.splitlines() if line.startswith("["))
-    (folder,) = (tmp_path / "r" / "cross" / "figure_fronts").iterdir()
+    folder = result("figure_fronts", tmp_path, runs, "methods=[panacea_rloo,soups_rloo]")
     bold = pd.read_csv(folder / "attained.csv")
     points = pd.read_csv(folder / "points.csv")
     assert set(bold["method"]) == {"panacea_rloo", "soups_rloo"}
@@ -150,18 +140,7 @@ def test_the_fronts_are_those_of_the_table_s_policies(fronts, tmp_path, runs):
 
 
 def test_policies_are_asked_between_the_preferences_that_they_were_tuned_at(unseen, tmp_path, runs):
-    asked = "methods=[panacea_rloo,soups_rloo]"
-    words = [
-        asked,
-        "scale=smoke",
-        "workers=1",
-        f"results_dir={tmp_path / 'r'}",
-        f"runs_dir={runs}",
-        "fine=0.25",
-    ]
-    done = forked.run(SCRIPT.with_name("figure_unseen.py"), words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "r" / "cross" / "figure_unseen").iterdir()
+    folder = result("figure_unseen", tmp_path, runs, "methods=[panacea_rloo,soups_rloo]", "fine=0.25")
     rows = pd.read_csv(folder / "following.csv")
     assert rows["method"].tolist() == ["panacea_rloo", "soups_rloo"]
     points = pd.read_csv(folder / "points.csv")
@@ -171,18 +150,7 @@ def test_policies_are_asked_between_the_preferences_that_they_were_tuned_at(unse
 
 
 def test_a_budget_is_a_share_of_the_table_s_updates(budget, tmp_path, runs):
-    asked = "methods=[panacea_rloo,soups_rloo]"
-    words = [
-        asked,
-        "scale=smoke",
-        "workers=1",
-        f"results_dir={tmp_path / 'r'}",
-        f"runs_dir={runs}",
-        "budgets=[0.5,1]",
-    ]
-    done = forked.run(SCRIPT.with_name("figure_budget.py"), words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "r" / "cross" / "figure_budget").iterdir()
+    folder = result("figure_budget", tmp_path, runs, "methods=[panacea_rloo,soups_rloo]", "budgets=[0.5,1]")
     rows = pd.read_csv(folder / "budget.csv").set_index(["method", "budget"])
     for method in ("panacea_rloo", "soups_rloo"):
         assert rows.loc[(method, 1.0), "responses"] == 2 * rows.loc[(method, 0.5), "responses"] > 0

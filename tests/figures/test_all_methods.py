@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.figures.all_methods import METHODS, conduct_front, methods_of, responses_of, studies
-from lightning_moa.figures.tuning import TunedConfig
 from lightning_moa.methods.sections import TABLES
 from lightning_moa.study.chosen import chosen_methods
-from lightning_moa.study.study import Study
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
 OUT = {"torchjd", "hypervolume", "rewarded_soups", "gapo", "mgda", "pgapo", "tchebycheff"}
 """Short names that no row needs: a family, one that stands for itself, and methods that draw what another does too."""
-
-
-@pytest.fixture
-def config():
-    study = Study(str(SCRIPT), "world", METHODS, TunedConfig, parts=studies, any_methods=True)
-    read, methods = study.read(["scale=smoke"])
-    assert methods is METHODS
-    return read
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -40,18 +28,18 @@ def test_its_methods_are_there_for_any_number_of_objectives(m):
             assert row is None or len(row) == m, name
 
 
-def test_one_kl_weight_holds_for_all(config):
-    (_, _, methods) = studies(config)[1]
-    chosen = chosen_methods(config, methods)
+def test_one_kl_weight_holds_for_all(cross_config):
+    (_, _, methods) = studies(cross_config)[1]
+    chosen = chosen_methods(cross_config, methods)
     weights = {each.objective.kl_weight(each.settings) for each in chosen.values()}
-    assert weights - {None} == {config.exact_beta}
+    assert weights - {None} == {cross_config.exact_beta}
 
 
-def test_without_a_world_the_best_is_not_known(config):
-    config.data = SimpleNamespace(name="pairs")
+def test_without_a_world_the_best_is_not_known(cross_config):
+    cross_config.data = SimpleNamespace(name="pairs")
     with pytest.raises(UserError, match="data=pairs: a world is needed"):
-        conduct_front("figure_fronts", config, METHODS, None)
+        conduct_front("figure_fronts", cross_config, METHODS, None)
 
 
-def test_every_method_has_as_many_responses_in_an_update(config):
-    assert set(responses_of(config, METHODS).values()) == {16}
+def test_every_method_has_as_many_responses_in_an_update(cross_config):
+    assert set(responses_of(cross_config, METHODS).values()) == {16}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,20 +10,7 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.figures import tuning
-from lightning_moa.figures.all_methods import METHODS, studies
-from lightning_moa.figures.tuning import TunedConfig
-from lightning_moa.study.study import Study
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "cross" / "table_methods.py"
-
-
-@pytest.fixture
-def config():
-    study = Study(str(SCRIPT), "world", METHODS, TunedConfig, parts=studies, any_methods=True)
-    read, methods = study.read(["scale=smoke"])
-    assert methods is METHODS
-    return read
-
+from lightning_moa.figures.all_methods import METHODS
 
 EXACT = SimpleNamespace(
     beta=0.5,
@@ -43,33 +29,33 @@ def collected(**gold):
     return SimpleNamespace(objectives=("a", "b"), points=points, exact=EXACT)
 
 
-def test_each_rate_is_tried_on_seeds_that_are_not_reported(config):
-    own, tried = tuning.variants(config, {"epo": METHODS["epo"], "rloo": METHODS["morlhf_rloo"]})
+def test_each_rate_is_tried_on_seeds_that_are_not_reported(cross_config):
+    own, tried = tuning.variants(cross_config, {"epo": METHODS["epo"], "rloo": METHODS["morlhf_rloo"]})
     assert own.seeds == [100]
     assert {name: each.lr for name, each in own.methods.items()} == pytest.approx(
         {"epo x 1": 0.01, "epo x 3": 0.03, "rloo x 1": 0.01, "rloo x 3": 0.03}
     )
     assert tried["epo x 3"] is METHODS["epo"]
-    assert config.methods == {}
+    assert cross_config.methods == {}
     for change, message in (
         ({"tuning_seeds": [0, 7]}, "others than seeds"),
         ({"tuning_seeds": []}, "others than seeds"),
         ({"factors": [1.0, 0.0]}, "above 0"),
     ):
-        wrong = SimpleNamespace(**{**vars(config), **change})
+        wrong = SimpleNamespace(**{**vars(cross_config), **change})
         with pytest.raises(UserError, match=message):
             tuning.variants(wrong, METHODS)
 
 
-def test_the_rate_of_the_largest_expected_utility_is_taken(config, monkeypatch):
+def test_the_rate_of_the_largest_expected_utility_is_taken(cross_config, monkeypatch):
     found = collected(one_x_1=1.0, one_x_3=2.0, two_x_1=1.5, two_x_3=-1.0)
     monkeypatch.setattr(tuning, "conduct", lambda *given: found)
     methods = {"one": METHODS["epo"], "two": METHODS["epo"]}
-    chosen, rates = tuning.tuned(config, methods, None)
+    chosen, rates = tuning.tuned(cross_config, methods, None)
     assert {name: each.lr for name, each in chosen.methods.items()} == pytest.approx(
         {"one": 0.03, "two": 0.01}
     )
-    assert chosen.seeds == config.seeds
+    assert chosen.seeds == cross_config.seeds
     assert rates[rates["taken"]]["expected_utility"].tolist() == pytest.approx([1.5, 1.0])
     assert len(rates) == 4
 
