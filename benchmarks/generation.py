@@ -11,7 +11,6 @@ are tokens at random. Prints a table and writes results/benchmarks/generation.cs
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import RESULTS, medians, report
+from benchmarks.measuring import RESULTS, medians, report, weights_of
 from lightning_moa.policies import SVDLoRA, generate, load_model
-from lightning_moa.policies.packaged import is_packaged, unpack
 
 WIDTH = 66
 """Tokens of a prompt: the mean of HelpSteer2's in the model's chat template."""
@@ -67,10 +65,7 @@ def main(
 ) -> pd.DataFrame:
     """A row for each way: median seconds, and over those of transformers with the model alone and with a LoRA."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        weights = Path(place) / "model" if is_packaged(model) else Path(model)
-        if is_packaged(model):
-            unpack(model, weights)
+    with weights_of(model) as weights:
         drawn = torch.Generator().manual_seed(0)
         asked = torch.randint(10, endless(weights).config.vocab_size, (prompts, width), generator=drawn)
         spread = torch.linspace(0, 1, prompts)

