@@ -45,6 +45,8 @@ LEAVES = {
 }
 """(adapter.targets, family) to the linear layers of a block that are adapted."""
 PRETRAINED = [path for path in FILES if path.stem in ("gpu", "paper")]
+TRAINING = {study.folder for study in map(study_of, SCRIPTS) if study.methods}
+"""The families' folders of configurations; what stands in none of them compares others' results."""
 BLOCKS = 2
 """Blocks of a published model that a step is traced through: they are all alike. Widths, heads, vocabulary, rows and
 lengths are the configuration's."""
@@ -260,7 +262,7 @@ def losses_shape(run: Context, preference: torch.Tensor) -> tuple[int, ...]:
     return (*preference.shape[:-1], own)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent in TRAINING], ids=name_of)
 def test_one_step_of_every_kind_of_policy(path: Path, stand_ins: None) -> None:
     kinds = specs(path)
     assert kinds
