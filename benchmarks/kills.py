@@ -34,6 +34,7 @@ import pandas as pd
 
 from benchmarks.measuring import RESULTS, report
 from lightning_moa.reporting.under_way import STUDIES
+from lightning_moa.study.artefacts import study_of
 from tests import forked
 from tests.study.starts import by_torchrun
 
@@ -306,8 +307,9 @@ class Bench:
 
 
 def scripts() -> list[str]:
-    """All of experiments/, each as `<paper>/<name>`."""
-    return sorted(f"{path.parent.name}/{path.stem}" for path in (ROOT / "experiments").glob("*/*.py"))
+    """All of experiments/ that train something, each as `<paper>/<name>`."""
+    places = sorted((ROOT / "experiments").glob("*/*.py"))
+    return [f"{place.parent.name}/{place.stem}" for place in places if study_of(place).methods]
 
 
 def settings_of(names: Sequence[str]) -> Iterator[Setting]:
