@@ -36,27 +36,36 @@ class Size:
     vocabulary: int
     hidden: int
 
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+        return self.tokens // BATCH
 
-def measure(size: Size, heads: int, head_rank: int | None, way: str) -> dict[str, Any]:
-    """One row: what a forward and a backward pass take at their peak, after a first step that made the optimiser's
-    state. For a fresh process, whose memory nothing else has touched."""
-    torch.set_num_threads(1)
-    time_ = size.tokens // BATCH
+
+def policy_of(size: Size, heads: int, head_rank: int | None) -> Heads:
+    """A small OPT with so many heads."""
     model = build_model(
         "opt",
         vocab_size=size.vocabulary,
         hidden_size=size.hidden,
         layers=2,
         intermediate_size=4 * size.hidden,
-        max_positions=time_,
+        max_positions=size.length,
     )
-    policy = Heads(model, heads, 64, head_rank=head_rank, seed=0)
+    return Heads(model, heads, 64, head_rank=head_rank, seed=0)
+
+
+def measure(size: Size, heads: int, head_rank: int | None, way: str) -> dict[str, Any]:
+    """One row: what a forward and a backward pass take at their peak, after a first step that made the optimiser's
+    state. For a fresh process, whose memory nothing else has touched."""
+    torch.set_num_threads(1)
+    policy = policy_of(size, heads, head_rank)
     optimiser = torch.optim.AdamW(policy.trainable_parameters(), lr=1e-4)
     # Few tokens first, so that what libraries set up once is not counted as the step's.
     step(policy, batch(size, 4), way)
     optimiser.step()
     optimiser.zero_grad()
-    whole = batch(size, time_)
+    whole = batch(size, size.length)
     started = time.perf_counter()
     with peak_memory() as taken:
         step(policy, whole, way)

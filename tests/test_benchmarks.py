@@ -10,6 +10,7 @@ from benchmarks import (
     generation,
     grid_evaluation,
     heads_memory,
+    heads_step,
     hypervolume,
     measuring,
     ppo_step,
@@ -108,6 +109,16 @@ def test_both_ways_of_several_heads_are_one_step():
         heads_memory.step(policy, heads_memory.batch(size, 10), way)
         gradients.append([p.grad for p in policy.trainable_parameters()])
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-5)
+
+
+def test_a_step_of_several_heads(tmp_path):
+    size = heads_memory.Size(tokens=256, vocabulary=20_000, hidden=64)
+    frame = heads_step.main([1, 4], size, 1, tmp_path)
+    assert frame["head_rank"].tolist() == ["full"] * 2 + [16] * 2
+    times = frame["times_first"].tolist()
+    assert times[::2] == [1, 1]
+    # The product with the model's own head, most of the work, is formed once for all low-rank heads.
+    assert times[3] < times[1]
 
 
 def test_the_hypervolumes_of_three_ways(tmp_path):

@@ -1,13 +1,13 @@
 """Log-probabilities under several heads from one pass of their backbone, in the memory of one head.
 
 Logits of a vocabulary are what takes memory: (tokens, vocabulary) for each head, several times over in a backward pass.
-Here they are formed for a few tokens and one head at a time, in the forward pass and again in the backward pass,
-and no two blocks of them exist at once.
+Here they are formed for a few tokens and one head at a time, in the forward pass and again in the backward pass.
+What low-rank heads share, the product with the model's own head, is formed once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -47,7 +47,10 @@ def head_token_logps(
     room = Room(min(chunk, len(states)))
 
     def of_all(heads: Sequence[Head]) -> Tensor:
-        return torch.stack([target_logps(states, targets, head.terms(states), room) for head in heads])
+        terms = [head.terms(states) for head in heads]
+        # Full heads share nothing; low-rank ones the model's own head.
+        together = [terms] if terms[0].up is not None else [[each] for each in terms]
+        return torch.cat([target_logps(states, targets, each, room) for each in together])
 
     logps = policy.bank(states, of_all)
     room.clear()
@@ -79,16 +82,23 @@ def head_logps(
     return head_token_logps(policy, input_ids, attention_mask, response_mask, chunk=chunk).sum(-1)
 
 
-def target_logps(hidden: Tensor, targets: Tensor, terms: Terms, room: Room) -> Tensor:
-    """(tokens,) log-softmax of a head's logits at the targets, in float32 at least.
+def target_logps(hidden: Tensor, targets: Tensor, terms: Sequence[Terms], room: Room) -> Tensor:
+    """(K, tokens) log-softmax of K heads' logits at the targets, in float32 at least.
 
     Args:
         hidden: (tokens, d), in the type that the logits are to be computed in.
         targets: (tokens,) token ids.
-        terms: what the head makes of `hidden`.
+        terms: what each head makes of `hidden`; several are updates of one weight, whose product is formed once for
+            all of them.
         room: where the logits stand.
     """
-    logps: Tensor = _TargetLogps.apply(hidden, targets, *terms, room)
+    weight, bias = terms[0].weight, terms[0].bias
+    inners = [each.inner for each in terms if each.inner is not None]
+    ups = [each.up for each in terms if each.up is not None]
+    assert all(each.weight is weight for each in terms)
+    assert len(terms) == max(len(ups), 1)
+    assert len(inners) == len(ups)
+    logps: Tensor = _TargetLogps.apply(hidden, targets, weight, bias, room, *inners, *ups)
     return logps
 
 
@@ -104,13 +114,19 @@ class Room:
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
-        self._blocks: dict[torch.dtype, Tensor] = {}
+        self._blocks: dict[tuple[str, torch.dtype], Tensor] = {}
 
-    def block(self, rows: int, like: Tensor, dtype: torch.dtype) -> Tensor:
-        """(rows, len(like)) on like's device, to be overwritten; there is one of each type."""
-        if dtype not in self._blocks:
-            self._blocks[dtype] = like.new_empty(self.tokens, len(like), dtype=dtype)
-        return self._blocks[dtype][:rows]
+    def rows(self, heads: int) -> int:
+        """Tokens of a block: of several heads on one weight, half as many, for up to three blocks are there at once:
+        the product with the weight, a head's logits, and the sum of the slopes."""
+        return self.tokens if heads == 1 else max(self.tokens // 2, 1)
+
+    def block(self, of: str, rows: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """(rows, width), to be overwritten; there is one of each name and type."""
+        block = self._blocks.get((of, dtype))
+        if block is None or len(block) < rows:
+            block = self._blocks[of, dtype] = torch.empty(rows, width, dtype=dtype, device=device)
+        return block[:rows]
 
     def clear(self) -> None:
         """Give the memory back until it is needed again."""
@@ -125,84 +141,80 @@ class _TargetLogps(torch.autograd.Function):
         targets: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        inner: Tensor | None,
-        up: Tensor | None,
         room: Room,
+        *own: Tensor,
     ) -> Tensor:
-        logits = _Logits(hidden, weight, bias, inner, up, room)
-        normaliser = torch.empty(len(hidden), dtype=logits.wide, device=hidden.device)
+        logits = _Logits(hidden, weight, bias, own, room)
+        normaliser = torch.empty(logits.heads, len(hidden), dtype=logits.wide, device=hidden.device)
         logps = torch.empty_like(normaliser)
-        for rows in logits.blocks():
-            block = logits.of(rows)
-            logps[rows] = block.gather(1, targets[rows, None])[:, 0]
+        for rows, k, block in logits.blocks(range(logits.heads)):
+            logps[k, rows] = block.gather(1, targets[rows, None])[:, 0]
             highest = block.amax(1, keepdim=True)
-            normaliser[rows] = (block.sub_(highest).exp_().sum(1, keepdim=True).log() + highest)[:, 0]
-        ctx.save_for_backward(hidden, targets, weight, bias, inner, up, normaliser)
+            normaliser[k, rows] = (block.sub_(highest).exp_().sum(1, keepdim=True).log() + highest)[:, 0]
+        ctx.save_for_backward(hidden, targets, weight, bias, normaliser, *own)
         ctx.room = room
         return logps - normaliser
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, targets, weight, bias, inner, up, normaliser = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:6]
+        hidden, targets, weight, bias, normaliser, *own = ctx.saved_tensors
+        tensors = (hidden, targets, weight, bias, None, *own)
         wanted = [
             torch.zeros_like(tensor) if need and tensor is not None else None
-            for tensor, need in zip((hidden, targets, weight, bias, inner, up), needed, strict=True)
+            for tensor, need in zip(tensors, ctx.needs_input_grad, strict=True)
         ]
-        if bool(upstream.any()):
-            logits = _Logits(hidden, weight, bias, inner, up, ctx.room)
-            for rows in logits.blocks():
-                # d log p(target) / d logits = (one at the target) - p
-                slope = logits.of(rows).sub_(normaliser[rows, None]).exp_().neg_()
-                slope.scatter_add_(1, targets[rows, None], torch.ones_like(slope[:, :1]))
-                logits.pull(rows, slope.mul_(upstream[rows, None]), wanted)
-        return (*wanted, None)
+        logits = _Logits(hidden, weight, bias, own, ctx.room)
+        live = [k for k in range(logits.heads) if bool(upstream[k].any())]
+        for rows, k, block in logits.blocks(live):
+            # d log p(target) / d logits = (one at the target) - p
+            slope = block.sub_(normaliser[k, rows, None]).exp_().neg_()
+            slope.scatter_add_(1, targets[rows, None], torch.ones_like(slope[:, :1]))
+            slope.mul_(upstream[k, rows, None])
+            logits.pull_own(rows, k, slope, wanted[5:])
+            summed = logits.summed(slope, first=k == live[0], alone=len(live) == 1)
+            if k == live[-1]:
+                logits.pull(rows, summed, wanted[0], wanted[2], wanted[3])
+        return tuple(wanted)
 
 
 class _Logits:
-    """One head's logits, block by block, and the way back from their gradient to what they are made of."""
+    """The logits of a head, or of several that are low-rank updates of one weight, block by block, and the way back
+    from their gradients to what they are made of."""
 
     def __init__(
         self,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        inner: Tensor | None,
-        up: Tensor | None,
+        own: Sequence[Tensor],
         room: Room,
     ) -> None:
         self.hidden = hidden
         self.weight = weight.to(hidden.dtype)
         self.bias = None if bias is None else bias.to(hidden.dtype)
-        self.inner = inner
-        self.up = None if up is None or inner is None else up.to(inner.dtype)
+        self.inners = own[: len(own) // 2]
+        self.ups = [up.to(inner.dtype) for inner, up in zip(self.inners, own[len(own) // 2 :], strict=True)]
+        self.heads = max(len(self.ups), 1)
         self.wide = torch.promote_types(hidden.dtype, torch.float32)
         self.room = room
 
-    def blocks(self) -> list[slice]:
-        """The tokens of each block."""
-        step = self.room.tokens
-        return [slice(start, start + step) for start in range(0, len(self.hidden), max(step, 1))]
+    def blocks(self, heads: Sequence[int]) -> Iterator[tuple[slice, int, Tensor]]:
+        """Each block's tokens, a head, and its logits (rows, vocabulary), in float32 at least: the caller's to
+        overwrite, and gone with the next."""
+        step = self.room.rows(self.heads)
+        for start in range(0, len(self.hidden) if len(heads) else 0, step):
+            rows = slice(start, start + step)
+            shared = self._shared(rows)
+            for k in heads:
+                # The last may overwrite what all began with.
+                block = shared if k == heads[-1] else self._block("own", shared, self.wide).copy_(shared)
+                yield rows, k, self._plus_own(block, rows, k)
 
-    def of(self, rows: slice) -> Tensor:
-        """(rows, vocabulary), in float32 at least; the caller's to overwrite, and gone with the next block."""
-        hidden = self.hidden[rows]
-        block = self.room.block(len(hidden), self.weight, hidden.dtype)
-        torch.mm(hidden, self.weight.T, out=block)
-        if self.bias is not None:
-            block += self.bias
-        block = self._as(block, self.wide)
-        if self.inner is None or self.up is None:
-            return block
-        if self.up.dtype == self.wide:
-            return block.addmm_(self.inner[rows], self.up.T)
-        update = self.room.block(len(hidden), self.up, self.up.dtype)
-        return block.add_(torch.mm(self.inner[rows], self.up.T, out=update))
-
-    def pull(self, rows: slice, slope: Tensor, gradients: list[Tensor | None]) -> None:
-        """Add what a block's gradient (rows, vocabulary) gives to those of hidden, -, weight, bias, inner, up."""
-        hidden, _, weight, bias, inner, up = gradients
+    def pull(
+        self, rows: slice, slope: Tensor, hidden: Tensor | None, weight: Tensor | None, bias: Tensor | None
+    ) -> None:
+        """Add what a block's gradient (rows, vocabulary), summed over heads, gives to those of what they share."""
         narrow = self._as(slope, self.hidden.dtype)
         if hidden is not None:
             hidden[rows] = narrow @ self.weight
@@ -210,19 +222,49 @@ class _Logits:
             _accumulate(weight, narrow, self.hidden[rows])
         if bias is not None:
             bias += slope.sum(0).to(bias.dtype)
-        if self.inner is None or self.up is None:
+
+    def pull_own(self, rows: slice, k: int, slope: Tensor, own: Sequence[Tensor | None]) -> None:
+        """Add what head k's gradient (rows, vocabulary) gives to those of all heads' inner, then all heads' up."""
+        if not self.ups:
             return
-        narrow = self._as(slope, self.up.dtype)
+        inner, up = own[k], own[self.heads + k]
+        narrow = self._as(slope, self.inners[k].dtype)
         if inner is not None:
-            inner[rows] = narrow @ self.up
+            inner[rows] = narrow @ self.ups[k]
         if up is not None:
-            _accumulate(up, narrow, self.inner[rows])
+            _accumulate(up, narrow, self.inners[k][rows])
+
+    def summed(self, slope: Tensor, first: bool, alone: bool) -> Tensor:
+        """The sum of a block's slopes so far; of one head alone its own."""
+        if alone:
+            return slope
+        total = self._block("sum", slope, self.wide)
+        return total.copy_(slope) if first else total.add_(slope)
+
+    def _shared(self, rows: slice) -> Tensor:
+        """(rows, vocabulary): hidden weight' + bias."""
+        hidden = self.hidden[rows]
+        block = self.room.block("shared", len(hidden), len(self.weight), hidden.dtype, hidden.device)
+        torch.mm(hidden, self.weight.T, out=block)
+        if self.bias is not None:
+            block += self.bias
+        return self._as(block, self.wide)
+
+    def _plus_own(self, block: Tensor, rows: slice, k: int) -> Tensor:
+        """The block itself, with inner up' of a low-rank head added."""
+        if not self.ups:
+            return block
+        inner, up = self.inners[k][rows], self.ups[k]
+        if inner.dtype == self.wide:
+            return block.addmm_(inner, up.T)
+        return block.add_(torch.mm(inner, up.T, out=self._block("update", block, inner.dtype)))
 
     def _as(self, block: Tensor, dtype: torch.dtype) -> Tensor:
         """The block itself, or its values in the block of another type."""
-        if block.dtype == dtype:
-            return block
-        return self.room.block(len(block), self.weight, dtype).copy_(block)
+        return block if block.dtype == dtype else self._block("as", block, dtype).copy_(block)
+
+    def _block(self, of: str, like: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.room.block(of, like.shape[0], like.shape[1], dtype, like.device)
 
 
 def _accumulate(total: Tensor, slope: Tensor, factor: Tensor) -> None:

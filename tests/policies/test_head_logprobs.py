@@ -79,12 +79,15 @@ def test_gradients_against_finite_differences(low_rank):
         return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
 
     hidden, weight, bias = draw(7, 4), draw(9, 4), draw(9)
-    extra = (draw(7, 2), draw(9, 2)) if low_rank else (None, None)
+    heads = 3 if low_rank else 1
+    extra = [draw(7, 2) if i % 2 == 0 else draw(9, 2) for i in range(2 * heads)] if low_rank else [None, None]
     targets = torch.randint(0, 9, (7,), generator=generator)
 
-    def value(hidden, weight, bias, inner, up):
-        return target_logps(hidden, targets, Terms(weight, bias, inner, up), Room(3))
+    def value(hidden, weight, bias, *extra):
+        terms = [Terms(weight, bias, *extra[2 * k : 2 * k + 2]) for k in range(heads)]
+        return target_logps(hidden, targets, terms, Room(6))
 
+    assert value(hidden, weight, bias, *extra).shape == (heads, 7)
     assert torch.autograd.gradcheck(value, (hidden, weight, bias, *extra))
 
 
