@@ -109,17 +109,16 @@ class Room:
     between them: on the CPU, memory would grow with the number of heads after all.
 
     Args:
-        tokens: of a block.
+        tokens: whose logits exist at once.
     """
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self._blocks: dict[tuple[str, torch.dtype], Tensor] = {}
 
-    def rows(self, heads: int) -> int:
-        """Tokens of a block: of several heads on one weight, half as many, for up to three blocks are there at once:
-        the product with the weight, a head's logits, and the sum of the slopes."""
-        return self.tokens if heads == 1 else max(self.tokens // 2, 1)
+    def rows(self, blocks: int) -> int:
+        """Tokens of a block where so many of them are there at once."""
+        return max(self.tokens // blocks, 1)
 
     def block(self, of: str, rows: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """(rows, width), to be overwritten; there is one of each name and type."""
@@ -147,7 +146,7 @@ class _TargetLogps(torch.autograd.Function):
         logits = _Logits(hidden, weight, bias, own, room)
         normaliser = torch.empty(logits.heads, len(hidden), dtype=logits.wide, device=hidden.device)
         logps = torch.empty_like(normaliser)
-        for rows, k, block in logits.blocks(range(logits.heads)):
+        for rows, k, block in logits.blocks(range(logits.heads), at_once=2):
             logps[k, rows] = block.gather(1, targets[rows, None])[:, 0]
             highest = block.amax(1, keepdim=True)
             normaliser[k, rows] = (block.sub_(highest).exp_().sum(1, keepdim=True).log() + highest)[:, 0]
@@ -166,7 +165,7 @@ class _TargetLogps(torch.autograd.Function):
         ]
         logits = _Logits(hidden, weight, bias, own, ctx.room)
         live = [k for k in range(logits.heads) if bool(upstream[k].any())]
-        for rows, k, block in logits.blocks(live):
+        for rows, k, block in logits.blocks(live, at_once=3):
             # d log p(target) / d logits = (one at the target) - p
             slope = block.sub_(normaliser[k, rows, None]).exp_().neg_()
             slope.scatter_add_(1, targets[rows, None], torch.ones_like(slope[:, :1]))
@@ -199,10 +198,11 @@ class _Logits:
         self.wide = torch.promote_types(hidden.dtype, torch.float32)
         self.room = room
 
-    def blocks(self, heads: Sequence[int]) -> Iterator[tuple[slice, int, Tensor]]:
+    def blocks(self, heads: Sequence[int], at_once: int) -> Iterator[tuple[slice, int, Tensor]]:
         """Each block's tokens, a head, and its logits (rows, vocabulary), in float32 at least: the caller's to
-        overwrite, and gone with the next."""
-        step = self.room.rows(self.heads)
+        overwrite, and gone with the next. Of several heads, `at_once` blocks are there: of what they share, a head's,
+        and the sum of their slopes."""
+        step = self.room.rows(1 if self.heads == 1 else at_once)
         for start in range(0, len(self.hidden) if len(heads) else 0, step):
             rows = slice(start, start + step)
             shared = self._shared(rows)
