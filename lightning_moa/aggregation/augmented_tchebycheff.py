@@ -25,6 +25,8 @@ class AugmentedTchebycheff:
         UserError: a rho below 0.
     """
 
+    of_each = True
+
     def __init__(self, rho: float = 0.05, ideal_point: Sequence[float] | None = None) -> None:
         if not (np.isfinite(rho) and rho >= 0):
             raise UserError(f"AugmentedTchebycheff: rho={rho}; it must be at least 0")

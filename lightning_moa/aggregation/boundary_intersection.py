@@ -32,6 +32,8 @@ class BoundaryIntersection:
         UserError: a theta below 0.
     """
 
+    of_each = True
+
     def __init__(self, theta: float = 5.0, ideal_point: Sequence[float] | None = None) -> None:
         if not (np.isfinite(theta) and theta >= 0):
             raise UserError(f"BoundaryIntersection: theta={theta}; it must be at least 0")

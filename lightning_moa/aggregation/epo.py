@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -32,6 +34,10 @@ class EPO(GradientAggregator):
         UserError: `balanced` not above 0; a loss below what its ideal point allows.
     """
 
+    @classmethod
+    def takes(cls, said: Mapping[str, Any]) -> tuple[float, float]:
+        return (-inf, inf) if said.get("ideal_point") is not None else (0.0, inf)
+
     def __init__(self, ideal_point: Sequence[float] | None = None, balanced: float = 1e-4) -> None:
         super().__init__()
         if not (np.isfinite(balanced) and balanced > 0):
@@ -41,7 +47,9 @@ class EPO(GradientAggregator):
         self._short = np.zeros(0)
 
     def weighted(self, losses: Tensor, preference: Tensor, gramian: np.ndarray) -> Tensor:
-        self._short = shortfall(losses, self.ideal_point).detach().double().cpu().numpy()
+        short = shortfall(losses, self.ideal_point).detach().double().cpu().numpy()
+        # Several policies under one preference have the gradients of their mean, and its losses.
+        self._short = short.mean(axis=0) if short.ndim > preference.ndim else short
         if self._short.min() < 0:
             raise UserError(
                 f"EPO: a loss is {self._short.min():g} below its ideal point; each must be at least 0: another "

@@ -108,6 +108,7 @@ class PCGrad(_Named):
     preference."""
 
     named = "PCGrad"
+    looks_at_preference = False
 
 
 class AlignedMTL(_Named):
@@ -122,3 +123,4 @@ class IMTLG(_Named):
     scale of a loss does not matter. Weights may be negative."""
 
     named = "IMTLG"
+    looks_at_preference = False

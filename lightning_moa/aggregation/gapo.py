@@ -30,6 +30,8 @@ class GAPO(GradientAggregator):
         p: power of the norm that a gradient is divided by, at least 0; the paper has 1 and 2.
     """
 
+    looks_at_preference = False
+
     def __init__(self, p: float = 1.0) -> None:
         super().__init__()
         if not (np.isfinite(p) and p >= 0):
@@ -48,6 +50,8 @@ class GAPO(GradientAggregator):
 class MGDA(GradientAggregator):
     """The multiple-gradient descent algorithm (Desideri, 2012; Sener and Koltun, 2018): the min-norm point of the
     gradients' convex hull, a direction along which every objective gains at the same rate or more."""
+
+    looks_at_preference = False
 
     def solve(self, gramian: np.ndarray, preference: np.ndarray) -> np.ndarray:
         return min_norm_weights(gramian)

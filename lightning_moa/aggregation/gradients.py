@@ -103,6 +103,10 @@ class GradientAggregator(ABC):
 
     looks_at_gradients = True
     """By which a study knows that it needs probed tensors."""
+    of_each = True
+    """By which it knows that each objective must have a loss of its own."""
+    looks_at_preference = True
+    """Whether the weights hang on the preference."""
 
     def __init__(self) -> None:
         self._logs: dict[str, float] = {}

@@ -25,6 +25,8 @@ class SmoothTchebycheff:
         UserError: a mu that is not above 0.
     """
 
+    of_each = True
+
     def __init__(self, mu: float = 0.1, ideal_point: Sequence[float] | None = None) -> None:
         if not (np.isfinite(mu) and mu > 0):
             raise UserError(f"SmoothTchebycheff: mu={mu}; it must be above 0")

@@ -20,6 +20,8 @@ class Tchebycheff:
         ideal_point: z, one value per objective, at least as large as the objective can become; None is 0.
     """
 
+    of_each = True
+
     def __init__(self, ideal_point: Sequence[float] | None = None) -> None:
         self.ideal_point = None if ideal_point is None else list(ideal_point)
 

@@ -210,6 +210,13 @@ class Hypervolume:
     """
 
     sections: ClassVar[Sections] = {"heads": HeadsConfig}
+    of_each = True
+    of_several = True
+    looks_at_preference = False
+
+    @classmethod
+    def takes(cls, said: Mapping[str, Any]) -> tuple[float, float]:
+        return (-math.inf, math.inf) if said.get("reference_point") is not None else (-math.inf, 0.0)
 
     @classmethod
     def build(cls, run: Run) -> Self:

@@ -173,6 +173,14 @@ class Objective(nn.Module, ABC):
     """Of an update of the small world's model, for the progress display; what runs measure corrects it."""
     scores: ClassVar[bool] = False
     """Whether what scores responses is in memory while it trains."""
+    in_prompt: ClassVar[bool] = False
+    """Whether a preference is heard by what stands in the prompts, and by nothing else."""
+    of_several: ClassVar[bool | None] = None
+    """Whether it gives policies of several heads a row of losses each; None: not said."""
+    keeps_apart: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the first section with which each objective has a loss of its own; empty: it always has, or never."""
+    loss_range: ClassVar[tuple[float, float] | None] = None
+    """The least and the largest that a loss can be by its form; None: not said."""
 
     own_optimiser: OptimiserFactory | None = None
     """Builds the optimiser of the objective's own parameters, where it has some (PPO's critic)."""
@@ -190,6 +198,11 @@ class Objective(nn.Module, ABC):
     @classmethod
     def check(cls, plan: Plan) -> None:
         """Refuse, while a study is planned, settings that no run can be made of."""
+
+    @classmethod
+    def apart(cls, settings: Any) -> bool:
+        """Whether each objective has a loss of its own, or the preference has acted before the losses."""
+        return all(getattr(settings, key) == value for key, value in cls.keeps_apart.items())
 
     @classmethod
     def files(cls, settings: Any) -> Mapping[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -54,6 +55,8 @@ class DPO(Objective):
 
     sections: ClassVar[Sections] = {"dpo": DPOConfig}
     needs = ("reference",)
+    of_several = True
+    loss_range = (0.0, inf)
 
     @classmethod
     def kl_weight(cls, settings: DPOConfig) -> float:

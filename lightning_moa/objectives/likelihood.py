@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 class Likelihood(Objective):
     """Negative log-likelihood per response token: supervised fine-tuning's loss (HaM, eq. 1, per token)."""
+
+    of_several = False
+    loss_range = (0.0, inf)
+
+    @classmethod
+    def apart(cls, settings: LikelihoodConfig) -> bool:
+        return False
 
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
         """(1,), the mean over all response tokens of the batch, all processes' rows together."""
@@ -81,6 +89,9 @@ class RewardWeightedLikelihood(ScoredObjective):
     """
 
     sections: ClassVar[Sections] = {**SCORED, "heads": HeadsConfig}
+    of_several = True
+    # A study knows z.
+    loss_range = (-1.0, 0.0)
     directions: Tensor | None
 
     @classmethod

@@ -61,6 +61,11 @@ class MODPO(DPO):
 
     sections: ClassVar[Sections] = {"modpo": MODPOConfig}
     scores = True
+    of_several = False
+
+    @classmethod
+    def apart(cls, settings: MODPOConfig) -> bool:
+        return False
 
     @classmethod
     def check(cls, plan: Plan) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ class SampledObjective(Objective):
     view = "prompts"
     step_seconds = 0.2
     scores = True
+    keeps_apart: ClassVar[Mapping[str, Any]] = {"weigh": "surrogates"}
+    of_several = False
+    loss_range = (-inf, inf)
 
     rewards: Rewards
     tokenizer: Any

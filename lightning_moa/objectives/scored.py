@@ -31,8 +31,6 @@ class ScoredObjective(Objective):
     sections: ClassVar[Sections] = SCORED
     planning = ("online",)
     view = "sequences"
-    in_prompt: ClassVar[bool] = False
-    """Whether the rewards stand in the prompts."""
 
     @classmethod
     def vocabulary(cls, section: Callable[[str], Any], objectives: Sequence[str]) -> list[str]:

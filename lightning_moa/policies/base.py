@@ -37,6 +37,9 @@ class Policy(nn.Module):
     build_options: ClassVar[tuple[str, ...]] = ()
     """What a method may say of it, by `use`, that `build` takes, besides the constructor's arguments."""
 
+    may_be_several: ClassVar[bool] = False
+    """Whether it may be several policies at once, as many as `linear_in` says."""
+
     m = 0
     """Number of objectives whose preference steers the policy; with 0 it accepts any and ignores it."""
 
@@ -61,6 +64,11 @@ class Policy(nn.Module):
         known = inspect.signature(cls.__init__).parameters
         given |= {key: value for key, value in (("m", run.m), ("seed", run.seed)) if key in known}
         return cls(run.model, **{**given, **run.options})
+
+    @classmethod
+    def is_steered(cls, said: Mapping[str, Any]) -> bool:
+        """Whether a preference steers it as a study builds it (m > 0); `said`: what the method says of it."""
+        return False
 
     @classmethod
     def vocabulary(cls, section: Callable[[str], Any], objectives: Sequence[str]) -> list[str]:

@@ -52,6 +52,7 @@ class Heads(LoRA):
 
     sections: ClassVar[Sections] = {"adapter": AdapterConfig, "heads": HeadsConfig}
     linear_in = ("heads", "number")
+    may_be_several = True
 
     @classmethod
     def build(cls, run: PolicyRun) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -45,6 +45,10 @@ class PromptedLoRA(LoRA):
 
     ids: Tensor
     present: Tensor
+
+    @classmethod
+    def is_steered(cls, said: Mapping[str, Any]) -> bool:
+        return True
 
     @classmethod
     def build(cls, run: PolicyRun) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -52,11 +52,15 @@ class SVDLoRA(AdapterPolicy):
     build_options = ("steered",)
 
     @classmethod
+    def is_steered(cls, said: Mapping[str, Any]) -> bool:
+        return bool(said.get("steered", True))
+
+    @classmethod
     def build(cls, run: PolicyRun) -> Self:
         """Steered by the study's m objectives, of rank k + m; with the option steered=False of rank k + 1."""
         adapter: AdapterConfig = run.section("adapter")
-        said = dict(run.options)
-        steered = said.pop("steered", True)
+        steered = cls.is_steered(run.options)
+        said = {key: value for key, value in run.options.items() if key != "steered"}
         given = {
             "k": adapter.rank if steered else adapter.rank + 1,
             "m": run.m if steered else 0,

@@ -25,6 +25,7 @@ from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.policies.settings import ALL_TARGETS
 from lightning_moa.rewards.sources import Source, parse_sources
 from lightning_moa.study.chosen import Chosen, chosen_methods
+from lightning_moa.study.fitting import check_fit
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources, view_learnt
 from lightning_moa.study.tasks import Task
 
@@ -101,6 +102,8 @@ def plan_study(
     )
     _check_rows(json.dumps(asdict(config.data), sort_keys=True), objectives, shared.files)
     seeds = {}
+    for one in chosen.values():
+        check_fit(one)
     for seed in config.seeds:
         planner = SeedPlanner(shared, seed)
         for one in chosen.values():

@@ -104,3 +104,13 @@ def test_losses_below_the_ideal_are_refused_and_a_wrong_bound_too():
         EPO(balanced=0.0)
     with pytest.raises(NotFinite):
         EPO().weighted(torch.ones(2), torch.ones(2) / 2, np.full((2, 2), np.nan))
+
+
+def test_a_row_for_one_policy_is_the_policy():
+    """A policy of one head gives its losses as a row."""
+    x = torch.randn(
+        DIMENSIONS, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
+    preference = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    plain = EPO()(losses(x, 2), preference, [x])
+    torch.testing.assert_close(EPO()(losses(x, 2)[None], preference, [x]), plain)
