@@ -9,8 +9,6 @@ ranks.csv and ranks.png (mean ranks, and how far two must lie apart), rates.csv 
 the study's own CSVs and the fronts to results/cross/table_methods/.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,8 +16,8 @@ from rich.console import Console
 
 from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, responses_of, studies
 from lightning_moa.figures.final_gains import units
-from lightning_moa.figures.tuning import TunedConfig, utilities
-from lightning_moa.pareto import hypervolume, igd_plus
+from lightning_moa.figures.front_measures import front_measures
+from lightning_moa.figures.tuning import TunedConfig
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
@@ -52,36 +50,16 @@ RANKED = {"expected_utility": True, "hypervolume_share": True, "igd_plus": False
 
 def table_of(front: Front, tables: Tables) -> pd.DataFrame:
     """A row for each method and seed: MEASURES and COSTS. The reference policy is a method that was not trained."""
-    collected, best = front.collected, front.exact.front[front.gold].to_numpy()
-    references = [f"reference_{name}" for name in collected.objectives]
-    corner = tables.metrics.loc[tables.metrics["space"] == "gold", references].to_numpy()[0]
-    most = hypervolume(best, corner)
-    spent = collected.costs
-    seen = responses_of(front.config, front.methods)
-    rows: list[dict[str, Any]] = []
-    for _, mine in tables.points.assign(regret=tables.regret).groupby(["method", "seed"], sort=False):
-        method, seed = str(mine["method"].iloc[0]), int(mine["seed"].iloc[0])
-        gold = mine[front.gold].to_numpy()
-        utility, loss = utilities(collected, method, seed)
-        own = spent[(spent["method"] == method) & (spent["seed"] == seed)]
-        cost = pd.Series(dtype=object) if own.empty else own.iloc[0]
-        rows.append(
-            {
-                "method": method,
-                "seed": seed,
-                "hypervolume_share": hypervolume(gold, corner) / most,
-                "expected_utility": utility,
-                "maximum_utility_loss": loss,
-                "mean_regret": mine["regret"].mean(),
-                "worst_regret": mine["regret"].max(),
-                "igd_plus": igd_plus(gold, best),
-                "angle": angle(collected, mine, seed),
-                "kl": mine["kl"].mean(),
-                "trained_parameters": cost.get("trained_parameters", 0),
-                "responses": cost.get("training_steps", 0) * seen.get(method, 0),
-            }
-        )
-    return pd.DataFrame(rows)
+    collected, keys = front.collected, ["method", "seed"]
+    table, seen = front_measures(collected, tables), responses_of(front.config, front.methods)
+    each = tables.points.groupby(keys, sort=False)
+    table["angle"] = [angle(collected, mine, int(seed)) for (_, seed), mine in each]
+    spent = table[keys].merge(collected.costs, on=keys, how="left").fillna(0)
+    table["trained_parameters"] = spent["trained_parameters"].astype(int)
+    table["responses"] = (
+        spent["training_steps"] * spent["method"].map(lambda name: seen.get(name, 0))
+    ).astype(int)
+    return table[[*keys, *MEASURES, *COSTS]]
 
 
 def angle(collected: Collected, mine: pd.DataFrame, seed: int) -> float:
