@@ -183,7 +183,7 @@ def progressing(module: Any, rng: Rng) -> list[Row]:
     return module.judge_claims(pd.DataFrame(rows))
 
 
-def scaled(multiplies: str) -> Case:
+def scaled(*multiplies: str) -> Case:
     def rows(module: Any, rng: Rng) -> list[Row]:
         factors, found = (0.5, 1.0, 2.0), []
         for method, ways in same_or_other(rng, list(module.METHODS), (3, 2)).items():
@@ -192,7 +192,7 @@ def scaled(multiplies: str) -> Case:
                 named = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
                 found.append(row | {"seed": seed} | named)
         part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), None)
-        return module.judge_claims(part, multiplies)
+        return module.judge_claims(part, *multiplies)
 
     return rows
 
@@ -340,6 +340,7 @@ def volumes(module: Any, rng: Rng) -> list[Row]:
 
 
 CASES: dict[str, list[Case]] = {
+    "cross/figure_scale": [scaled()],
     "panacea/figure3": [distributions],
     "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
     "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"), step=0.5)],

@@ -40,6 +40,11 @@ def budget():
 
 
 @pytest.fixture(scope="module")
+def scale():
+    return loaded("figure_scale")
+
+
+@pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What one script has trained is there for the next."""
     return tmp_path_factory.mktemp("runs")
@@ -171,6 +176,62 @@ def test_budgets_that_make_no_sense_are_refused(budget):
     config.dpo.steps = None
     with pytest.raises(UserError, match=r"dpo\.steps is empty"):
         budget.with_budget(config, {"soups_dpo": methods["soups_dpo"]}, 0.5)
+
+
+def test_a_multiplied_reward_is_followed_or_not(scale, tmp_path, runs):
+    words = ["methods=[gapo,morlhf_rloo]", "multiplied_by=[4,1]", "factors=[1]", "rloo.lr=0.1"]
+    words.append("evaluation.grid_step=0.25")
+    folder = result("figure_scale", tmp_path, runs, *words)
+    rows = pd.read_csv(folder / "scale.csv")
+    assert rows.groupby(["method", "factor"]).size().to_dict() == {
+        ("gapo", 1.0): 1,
+        ("gapo", 4.0): 1,
+        ("morlhf_rloo", 1.0): 3,
+        ("morlhf_rloo", 4.0): 3,
+    }
+    asked = pd.read_csv(folder / "asked.csv", keep_default_na=False).set_index("method")
+    assert asked.loc["panacea_dpo", "why_not"] == "learns from labels alone, and hears no reward"
+    assert asked["asked"].sum() == 2
+    moved = pd.read_csv(folder / "movement.csv").set_index("method")["movement"]
+    wide = rows.set_index(["method", "lambda_helpful", "factor"])[["gain_helpful", "gain_harmless"]]
+    apart = np.linalg.norm(wide.xs(4.0, level="factor") - wide.xs(1.0, level="factor"), axis=1)
+    assert moved["gapo"] == pytest.approx(apart[0])
+    assert moved["morlhf_rloo"] == pytest.approx(apart[1:].mean())
+    assert moved["morlhf_rloo"] > 0
+    claims = pd.read_csv(folder / "claims.csv")
+    assert set(claims["whose"]) == {"ours"}
+    assert len(claims) == 2 + 2
+    assert claims["value"].iloc[0] == pytest.approx(moved["gapo"] - moved["morlhf_rloo"])
+    change = wide.loc["morlhf_rloo"].groupby("factor").mean().diff().iloc[-1]
+    assert claims["value"].iloc[-2:].tolist() == pytest.approx(
+        [change["gain_harmless"], change["gain_helpful"]]
+    )
+    assert (folder / "figure_scale.png").is_file()
+
+
+def test_all_that_sample_are_asked_at_every_factor_and_no_others(scale):
+    config, methods = scale.STUDY.read(["scale=smoke"])
+    every = scale.methods_of(2)
+    why = {name: scale.answer_of(product) for name, product in every.items()}
+    assert [name for name in every if not why[name]] == list(methods)
+    assert {"gapo", "morlhf_gdpo", "safe_rlhf", "panacea_ppo", "mod_rloo"} <= set(methods)
+    labels = {name for name, said in why.items() if "labels alone" in said}
+    assert labels == {name for name, each in every.items() if each.objective.name == "dpo"}
+    assert all("given responses" in why[name] for name in ("modpo", "ham", "ric", "sca"))
+    parts = {label: own for label, own, _ in scale.studies(config)}
+    assert list(parts) == ["tuning", "x 0.125", "x 1", "x 8"]
+    assert parts["x 1"] == config
+    for section in ("ppo", "grpo", "rloo"):
+        assert getattr(parts["x 8"], section).reward_scale == {"harmless": 8.0}
+        assert getattr(config, section).reward_scale == {}
+    config.multiplied_by = [2.0, 8.0]
+    with pytest.raises(
+        UserError, match=r"multiplied_by=\[2.0, 8.0\]: two or more different numbers above 0, 1 among"
+    ):
+        scale.studies(config)
+    config.multiplied_by = [1.0, 8.0]
+    with pytest.raises(UserError, match="methods=modpo: none of them hears a reward that can be multiplied"):
+        scale.main(config, None, {"modpo": every["modpo"]})
 
 
 def test_a_fine_grid_holds_the_coarse_one(unseen):
