@@ -29,18 +29,21 @@ Way = TypeVar("Way", bound=Hashable)
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
-def medians(ways: Mapping[Way, Callable[[], Any]], trials: int) -> dict[Way, float]:
+def medians(
+    ways: Mapping[Way, Callable[[], Any]], trials: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Way, float]:
     """Median seconds of each way, after one trial that does not count.
 
-    The ways take turns, so that a busy spell of the machine falls on all of them.
+    The ways take turns, so that a busy spell of the machine falls on all of them. By `time.process_time`, with one
+    thread, what others take of the cores is no part of the seconds.
     """
     seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for trial in range(trials + 1):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = clock()
             way()
             if trial:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -6,14 +6,16 @@ An upper bound, before anything of the kind is built: k LoRA policies of rank 8,
 after the other, against one update over k times the rows, in which each adapted layer multiplies by batched matrices
 (k, 8, width). RLOO's update samples 64 responses of at most 16 tokens, scores them, goes forward and back and steps;
 DPO's does so with 32 pairs. Loaders, logs and checkpoints, which are alike, are left out. Both ways give each policy
-the same gradient, which the tests hold them to. Prints two tables and writes results/benchmarks/side_by_side.csv and
-side_by_side_memory.csv: what k policies at once take at 7B on one base and on k, as `moa plan` counts.
+the same gradient, which the tests hold them to. Seconds are of one core's work, so that what else runs on the machine
+counts little. Prints two tables and writes results/benchmarks/side_by_side.csv and side_by_side_memory.csv: what k
+policies at once take at 7B on one base and on k, as `moa plan` counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -231,14 +233,14 @@ def stack_pairs(pairs: Sequence[PairBatch]) -> PairBatch:
 
 
 def main(policies: list[int], sizes: list[tuple[int, int]], trials: int, folder: Path) -> pd.DataFrame:
-    """One row for each objective, model and number of policies: median seconds of both ways, and their ratio."""
+    """One row for each objective, model and number of policies: median seconds of the CPU of both ways, and their ratio."""
     torch.set_num_threads(1)
     rows = []
     for hidden, layers in sizes:
         for k in policies:
             bench = Bench(k, hidden, layers)
             for objective in ("rloo", "dpo"):
-                seconds = medians(bench.ways(objective), trials)
+                seconds = medians(bench.ways(objective), trials, time.process_time)
                 rows.append(
                     {
                         "objective": objective,
