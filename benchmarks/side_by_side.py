@@ -233,7 +233,7 @@ def stack_pairs(pairs: Sequence[PairBatch]) -> PairBatch:
 
 
 def main(policies: list[int], sizes: list[tuple[int, int]], trials: int, folder: Path) -> pd.DataFrame:
-    """One row for each objective, model and number of policies: median seconds of the CPU of both ways, and their ratio."""
+    """One row for each objective, model and number of policies: median seconds of a core in both ways, their ratio."""
     torch.set_num_threads(1)
     rows = []
     for hidden, layers in sizes:
