@@ -2,10 +2,10 @@
 
     python -m benchmarks.side_by_side [--policies 1 2 4 8] [--sizes 64x2 256x4] [--trials 5]
 
-An upper bound, before anything of the kind is built: k LoRA policies of rank 8, each with an update of its own one
+Asked before anything of the kind is built: k LoRA policies of rank 8, each with an update of its own one
 after the other, against one update over k times the rows, in which each adapted layer multiplies by batched matrices
 (k, 8, width). RLOO's update samples 64 responses of at most 16 tokens, scores them, goes forward and back and steps;
-DPO's does so with 32 pairs. Loaders, logs and checkpoints, which are alike, are left out. Both ways give each policy
+DPO's does so with 32 pairs. What a Trainer adds to an update is left out of both. Both ways give each policy
 the same gradient, which the tests hold them to. Seconds are of one core's work, so that what else runs on the machine
 counts little. Prints two tables and writes results/benchmarks/side_by_side.csv and side_by_side_memory.csv: what k
 policies at once take at 7B on one base and on k, as `moa plan` counts.
