@@ -88,7 +88,7 @@ def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
             if not is_done(runs, key):
                 raise
             shutil.rmtree(folder)
-    shutil.rmtree(runs / f"partial-{key}", ignore_errors=True)
+    _remove(runs / f"partial-{key}")
 
 
 def clear_dead(runs: Path) -> None:
@@ -101,7 +101,17 @@ def clear_dead(runs: Path) -> None:
         # Those of a run that is made anew are younger than what it will replace.
         with suppress(FileNotFoundError):
             if folder.stat().st_mtime <= done.stat().st_mtime:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+
+
+def _remove(partial: Path) -> None:
+    """Checkpoints that are done with, if there are any. Under a scratch folder's name: to a start that is killed in the
+    midst of it, a half-removed folder would look like checkpoints of one that is made anew."""
+    away = partial.with_name(f".{partial.name}.old.{owner()}")
+    # Nothing hangs on it: a later start clears what is left.
+    with suppress(OSError):
+        partial.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def abandoned(folder: Path, pattern: str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_moa import run_folders
 from lightning_moa.errors import UserError
 from lightning_moa.reach import digest
 from lightning_moa.run_folders import clear_dead, is_done, publish, record, scratch_folder, sizes_of
@@ -161,6 +162,35 @@ def test_checkpoints_of_a_finished_run_are_cleared_and_those_of_one_made_anew_ar
     # A start that was killed between the two leaves the first.
     clear_dead(tmp_path)
     assert {path.name for path in tmp_path.glob("partial-*")} == {"partial-add-2", "partial-add-3"}
+
+
+@pytest.mark.parametrize("by", ["the run's end", "a later start"])
+def test_a_start_that_dies_while_it_removes_checkpoints_leaves_none(tmp_path, monkeypatch, by, dead_process):
+    """Removing a file makes its folder younger than the finished run."""
+    partial = tmp_path / "partial-add-1"
+    for update in ("update-2", "update-4"):
+        (partial / update).mkdir(parents=True)
+        (partial / update / "0.json").write_text("{}")
+    folder = scratch_folder(tmp_path, "add-1")
+    (folder / "task.json").write_text("{}")
+
+    def dies(place, **options):
+        (place / "update-2" / "0.json").unlink()
+        (place / "update-2").rmdir()
+        os.utime(place, (time.time() + 10, time.time() + 10))
+        raise KeyboardInterrupt
+
+    if by == "a later start":
+        folder.rename(tmp_path / "add-1")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", dies)
+        patched.setattr(run_folders, "owner", lambda: f"{run_folders._MACHINE}{dead_process}_1")
+        with pytest.raises(KeyboardInterrupt):
+            clear_dead(tmp_path) if by == "a later start" else publish(
+                tmp_path, "add-1", folder, replace=False
+            )
+    clear_dead(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["add-1"]
 
 
 @pytest.mark.parametrize("hours", [-2, -1, 0, 1, 2])
