@@ -251,14 +251,16 @@ def losses_shape(run: Context, preference: torch.Tensor) -> tuple[int, ...]:
     m, settings, objective = run.m, run.spec["settings"], run.answers.objective
     if objective is likelihood.LikelihoodInContext:
         return (1,)
-    if run.answers.policy is Heads:
+    if run.answers.policy is Heads and objective.of_several:
         each = (
             m
             if "rows" not in settings or settings["weigh"] == "per_objective"
             else len(likelihood.directions_of(run))
         )
         return (run.spec["sections"]["heads"]["number"], each)
-    own = m if settings.get("weigh", "surrogates") == "surrogates" and objective is not MODPO else 1
+    apart = settings.get("weigh", "surrogates") in ("surrogates", "per_objective") and objective is not MODPO
+    assert apart == objective.apart(run.settings) or settings["weigh"] == "scalarise_first"
+    own = m if apart else 1
     return (*preference.shape[:-1], own)
 
 
