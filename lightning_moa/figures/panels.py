@@ -85,8 +85,9 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     likelihood, rounds = (getattr(own, name) for name in ("likelihood", "online"))
     likelihood.rewards = {name: each for name, each in likelihood.rewards.items() if name in own.objectives}
     labels = own.data.labels
-    if set(own.objectives) <= set(labels):
-        # Else the plan names what is missing, and what there is.
+    if not config.objectives and set(own.objectives) <= set(labels):
+        # Else the plan names what is missing, and what there is. Objectives of one's own have their labels as in any
+        # other script, whose runs they share.
         own.data.labels = {name: label for name, label in labels.items() if name in own.objectives}
     if large:
         own.model = deepcopy(config.large)
@@ -96,16 +97,16 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
 
 
 def panel_study(file: str, family: str, objectives: Sequence[str]) -> Study:
-    """The study of a script that shows the panels of these objectives."""
-    methods = methods_of(len(objectives))
+    """The study of a script that shows the panels of these objectives, or of those that are asked for."""
 
     def parts(config: ShownConfig) -> list[Part]:
+        methods = methods_of(len(config.objectives or objectives))
         return [
             (PANELS[letter][0], settings_of(config, objectives, **PANELS[letter][1]), methods)
             for letter in shown_of(config, PANELS)[0]
         ]
 
-    return Study(file, family, methods, ShownConfig, parts=parts)
+    return Study(file, family, methods_of(len(objectives)), ShownConfig, parts=parts)
 
 
 def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:

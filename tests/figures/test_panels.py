@@ -101,6 +101,14 @@ def test_a_script_conducts_the_panels_that_it_is_asked_for():
     assert methods == study.methods
 
 
+def test_methods_go_by_the_objectives_that_are_asked_for():
+    study = panel_study(__file__, "assistant", ["a", "b", "c"])
+    script = config(objectives=["helpful", "harmless"], panels=["a"])
+    ((_, own, methods),) = study.parts_of(script, study.methods)
+    assert own.objectives == ["helpful", "harmless"]
+    assert methods["sca"].trained_on == TrainedOn.given(FIVE)
+
+
 def test_some_panels_are_named_and_all_are_not():
     assert shown_of(config(), PANELS) == (["a", "b", "c"], "")
     assert shown_of(config(panels=["c", "a", "c"]), PANELS) == (["a", "c"], "a+c")
