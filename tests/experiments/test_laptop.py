@@ -28,7 +28,7 @@ OWN = {
     FIGURE5: ["dpo.steps=2", "dpo.batch_size=2", "dpo.preferences_per_batch=2"],
     TABLE: ["ppo.steps=1", "ppo.batch_size=2", "ppo.max_new_tokens=4"],
     FIGURE3: [
-        *("panels=[a]", "likelihood.steps=1", "likelihood.batch_size=2", "likelihood.rows=8"),
+        *("panels=[a]", "likelihood.steps=2", "likelihood.batch_size=2", "likelihood.rows=8"),
         *("heads.number=2", "heads.rank=2", "heads.watch=1", "heads.watch_rows=2", "clusters=2"),
     ],
 }
@@ -133,7 +133,9 @@ def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, scrip
     folder, words = small
     made = start(folder, *words, script=script, name=name)
     check(made / part, SPACES)
-    assert (pd.read_csv(made / "claims.csv")["seeds"] == 1).all()
+    # None of the claims but those on numbers that no seed changes says more than that.
+    claims = pd.read_csv(made / "claims.csv")
+    assert set(claims["verdict"][claims["seeds"] == 1]) == {"one seed"}
     assert len(reward_models(folder)) == 2
 
 
