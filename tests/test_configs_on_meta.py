@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from lightning_moa.batches import CriticRollout, PairBatch, PromptBatch, SequenceBatch
-from lightning_moa.config import SYNTHETIC, StudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.figures.panels import settings_of
 from lightning_moa.forecast.architectures import PUBLISHED, meta_model, published_config
 from lightning_moa.forecast.plan import stand_in
@@ -36,7 +36,7 @@ from lightning_moa.strategies.choices import processes_of
 from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
 from tests.shapes import Shapes
-from tests.test_configs_shipped import EXPERIMENTS, FILES, REFUSED, SCRIPTS, name_of, scale_of
+from tests.test_configs_shipped import EXPERIMENTS, FILES, SCRIPTS, name_of, refusal, scale_of
 
 LEAVES = {
     ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -70,15 +70,15 @@ def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
         if study.folder != path.parent or not study.methods:
             continue
         config, methods = study.read(scale_of(path))
-        if name_of(place) in REFUSED and config.data.name != SYNTHETIC:
+        if refusal(name_of(place), config) is not None:
             continue
         parts = study.parts_of(config, methods)
         for _, own, mine in parts:
             yield own, mine
         # Panels of another family's data are that family's.
-        first = next(own for _, own, _ in parts if own.data.name == config.data.name)
+        first, mine = next((own, mine) for _, own, mine in parts if own.data.name == config.data.name)
         if hasattr(config, "large") and first.objectives:
-            yield settings_of(config, first.objectives, large=True), methods
+            yield settings_of(config, first.objectives, large=True), mine
 
 
 def specs(path: Path) -> dict[Traced, dict[str, Any]]:

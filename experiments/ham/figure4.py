@@ -1,6 +1,6 @@
 """HaM's Figure 4: fronts of HaM, RiC and SCA on harmless and humorous.
 
-    python experiments/ham/figure4.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/ham/figure4.py [scale=smoke|tiny|laptop|gpu|paper] [panels=[a]] [key=value ...]
 
 Panels, points and files are those of figure3.py; results lie in results/ham/figure4/<scale>/.
 """
@@ -8,7 +8,7 @@ Panels, points and files are those of figure3.py; results lie in results/ham/fig
 from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import Panel, conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import Row
 from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
@@ -19,7 +19,7 @@ DOMINATIONS = {panel: HAM_DOMINATES for panel in "abc"}
 """Section 4.2: panel -> (winner, loser, whether it is said to dominate)."""
 
 
-def main(config: PanelsConfig, console: Console) -> None:
+def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure4", OBJECTIVES, console)
     for panel in panels:
         panel.write()

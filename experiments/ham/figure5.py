@@ -1,6 +1,6 @@
 """HaM's Figure 5: fronts of HaM, RiC and SCA on summaries, faithful and free of hallucination.
 
-    python experiments/ham/figure5.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/ham/figure5.py [scale=smoke|tiny|gpu|paper] [panels=[a]] [key=value ...]
 
 Panels, points and files are those of figure3.py; results lie in results/ham/figure5/<scale>/. Both rewards are higher
 for better summaries: `hallucination` is high where little is invented.
@@ -9,7 +9,7 @@ for better summaries: `hallucination` is high where little is invented.
 from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import Panel, conduct_panels, draw_fronts, judge_panel, publish
-from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import Row
 from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
@@ -22,7 +22,7 @@ HIGHEST = {"a": ["hallucination"], "b": ["hallucination", "faithful"], "c": ["fa
 """Panel -> objectives in which HaM is said to attain the highest level."""
 
 
-def main(config: PanelsConfig, console: Console) -> None:
+def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
     for panel in panels:
         panel.write()

@@ -1,6 +1,6 @@
 """HaM's Figure 6: fronts of HaM, RiC and SCA on three objectives, harmless, helpful and humorous.
 
-    python experiments/ham/figure6.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/ham/figure6.py [scale=smoke|tiny|laptop|gpu|paper] [panels=[a]] [key=value ...]
 
 Panels, points and files are those of figure3.py, with surfaces for fronts and the paper's ten preferences for RiC and
 SCA; results lie in results/ham/figure6/<scale>/.
@@ -16,7 +16,7 @@ from lightning_moa.figures.cluster_figures import (
     judge_panel,
     publish,
 )
-from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import Row
 from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
@@ -27,7 +27,7 @@ DOMINATIONS = {"a": HAM_DOMINATES, "b": NONE_DOMINATES, "c": HAM_DOMINATES}
 """Section 4.4: panel -> (winner, loser, whether it is said to dominate); in (b) all fronts intersect."""
 
 
-def main(config: PanelsConfig, console: Console) -> None:
+def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure6", OBJECTIVES, console)
     for panel in panels:
         panel.write()

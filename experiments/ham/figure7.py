@@ -1,6 +1,6 @@
 """HaM's Figure 7: the mean rewards of HaM's, RiC's and SCA's front points as radar charts.
 
-    python experiments/ham/figure7.py [scale=smoke|tiny|gpu|paper] [key=value ...]
+    python experiments/ham/figure7.py [scale=smoke|tiny|laptop|gpu|paper] [panels=[a]] [key=value ...]
 
 From the very studies of figure6.py, whose runs are reused. Writes the CSVs of each panel to the folder a, b or c of
 results/ham/figure7/<scale>/ (front_means.csv: the means, and the units that they are compared in), and the claims and
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from lightning_moa.errors import UserError
 from lightning_moa.figures.cluster_figures import Panel, conduct_panels, per_seed, publish
-from lightning_moa.figures.panels import PanelsConfig, panel_study
+from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.cluster_fronts import front_means
 from lightning_moa.reporting.front_panels import draw_radar, legend_entries
@@ -34,7 +34,7 @@ MARGIN = 0.1
 """Standard deviations that count as comparable."""
 
 
-def main(config: PanelsConfig, console: Console) -> None:
+def main(config: ShownConfig, console: Console) -> None:
     if config.objectives is not None and len(config.objectives) < 3:
         raise UserError(f"objectives={config.objectives}: a radar chart needs three or more")
     panels = conduct_panels(config, "figure7", OBJECTIVES, console)

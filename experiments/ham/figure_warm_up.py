@@ -27,7 +27,7 @@ from lightning_moa.deployments import EachHead, TrainedOn
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
-from lightning_moa.figures.panels import PANELS, PanelsConfig, settings_of
+from lightning_moa.figures.panels import PANELS, ShownConfig, settings_of, shown_of
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import Product, ham, sca, sca_heads, scalarisations
 from lightning_moa.reporting.claims import OURS, Row, judge
@@ -52,7 +52,7 @@ MOST = 0.5
 
 
 @dataclass
-class WarmUpConfig(PanelsConfig):
+class WarmUpConfig(ShownConfig):
     """A study, and the warm-ups that are compared."""
 
     panels: list[str] = option([*SHOWN], "which panels")
@@ -115,9 +115,10 @@ METHODS = {"ham": ham(), **methods_of(2, [], 1)}
 
 
 def main(config: WarmUpConfig, console: Console) -> None:
+    letters, _ = shown_of(config, SHOWN)
     panels = [
         conduct_panel(letter, own, methods, console)
-        for letter, (_, own, methods) in zip(config.panels, studies(config), strict=True)
+        for letter, (_, own, methods) in zip(letters, studies(config), strict=True)
     ]
     claims = judged(lambda name: [row for panel in panels for row in judge_panel(panel.at(name))])
     folder = panels[0].artefact.folder.parent
@@ -137,7 +138,7 @@ def studies(config: WarmUpConfig) -> list[tuple[str, WarmUpConfig, Mapping[str, 
     """
     check_options(config)
     found = []
-    for letter in config.panels:
+    for letter in shown_of(config, SHOWN)[0]:
         words, objectives, which = SHOWN[letter]
         own = settings_of(config, objectives, **which)
         methods = methods_of(len(objectives), config.warm_ups, config.likelihood.steps)
@@ -147,8 +148,6 @@ def studies(config: WarmUpConfig) -> list[tuple[str, WarmUpConfig, Mapping[str, 
 
 
 def check_options(config: WarmUpConfig) -> None:
-    if not config.panels or not set(config.panels) <= set(SHOWN):
-        raise UserError(f"panels={config.panels}: allowed are {', '.join(SHOWN)}, one or more")
     shares = config.warm_ups
     if (
         0 not in shares
@@ -170,7 +169,7 @@ def check_options(config: WarmUpConfig) -> None:
 
 def conduct_panel(letter: str, own: WarmUpConfig, methods: Mapping[str, Product], console: Console) -> Panel:
     """Train, measure and write a panel's study."""
-    artefact = Artefact.begin("ham", "figure_warm_up", own, part=letter)
+    artefact = Artefact.begin("ham", "figure_warm_up", own, part=letter, chosen=shown_of(own, SHOWN)[1])
     collected = conduct(own, methods, console)
     tables = artefact.tables(collected)
     rows = rows_of(own, methods, collected, tables.metrics)

@@ -15,8 +15,9 @@ def add(commands: Any) -> None:
         help="estimate what a script's runs take, before any machine is rented",
         description="Estimates memory by kind, operations and hours of a script's runs, offline. The script's own "
         "key=value settings hold; devices=, nodes=, strategy=, precision= and optimiser= stand for hardware.*; gpu= "
-        "is a GPU's memory in GiB, gpu_type= one of h100, h200, a100, a800, v100, utilisation= the share of its peak "
-        "that runs reach (0.35), rows= the rows of the training split where they are not published.",
+        "is a GPU's memory in GiB, gpu_type= one of h100, h200, a100, a800, v100, or cpu_core, utilisation= the share "
+        "of its peak that runs reach (0.35; of a core 1), rows= the rows of the training split where they are not "
+        "published.",
     )
     parser.add_argument("script", help="such as experiments/panacea/figure4.py")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="of the script, and of the plan")
@@ -27,12 +28,12 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from lightning_moa.forecast.plan import parse_options, plan_of
+    from lightning_moa.forecast.plan import plan_of
     from lightning_moa.reporting.files import write_atomically
     from lightning_moa.reporting.plan_table import plan_csv, plan_table
 
-    chosen, words = parse_options(options.settings)
-    found = plan_of(Path(options.script), chosen, words)
+    found = plan_of(Path(options.script), options.settings)
+    chosen = found.options
     from lightning_moa.forecast.memory import KINDS, MARGIN
 
     for message in found.warnings:

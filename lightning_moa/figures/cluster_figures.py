@@ -16,7 +16,15 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
-from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, clusters_of, methods_of, settings_of
+from lightning_moa.figures.panels import (
+    PANELS,
+    ShownConfig,
+    as_asked,
+    clusters_of,
+    methods_of,
+    settings_of,
+    shown_of,
+)
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
@@ -91,13 +99,13 @@ class Panel:
 
 
 def conduct_panels(
-    config: PanelsConfig,
+    config: ShownConfig,
     name: str,
     objectives: Sequence[str],
     console: Console,
     home: str = SYNTHETIC,
 ) -> list[Panel]:
-    """Train and measure HaM and its baselines for every panel. Nothing is written yet.
+    """Train and measure HaM and its baselines for the panels that are asked for. Nothing is written yet.
 
     Args:
         config: the script's; `objectives` in it go before those given here.
@@ -107,19 +115,22 @@ def conduct_panels(
         home: as in `Artefact`.
 
     Raises:
-        UserError: settings that no run can be made of.
+        UserError: settings that no run can be made of, or panels that there are not.
     """
     names = list(config.objectives or objectives)
-    return [_conduct(config, name, names, letter, console, home) for letter in PANELS]
+    letters, chosen = shown_of(config, PANELS)
+
+    def begin(letter: str) -> Artefact:
+        own = settings_of(config, names, **PANELS[letter][1])
+        return Artefact.begin("ham", name, own, part=letter, home=home, chosen=chosen)
+
+    return [_conduct(begin(letter), letter, console) for letter in letters]
 
 
-def _conduct(
-    config: PanelsConfig, name: str, objectives: list[str], letter: str, console: Console, home: str
-) -> Panel:
-    own = settings_of(config, objectives, **PANELS[letter][1])
-    methods = methods_of(len(objectives))
-    artefact = Artefact.begin("ham", name, own, part=letter, home=home)
-    collected = conduct(own, methods, console)
+def _conduct(artefact: Artefact, letter: str, console: Console) -> Panel:
+    config: Any = artefact.config
+    methods = methods_of(len(config.objectives))
+    collected = conduct(config, methods, console)
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
     clusters = clusters_of(collected, config.clusters)
     responses = responses.assign(cluster=as_asked(responses, collected).map(clusters))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from lightning_moa.config import ModelConfig, StudyConfig
+from lightning_moa.errors import UserError
 from lightning_moa.evaluation.clusters import cluster_prompts
 from lightning_moa.fields import option
 from lightning_moa.methods.products import Product, ham, ric, sca, scalarisations
@@ -39,7 +40,29 @@ class PanelsConfig(StudyConfig):
     )
 
 
+@dataclass
+class ShownConfig(PanelsConfig):
+    """The same, for scripts that show several panels."""
+
+    panels: list[str] = option(
+        [*PANELS], "which panels are shown; what is made of some of them lies in a folder that names them"
+    )
+
+
 S = TypeVar("S", bound=PanelsConfig)
+
+
+def shown_of(config: ShownConfig, there: Collection[str]) -> tuple[list[str], str]:
+    """The panels that a script is to show, of those that there are and in their order, and what its folder says of
+    that: nothing where it shows all.
+
+    Raises:
+        UserError: none, or one that there is not.
+    """
+    if not config.panels or not set(config.panels) <= set(there):
+        raise UserError(f"panels={config.panels}: allowed are {', '.join(there)}, one or more")
+    shown = [letter for letter in there if letter in config.panels]
+    return shown, "" if len(shown) == len(there) else "+".join(shown)
 
 
 def methods_of(m: int) -> Mapping[str, Product]:
@@ -62,8 +85,9 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     likelihood, rounds = (getattr(own, name) for name in ("likelihood", "online"))
     likelihood.rewards = {name: each for name, each in likelihood.rewards.items() if name in own.objectives}
     labels = own.data.labels
-    if set(own.objectives) <= set(labels):
-        # Else the plan names what is missing, and what there is.
+    if not config.objectives and set(own.objectives) <= set(labels):
+        # Else the plan names what is missing, and what there is. Objectives of one's own have their labels as in any
+        # other script, whose runs they share.
         own.data.labels = {name: label for name, label in labels.items() if name in own.objectives}
     if large:
         own.model = deepcopy(config.large)
@@ -72,19 +96,17 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     return own
 
 
-def panel_study(
-    file: str, family: str, objectives: Sequence[str], panels: Sequence[str] = tuple(PANELS)
-) -> Study:
-    """The study of a script that shows some of the panels of these objectives."""
-    methods = methods_of(len(objectives))
+def panel_study(file: str, family: str, objectives: Sequence[str]) -> Study:
+    """The study of a script that shows the panels of these objectives, or of those that are asked for."""
 
-    def parts(config: PanelsConfig) -> list[Part]:
+    def parts(config: ShownConfig) -> list[Part]:
+        methods = methods_of(len(config.objectives or objectives))
         return [
             (PANELS[letter][0], settings_of(config, objectives, **PANELS[letter][1]), methods)
-            for letter in panels
+            for letter in shown_of(config, PANELS)[0]
         ]
 
-    return Study(file, family, methods, PanelsConfig, parts=parts)
+    return Study(file, family, methods_of(len(objectives)), ShownConfig, parts=parts)
 
 
 def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:

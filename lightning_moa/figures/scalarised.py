@@ -32,7 +32,9 @@ def scalarised_share(config: StudyConfig, name: str, product: Product) -> float:
     # As online rounds have it: the section's own steps, rate and schedule, and the rise of the offline phase.
     warmup = math.ceil(likelihood.warmup_ratio * online.steps)
     rounds = online.rounds * online.lr * sum(rate_factors(online.schedule, warmup, online.steps))
-    return sum(offline[: chosen.values["heads"].warm_up]) / (sum(offline) + rounds)
+    whole = sum(offline) + rounds
+    # A single update of a schedule that rises from 0 has no rate at all.
+    return sum(offline[: chosen.values["heads"].warm_up]) / whole if whole else 0.0
 
 
 def rate_factors(kind: str, warmup: int, steps: int) -> list[float]:

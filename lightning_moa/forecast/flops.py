@@ -29,6 +29,8 @@ class Gpu:
     source: str
     bfloat16: bool = True
     """Whether it computes in it."""
+    reached: float = 0.35
+    """Share of the peaks that runs are taken to reach where nobody says."""
 
 
 GPUS: Mapping[str, Gpu] = {
@@ -37,6 +39,11 @@ GPUS: Mapping[str, Gpu] = {
     "a100": Gpu(312e12, 2.039e12, 80, "A100 80GB SXM, the same"),
     "a800": Gpu(312e12, 2.039e12, 80, "A800 80GB SXM: an A100 with slower links between GPUs"),
     "v100": Gpu(125e12, 0.9e12, 32, "V100 SXM2 32GB, float16", bfloat16=False),
+    "cpu_core": Gpu(
+        *(0.1e12, 10e9, 16),
+        "no peak: about what float32 training reached on one core with AVX-512 (docs/laptop.md); GiB of a laptop",
+        reached=1.0,
+    ),
 }
 """By the names that a plan takes."""
 

@@ -20,6 +20,7 @@ from lightning_moa.policies import Policy, build_model
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.rewards.sources import MODEL, TRAINED, Source
 from lightning_moa.rewards.table import SCORE_HEAD
+from lightning_moa.runs.reward_model import trained_part
 from lightning_moa.strategies.choices import trained_whole
 
 Spec = dict[str, Any]
@@ -194,3 +195,8 @@ def classifier_of(spec: Spec, layers: int | None = None) -> PreTrainedModel:
         network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     count_fused_attention(network)
     return network
+
+
+def trainee_of(spec: Spec, layers: int | None = None) -> Any:
+    """The same as it is trained: all of it, a LoRA on it, or its outputs alone."""
+    return trained_part(classifier_of(spec, layers), spec["reward_model"]).to("meta")

@@ -25,11 +25,11 @@ from lightning_moa.forecast.metering import Meter, blocks_of, marking
 from lightning_moa.forecast.networks import (
     Scorer,
     base_shape,
-    classifier_of,
     depth_of,
     network_of,
     policy_of,
     policy_shape,
+    trainee_of,
 )
 from lightning_moa.objectives import Likelihood
 from lightning_moa.objectives.costs import full_sequences, longest_prompt, tokens
@@ -334,7 +334,7 @@ def reward_training(spec: Spec, rows: int) -> Figures:
 
 
 def _reward_training(spec: Spec, rows: int, layers: int) -> Figures:
-    network, settings = classifier_of(spec, layers).train(), spec["reward_model"]
+    network, settings = trainee_of(spec, layers).train(), spec["reward_model"]
     view, numbers = spec["learns"], torch.zeros(rows, len(spec["objectives"]))
     ids, mask, response = tokens(rows * (2 if view == "pairs" else 1), spec["data"]["max_length"], 1)
     batch: PairBatch | SequenceBatch = (

@@ -19,8 +19,11 @@ from lightning_moa.study.study import Part
 
 SHORT = ("accelerator", "devices", "nodes", "strategy", "precision", "optimiser", "tf32")
 """Keys that stand for `hardware.<key>`."""
-OWN = {"gpu": None, "utilisation": "0.35", "gpu_type": "h100", "rows": None}
-"""Keys of the plan's own and what they are where they aren't given."""
+OWN = ("gpu", "utilisation", "gpu_type", "rows")
+"""Keys of the plan's own."""
+CORE = "cpu_core"
+TYPE = {"gpu": "h100", "cpu": CORE}
+"""hardware.accelerator -> gpu_type where it isn't given."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PlanOptions:
     gib: float
     """Memory of a GPU."""
     utilisation: float
-    """Share of a GPU's peak that runs reach."""
+    """Share of the peak that runs reach."""
     gpu: Gpu
     gpu_type: str
     rows: int | None
@@ -41,57 +44,78 @@ class PlanOptions:
 class PlanRows:
     """A plan's rows, and lines that go with them."""
 
+    options: PlanOptions
     rows: list[PlanRow]
     notes: list[str]
     warnings: list[str]
     processes: int
 
 
-def parse_options(words: Sequence[str]) -> tuple[PlanOptions, list[str]]:
-    """The plan's own options of a command line, and the script's.
-
-    Raises:
-        UserError: an option's value that is not allowed.
-    """
-    own: dict[str, str | None] = dict(OWN)
-    rest = []
+def split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The plan's own words of a command line, and the script's."""
+    own, rest = {}, []
     for word in words:
         key, equals, value = word.partition("=")
-        if equals and key in own:
+        if equals and key in OWN:
             own[key] = value
         else:
             rest.append(f"hardware.{word}" if equals and key in SHORT else word)
-    gpu = gpu_named(str(own["gpu_type"]))
-    gib = float(gpu.gib) if own["gpu"] is None else _number("gpu", own["gpu"], "GiB of a GPU")
-    utilisation = _number("utilisation", str(own["utilisation"]), "a share of the peak")
+    return own, rest
+
+
+def options_of(own: Mapping[str, str], accelerator: str = "gpu") -> PlanOptions:
+    """The plan's options by its own words, for what a study trains on.
+
+    Raises:
+        UserError: a value that is not allowed.
+    """
+    kind = own.get("gpu_type", TYPE[accelerator])
+    gpu = gpu_named(kind)
+    gib = _number("gpu", own["gpu"], "GiB of a GPU") if "gpu" in own else float(gpu.gib)
+    utilisation = gpu.reached
+    if "utilisation" in own:
+        utilisation = _number("utilisation", own["utilisation"], "a share of the peak")
     if utilisation > 1:
         raise UserError(f"utilisation={utilisation:g}: a share above 0 and up to 1 is allowed")
-    rows = None if own["rows"] is None else int(_number("rows", own["rows"], "rows"))
-    return PlanOptions(gib, utilisation, gpu, str(own["gpu_type"]), rows), rest
+    rows = int(_number("rows", own["rows"], "rows")) if "rows" in own else None
+    return PlanOptions(gib, utilisation, gpu, kind, rows)
 
 
-def plan_of(path: Path, options: PlanOptions, words: Sequence[str]) -> PlanRows:
-    """The rows of a script's studies.
+def plan_of(path: Path, words: Sequence[str]) -> PlanRows:
+    """The rows of a script's studies, by the words of a command line.
 
     Raises:
         UserError: a script that has no study, settings that are not allowed, or something that isn't known offline.
     """
-    studies = studies_of(path, words)
+    own, rest = split(words)
+    options_of(own)
+    studies = studies_of(path, rest)
     _, config, _ = studies[0]
     hardware = asdict(config.hardware)
+    options = options_of(own, hardware["accelerator"])
     warnings = check_hardware(hardware) + without_bfloat16(hardware, options)
     notes = [note for study in studies for note in stand_in(study)]
     if hardware["accelerator"] == "cpu":
-        notes.append(
-            f"The hours are those of the GPU named, {options.gpu_type}, and not of this study's CPUs"
-        )
+        notes += on_cpus(options)
     known: set[str] = set()
     rows = []
     for study in studies:
         made, more = _rows(study, options, processes_of(hardware), known)
         rows += made
         notes += more
-    return PlanRows(rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
+    return PlanRows(options, rows, list(dict.fromkeys(notes)), warnings, processes_of(hardware))
+
+
+def on_cpus(options: PlanOptions) -> list[str]:
+    """What is to be said of a study that trains on CPUs."""
+    if options.gpu_type != CORE:
+        return [f"The hours are those of the GPU named, {options.gpu_type}, and not of this study's CPUs"]
+    return [
+        "Hours are those of one run after the other, on one core; workers=2 halves them on two cores, and takes the "
+        "memory twice",
+        "Memory is what is in use at once; glibc keeps up to as much again of what was freed "
+        "(MALLOC_MMAP_THRESHOLD_=1048576 in the environment has it given back)",
+    ]
 
 
 def without_bfloat16(hardware: Mapping[str, Any], options: PlanOptions) -> list[str]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from lightning_moa.data.sizes import published_rows
 from lightning_moa.forecast import flops, memory, passes
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Sizes
 from lightning_moa.forecast.meta_run import MetaRun
-from lightning_moa.forecast.networks import Scorer, classifier_of, network_of, policy_of, scorers_of
+from lightning_moa.forecast.networks import Scorer, network_of, policy_of, scorers_of, trainee_of
 from lightning_moa.forecast.parts import (
     Forecast,
     Spec,
@@ -141,21 +142,25 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     spec = dict(task.spec)
     settings = spec["reward_model"]
     micro = micro_batch(settings, spec, factor)
-    network = classifier_of(spec)
+    network = trainee_of(spec)
     figures = passes.reward_training(spec, micro)
     # Two responses a pair; the head's few logits count for nothing.
     responses = 2 if spec["learns"] == "pairs" else 1
-    body = network_of(spec)
-    counted = replace(flops.network_of(body), head=0, trained_head=0)
+    counted = replace(flops.network_of(network), head=0, trained_head=0)
     batch, longest = responses * factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(counted, batch, longest, None, spec["model"]["gradient_checkpointing"]))
-    steps = updates(settings, spec["data"], spec["learns"], rows)
-    made = _whole(spec, network, figures, micro, steps, batch * longest, work)
+    there = rows if rows is not None else published_rows(spec["data"], spec["learns"])
+    if spec["half"] is not None and there is not None:
+        # The other half of the prompts is the judge's.
+        there = max(1, there // 2)
+    steps = updates(settings, spec["data"], spec["learns"], there)
+    made = _in_its_own_loop(spec, network, figures, micro, steps, batch * longest, work)
     if spec["hardware"]["accelerator"] == "cpu":
         return made
     # Each process reads it whole into the machine's own memory, before the strategy shares it out.
     width = 4 if trained_whole(spec["hardware"])["precision"] == "fp32" else 2
-    return replace(made, host=max(made.host, float(width * sum(each.numel() for each in body.parameters()))))
+    numbers = sum(each.numel() for each in network_of(spec).parameters())
+    return replace(made, host=max(made.host, float(width * numbers)))
 
 
 def base(task: Task, factor: int, rows: int | None) -> Forecast:
@@ -170,10 +175,10 @@ def base(task: Task, factor: int, rows: int | None) -> Forecast:
     batch, longest = factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(flops.network_of(network), batch, longest, None, False))
     steps = updates(settings, spec["data"], "sequences", rows)
-    return _whole(spec, network, figures, micro, steps, batch * longest, work)
+    return _in_its_own_loop(spec, network, figures, micro, steps, batch * longest, work)
 
 
-def _whole(
+def _in_its_own_loop(
     spec: Spec,
     network: nn.Module,
     figures: Mapping[str, float],
@@ -182,14 +187,17 @@ def _whole(
     tokens: float,
     work: Work,
 ) -> Forecast:
-    """A run that trains all weights."""
+    """A run of Lightning's own loop: all weights are trained, or what of them has a gradient, in float32."""
     hardware = trained_whole(spec["hardware"])
-    sizes, trained = sizes_of(network, {**spec, "hardware": hardware}, whole=True)
+    whole = all(each.requires_grad for each in network.parameters())
+    sizes, trained = sizes_of(network, {**spec, "hardware": hardware}, whole=whole)
     held, host = memory.resident(sizes, hardware)
     phases = {
-        # Lightning's own loop clears the last update's gradients after the forward pass.
+        # It clears the last update's gradients after the forward pass.
         "forward": held | {"activations": figures["forward"]},
         "backward": held | {"activations": figures["backward"]},
         "step": held | {"optimiser": held["optimiser"] + memory.step_bytes(sizes, hardware)},
     }
-    return Forecast(phases, rows, trained, 0, steps, tokens * steps, work.times(steps), host)
+    return Forecast(
+        phases, rows, trained, sizes.frozen_numbers, steps, tokens * steps, work.times(steps), host
+    )

@@ -91,7 +91,8 @@ def plan_study(
     shared = Shared(
         config,
         objectives,
-        _tokens(chosen, objectives),
+        # A pretrained model's tokenizer stays as it is.
+        _tokens(chosen, objectives) if path is None else [],
         data_entry(config.data.name).path,
         prompts,
         None if prompts is None else data_entry(prompts.name).path,

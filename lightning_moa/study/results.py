@@ -97,14 +97,14 @@ class Artefact:
     """A folder below the artefact's, where it is made of several studies; their claims lie together above."""
     home: str = SYNTHETIC
     """The data set that the artefact is about at the small scales: its results bear no name of data."""
-    methods: str = ""
-    """Those that were chosen, where they are not the script's own."""
+    chosen: str = ""
+    """Its methods, or its panels, where they are not all of the script's own."""
     begun: StudyConfig | None = None
     """The configuration as it was then, which the folder's record is of."""
 
     @staticmethod
     def begin(
-        paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC, methods: str = ""
+        paper: str, name: str, config: StudyConfig, part: str = "", home: str = SYNTHETIC, chosen: str = ""
     ) -> Artefact:
         """Note the time.
 
@@ -112,7 +112,7 @@ class Artefact:
             UserError: the folder can't be written, or holds results of another configuration, and `replace` is not
                 set.
         """
-        artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, methods, deepcopy(config))
+        artefact = Artefact(paper, name, config, datetime.now(UTC), part, home, chosen, deepcopy(config))
         check_writable(artefact.folder)
         refuse_to_replace(artefact.folder, config)
         return artefact
@@ -122,7 +122,7 @@ class Artefact:
         """The scale's name in files and folders; other data than `home` have a name of their own."""
         data = self.config.data.name
         own = data == self.home or self.config.scale in ("gpu", "paper")
-        parts = [self.config.scale, *([] if own else [data.replace(":", ".")]), *filter(None, [self.methods])]
+        parts = [self.config.scale, *([] if own else [data.replace(":", ".")]), *filter(None, [self.chosen])]
         return "-".join(parts)
 
     @property

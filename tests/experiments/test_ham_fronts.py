@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import PanelsConfig, settings_of
+from lightning_moa.figures.panels import ShownConfig, settings_of
 from lightning_moa.reporting.schema import CLAIMS, COSTS, METRICS, POINTS, TIMINGS
 from lightning_moa.study.planning import plan_study
 from lightning_moa.task_files import DONE
@@ -38,7 +38,7 @@ def load(name):
     return module
 
 
-def configure(name: str, root: Path, *words: str, scale: str = "smoke") -> PanelsConfig:
+def configure(name: str, root: Path, *words: str, scale: str = "smoke") -> ShownConfig:
     folders = [f"results_dir={root / 'results'}", f"runs_dir={root / 'runs'}"]
     words = [f"scale={scale}", "workers=1", "code_in_key=false", *folders, *words]
     return load(name).STUDY.read(words)[0]
@@ -168,6 +168,22 @@ def test_panels_are_studies_of_their_own_models_and_phases(figure3):
     rounds = {letter: each["config"]["online"]["rounds"] for letter, each in records.items()}
     assert widths == {"a": 16, "b": 24, "c": 16}
     assert rounds == {"a": 0, "b": 0, "c": 1}
+
+
+def test_one_panel_alone_has_a_folder_and_claims_of_its_own(figure3):
+    root = figure3.parents[3]
+    before = runs_of(root)
+    config = configure("figure3", root, *SAMPLED, *QUICK, "panels=[a]")
+    load("figure3").main(config, Console(file=io.StringIO(), width=200))
+    alone = figure3.with_name("smoke-a")
+    assert runs_of(root) == before
+    assert names(alone) == {"a", "claims.csv", "sensitivity.csv", "figure3.png", "figure3.pdf"}
+    assert names(alone / "a") == names(figure3 / "a")
+    mine, all_of = (CLAIMS.read(folder / "claims.csv") for folder in (alone, figure3))
+    theirs = all_of[all_of["claim"].str.startswith(WORDS["a"])]
+    assert mine["claim"].tolist() == theirs["claim"].tolist()
+    assert mine["value"].tolist() == pytest.approx(theirs["value"].tolist())
+    assert set(pd.read_csv(alone / "a" / "points.csv")["scale"]) == {"smoke-a"}
 
 
 def test_clusters_are_the_same_for_all_methods(figure3):

@@ -46,7 +46,7 @@ def made(module, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(made):
-    return made[0] / "results" / "ham" / "figure_warm_up" / "smoke"
+    return made[0] / "results" / "ham" / "figure_warm_up" / "smoke-a"
 
 
 def test_rows_are_what_the_runs_have_left(made, folder):

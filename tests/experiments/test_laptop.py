@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,27 +14,26 @@ import yaml
 
 from lightning_moa.policies.packaged import unpack
 from tests import forked
-from tests.policies.test_packaged import package  # noqa: F401
+from tests.policies.test_packaged import install
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SCRIPT = REPOSITORY / "experiments" / "panacea" / "figure5.py"
 QUICK = [
-    *(
-        "dpo.steps=2",
-        "dpo.batch_size=2",
-        "dpo.preferences_per_batch=2",
-        "reward_model.steps=1",
-        "reward_model.batch_size=2",
-        "data.limit=16",
-    ),
+    *("reward_model.steps=1", "reward_model.batch_size=2", "data.limit=16"),
     *("data.max_length=64", "data.max_response_length=12", "evaluation.grid_step=1", "evaluation.pairs=4"),
-    *(
-        "evaluation.prompts=2",
-        "evaluation.max_new_tokens=4",
-        "evaluation.draws=3",
-        "hardware.checkpoint_every=0",
-    ),
+    *("evaluation.prompts=2", "evaluation.max_new_tokens=4", "evaluation.draws=3"),
+    "hardware.checkpoint_every=0",
 ]
+FIGURE5, TABLE, FIGURE3 = "panacea/figure5", "gapo/table_main", "ham/figure3"
+OWN = {
+    FIGURE5: ["dpo.steps=2", "dpo.batch_size=2", "dpo.preferences_per_batch=2"],
+    TABLE: ["ppo.steps=1", "ppo.batch_size=2", "ppo.max_new_tokens=4"],
+    FIGURE3: [
+        *("panels=[a]", "likelihood.steps=2", "likelihood.batch_size=2", "likelihood.rows=8"),
+        *("heads.number=2", "heads.rank=2", "heads.watch=1", "heads.watch_rows=2", "clusters=2"),
+    ],
+}
+"""What else is quick in each paper's script."""
+SPACES = {"judge", "reward"}
 
 
 def pairs_file(folder: Path) -> Path:
@@ -59,28 +59,22 @@ def pairs_file(folder: Path) -> Path:
     return file
 
 
-def start(folder: Path, model: str, *words: str, name: str = "laptop-helpsteer2") -> Path:
+def start(
+    folder: Path, model: str, *words: str, script: str = FIGURE5, name: str = "laptop-helpsteer2"
+) -> Path:
     """Where the results of a run at the laptop scale lie."""
-    done = forked.run(
-        SCRIPT,
-        [
-            *("scale=laptop", "workers=1", "code_in_key=false", f"model.path={model}"),
-            *(
-                f"data.path={pairs_file(folder)}",
-                f"results_dir={folder / 'results'}",
-                f"runs_dir={folder / 'runs'}",
-            ),
-            *(*QUICK, *words),
-        ],
-        folder=REPOSITORY,
-    )
+    places = [f"results_dir={folder / 'results'}", f"runs_dir={folder / 'runs'}"]
+    given = ["scale=laptop", "workers=1", f"model.path={model}", f"data.path={pairs_file(folder)}", *places]
+    path = REPOSITORY / "experiments" / f"{script}.py"
+    done = forked.run(path, [*given, *QUICK, *OWN[script], *words], folder=REPOSITORY)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "reward model, held-out pairs that it orders as labelled: complex" in done.stdout
-    assert "judge model, held-out pairs that it orders as labelled: complex" in done.stdout
-    return folder / "results" / "panacea" / "figure5" / name
+    if script != TABLE:
+        assert "reward model, held-out pairs that it orders as labelled: complex" in done.stdout
+        assert "judge model, held-out pairs that it orders as labelled: complex" in done.stdout
+    return folder / "results" / script / name
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, spaces: set[str]) -> None:
     """What a reader needs: fronts by the judge, what the reward models are worth, and rules beside them."""
     points = pd.read_csv(folder / "points.csv")
     for group in ("reward", "judge"):
@@ -90,7 +84,7 @@ def check(folder: Path) -> None:
     assert points[["repetition", "ended"]].stack().between(0, 1).all()
     assert points["gold_complex"].isna().all()
     metrics = pd.read_csv(folder / "metrics.csv")
-    assert set(metrics["space"]) == {"accuracy", "judge", "reward"}
+    assert set(metrics["space"]) == spaces
     models = pd.read_csv(folder / "reward_models.csv")
     assert models.groupby("model")["objective"].agg(list).to_dict() == {
         "judge": ["complex", "concise"],
@@ -99,18 +93,50 @@ def check(folder: Path) -> None:
     assert ((models["ci_low"] <= models["accuracy"]) & (models["accuracy"] <= models["ci_high"])).all()
 
 
-def test_the_script_runs_on_a_model_of_the_same_form(package, tmp_path):  # noqa: F811
-    unpack("small", tmp_path / "model")
-    folder = start(tmp_path, str(tmp_path / "model"), "adapter.rank=2", "reward_model.rank=2")
-    check(folder)
-    over = pd.read_csv(folder / "over_prompts.csv")
-    assert len(over) == (pd.read_csv(folder / "claims.csv")["seeds"] == 1).sum() > 0
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder with a small model of the same form, and the words that ask for it."""
+    folder = tmp_path_factory.mktemp("laptop")
+    with pytest.MonkeyPatch.context() as patch:
+        install(folder, patch)
+        unpack("small", folder / "model")
+    sys.modules.pop("small_model", None)
+    return folder, [str(folder / "model"), "adapter.rank=2", "reward_model.rank=2"]
+
+
+@pytest.fixture(scope="module")
+def figure5(small) -> Path:
+    folder, words = small
+    return start(folder, *words)
+
+
+def reward_models(folder: Path) -> list[dict]:
+    return [json.loads(file.read_text()) for file in (folder / "runs").glob("reward_model-*/task.json")]
+
+
+def test_a_figure_runs_on_a_model_of_the_same_form(small, figure5):
+    check(figure5, {"accuracy", *SPACES})
+    over = pd.read_csv(figure5 / "over_prompts.csv")
+    assert len(over) == (pd.read_csv(figure5 / "claims.csv")["seeds"] == 1).sum() > 0
     assert (over["ci_low"] <= over["ci_high"]).all()
     # Reward model and judge learn from halves of the pairs with seeds of their own.
-    runs = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("reward_model-*/task.json")]
-    assert sorted(run["spec"]["half"] for run in runs) == [0, 1]
-    base = yaml.safe_load((folder / "run.yaml").read_text())["base"]
+    assert sorted(run["spec"]["half"] for run in reward_models(small[0])) == [0, 1]
+    base = yaml.safe_load((figure5 / "run.yaml").read_text())["base"]
     assert base["content"]
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "part"),
+    [(TABLE, "laptop-helpsteer2", "helpsteer2"), (FIGURE3, "laptop-helpsteer2-a", "a")],
+)
+def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, script, name, part):
+    folder, words = small
+    made = start(folder, *words, script=script, name=name)
+    check(made / part, SPACES)
+    # None of the claims but those on numbers that no seed changes says more than that.
+    claims = pd.read_csv(made / "claims.csv")
+    assert set(claims["verdict"][claims["seeds"] == 1]) == {"one seed"}
+    assert len(reward_models(folder)) == 2
 
 
 def test_the_script_runs_on_the_real_model(tmp_path):
@@ -119,7 +145,7 @@ def test_the_script_runs_on_the_real_model(tmp_path):
     # One of its methods, which needs all that the others need.
     words = ("methods=[panacea_ls]",)
     folder = start(tmp_path, "smollm2", *words, name="laptop-panacea_ls")
-    check(folder)
+    check(folder, {"accuracy", *SPACES})
     base = yaml.safe_load((folder / "run.yaml").read_text())["base"]
     assert base["path"] == "smollm2"
     # Unpacked once for all that use it, and the only whole copy of the weights beside those of the reward models.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -11,7 +12,15 @@ import pytest
 from lightning_moa.data.configs import PairsConfig
 from lightning_moa.deployments import EachHead, InPrompt, TrainedOn
 from lightning_moa.errors import UserError
-from lightning_moa.figures.panels import PANELS, PanelsConfig, as_asked, methods_of, panel_study, settings_of
+from lightning_moa.figures.panels import (
+    PANELS,
+    ShownConfig,
+    as_asked,
+    methods_of,
+    panel_study,
+    settings_of,
+    shown_of,
+)
 from lightning_moa.methods.products import FIVE, TEN
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
@@ -21,7 +30,7 @@ LABELS = {"helpful": "h", "harmless": "s", "humorous": "j"}
 
 
 def config(**changes):
-    made = schema_of(methods_of(2), PanelsConfig)(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
+    made = schema_of(methods_of(2), ShownConfig)(**{"data": PairsConfig(labels=dict(LABELS))} | changes)
     made.likelihood.rewards = {"helpful": {"model": "a"}, "humorous": {"model": "b", "path": "c"}}
     made.online.rounds = 2
     made.large.hidden_size = 99
@@ -80,16 +89,33 @@ def test_methods_are_the_papers():
     assert len(methods_of(4)["sca"].trained_on.rows) == 9
 
 
-def test_a_script_conducts_the_panels_that_it_shows():
-    study = panel_study(__file__, "assistant", ["helpful", "harmless"], ["a", "c"])
+def test_a_script_conducts_the_panels_that_it_is_asked_for():
+    study = panel_study(__file__, "assistant", ["helpful", "harmless"])
     assert list(study.methods) == ["ham", "ric", "sca"]
-    script = config()
+    script = config(panels=["c", "a"])
     (first, offline, methods), (second, online, _) = study.parts_of(script, study.methods)
     assert (first, second) == (PANELS["a"][0], PANELS["c"][0])
     assert (offline.online.rounds, online.online.rounds) == (0, 2)
     assert offline.model == online.model == script.model
     assert offline.objectives == ["helpful", "harmless"]
     assert methods == study.methods
+
+
+def test_methods_go_by_the_objectives_that_are_asked_for():
+    study = panel_study(__file__, "assistant", ["a", "b", "c"])
+    script = config(objectives=["helpful", "harmless"], panels=["a"])
+    ((_, own, methods),) = study.parts_of(script, study.methods)
+    assert own.objectives == ["helpful", "harmless"]
+    assert methods["sca"].trained_on == TrainedOn.given(FIVE)
+
+
+def test_some_panels_are_named_and_all_are_not():
+    assert shown_of(config(), PANELS) == (["a", "b", "c"], "")
+    assert shown_of(config(panels=["c", "a", "c"]), PANELS) == (["a", "c"], "a+c")
+    for wrong in ([], ["a", "d"]):
+        line = re.escape(f"panels={wrong}: allowed are a, b, c, one or more")
+        with pytest.raises(UserError, match=line):
+            shown_of(config(panels=wrong), PANELS)
 
 
 def test_a_prompt_that_asks_and_was_cut_further_counts_as_the_one_it_is():

@@ -8,8 +8,6 @@ the settings allow, as an estimate takes them to be; the model is far larger tha
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import random
 import sys
@@ -98,8 +96,6 @@ def run(tasks: Sequence[Task], folder: Path) -> dict[str, float]:
         out.mkdir(parents=True, exist_ok=True)
         module, _, name = task.function.partition(":")
         inputs = {role: folder / need.key for role, need in task.needs.items()}
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
         reset_peak_memory()
         before = peak_memory_mib()
         measured = getattr(importlib.import_module(module), name)(task.spec, inputs, out, lambda share: None)

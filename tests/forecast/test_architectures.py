@@ -18,6 +18,7 @@ TOTALS = {
     "HuggingFaceH4/mistral-7b-sft-beta": 7_241_732_096,
     "smollm2": 134_515_008,
     "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
+    "HuggingFaceTB/SmolLM2-360M-Instruct": 361_821_120,
     "facebook/opt-125m": 125_239_296,
     "facebook/opt-350m": 331_196_416,
     "facebook/opt-6.7b": 6_658_473_984,

@@ -23,9 +23,9 @@ LINUX = pytest.mark.skipif(
     "words",
     [
         ("ppo", "model.family=opt", "ppo.accumulate=2", "model.gradient_checkpointing=true"),
-        ("likelihood",),
+        ("likelihood", "reward_model.train=lora"),
     ],
-    ids=["ppo opt checkpointed", "likelihood heads"],
+    ids=["ppo opt checkpointed", "likelihood heads, reward model by LoRA"],
 )
 def test_every_task_of_a_study_takes_what_was_foretold(words, tmp_path):
     # Freed memory goes back at once, so that the resident size is that of what lives.

@@ -10,7 +10,7 @@ from lightning_moa.deployments import Alone, Nearest, Steered, TrainedOn
 from lightning_moa.errors import UserError
 from lightning_moa.forecast import passes
 from lightning_moa.forecast.networks import policy_of, scorers_of
-from lightning_moa.forecast.plan import _rows, parse_options, stand_in
+from lightning_moa.forecast.plan import _rows, options_of, stand_in
 from lightning_moa.forecast.rows import forecast, is_known, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, Product
 from lightning_moa.policies import build_model, save_model
@@ -113,7 +113,7 @@ def test_a_task_of_ones_own_counts_the_base_alone_and_is_named(tmp_path):
     assert not is_known(row.task)
     assert set(row.forecast.phases) == {"loading"}
     assert row.largest_batch(1e12) is None
-    asked, _ = parse_options([])
+    asked = options_of({})
     _, notes = _rows(("", config, {"own": made}), asked, 1, set())
     assert notes == ["own rows: what it does is not known; counted are the base model's weights alone"]
 

@@ -11,14 +11,14 @@ import pytest
 from lightning_moa.cli import main
 from lightning_moa.config.options import HardwareConfig
 from lightning_moa.errors import UserError
-from lightning_moa.forecast.plan import parse_options, without_bfloat16
+from lightning_moa.forecast.plan import on_cpus, options_of, split, without_bfloat16
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4, FIGURE5 = (str(EXPERIMENTS / "panacea" / name) for name in ("figure4.py", "figure5.py"))
 
 
 def test_words_are_the_plans_or_the_scripts():
-    options, rest = parse_options(
+    own, rest = split(
         [
             "scale=paper",
             "devices=8",
@@ -31,9 +31,20 @@ def test_words_are_the_plans_or_the_scripts():
         ]
     )
     assert rest == ["scale=paper", "hardware.devices=8", "hardware.strategy=ddp", "dpo.lr=1"]
+    options = options_of(own)
     assert (options.gib, options.utilisation, options.gpu_type, options.rows) == (40, 0.5, "a100", 7)
-    assert parse_options([])[0].gib == 80
-    assert parse_options(["gpu_type=v100"])[0].gib == 32
+    assert options_of({}).gib == 80
+    assert options_of({"gpu_type": "v100"}).gib == 32
+
+
+def test_on_cpus_a_plan_is_one_of_cores_unless_a_gpu_is_named():
+    core = options_of({}, "cpu")
+    assert (core.gpu_type, core.utilisation, core.gib) == ("cpu_core", 1, 16)
+    assert options_of({"utilisation": "0.5"}, "cpu").utilisation == 0.5
+    named = options_of({"gpu_type": "a100"}, "cpu")
+    assert (named.gpu_type, named.utilisation) == ("a100", 0.35)
+    assert on_cpus(core) != on_cpus(named)
+    assert "and not of this study's CPUs" in on_cpus(named)[0]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +52,7 @@ def test_words_are_the_plans_or_the_scripts():
 )
 def test_bad_words_are_one_line(word):
     with pytest.raises(UserError, match=word.replace(".", r"\.")):
-        parse_options([word])
+        options_of(split([word])[0])
 
 
 def test_a_plan_says_that_it_is_an_estimate_and_writes_its_rows(tmp_path, capsys):
@@ -86,9 +97,8 @@ def test_refusals_are_one_line_and_exit_code_2(words, said, capsys):
     ],
 )
 def test_a_gpu_without_bfloat16_is_named(words, said):
-    options, rest = parse_options(
-        [*words, "hardware.accelerator=gpu"] if "accelerator=cpu" not in words else words
-    )
+    own, rest = split([*words, "hardware.accelerator=gpu"] if "accelerator=cpu" not in words else words)
+    options = options_of(own)
     hardware = asdict(HardwareConfig()) | {
         word.split(".")[1].split("=")[0]: word.split("=")[1] for word in rest
     }

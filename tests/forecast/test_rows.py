@@ -195,3 +195,27 @@ def test_a_reward_model_of_single_responses_reads_half_of_what_one_of_pairs_read
     alone, both = (forecast(each, rows=100) for each in (task, pairs))
     assert alone.tokens == both.tokens / 2 == 10 * config.reward_model.batch_size * config.data.max_length
     assert alone.phases["forward"]["activations"] < both.phases["forward"]["activations"]
+
+
+def test_a_reward_model_is_foretold_as_it_is_trained():
+    """A LoRA of rank 2 on the seven linear layers of two blocks of width 64 and 128, and an output an objective."""
+
+    def made(*words):
+        own = ("scale=tiny", "ppo.reward=trained", "reward_model.rank=2", *words)
+        _, config, methods = studies_of(EXPERIMENTS / "panacea" / "figure4.py", own)[0]
+        tasks = in_order(plan_study(config, methods).targets())
+        return {kind_of(task): forecast(task, rows=100) for task in tasks if ":reward_model" in task.function}
+
+    whole, lora, head = (
+        made(f"reward_model.train={kind}")["reward model"] for kind in ("all", "lora", "head")
+    )
+    outputs = 2 * 64
+    assert head.trained == outputs
+    assert lora.trained == outputs + 2 * 2 * (4 * (64 + 64) + 3 * (64 + 128))
+    assert whole.frozen == 0
+    assert whole.trained == head.trained + head.frozen
+    assert lora.phases["step"]["optimiser"] < whole.phases["step"]["optimiser"]
+    assert lora.work.flops < whole.work.flops
+    # Beside a judge, which has the other half of the prompts.
+    halves = made("evaluation.judge=trained", "reward_model.train=lora", "reward_model.epochs=2")
+    assert halves["reward model"].steps == halves["judge"].steps == -(-2 * 50 // 64)

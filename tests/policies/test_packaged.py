@@ -16,19 +16,25 @@ from lightning_moa.policies.packaged import PACKAGED, check_package, check_room,
 from tests.policies.gguf_files import write_gguf
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package of the same form with a small model, in place of the real one."""
-    folder = tmp_path / "site" / "small_model"
+def install(root, patch):
+    """A package of the same form with a small model, in place of the real one, for as long as the patch holds; its
+    folder."""
+    folder = root / "site" / "small_model"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    patch.syspath_prepend(str(root / "site"))
     made = write_gguf(folder / "small.gguf")
     one = packaged.Packaged(
         "small-model==1.0", "small_model", "small.gguf", made.sha256, made.numbers, "some/base"
     )
-    monkeypatch.setitem(PACKAGED, "small", one)
-    yield folder
+    patch.setitem(PACKAGED, "small", one)
+    return folder
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """That of `install`, for one test."""
+    yield install(tmp_path, monkeypatch)
     sys.modules.pop("small_model", None)
 
 
