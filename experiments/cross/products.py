@@ -226,7 +226,7 @@ def part_of(config: ProductsConfig) -> str:
 
 def main(config: ProductsConfig, console: Console) -> None:
     grid = grid_of(config)
-    artefact = Artefact.begin("cross", "products", config, methods=part_of(config))
+    artefact = Artefact.begin("cross", "products", config, chosen=part_of(config))
     methods, refused = planned(config, grid)
     collected, failed = trained(config, methods, console)
     if collected is None:

@@ -142,7 +142,7 @@ def conduct_front(
     own = methods_of(len(objectives_of(config)))
     methods = {name: own.get(name, product) for name, product in asked.items()}
     label = "+".join(methods).replace("+".join(whole), ALL)
-    artefact = Artefact.begin("cross", name, config, methods="" if label == ALL else label)
+    artefact = Artefact.begin("cross", name, config, chosen="" if label == ALL else label)
     chosen, rates = tuned(config, methods, console)
     chosen.evaluation.grid_step = grid_step or chosen.evaluation.grid_step
     return Front(artefact, chosen, methods, conduct(chosen, methods, console), rates)

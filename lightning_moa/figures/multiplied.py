@@ -158,7 +158,7 @@ def least(methods: Sequence[PerSeed]) -> PerSeed:
 
 def drift_rows(part: Part, where: str, drifts: Sequence[Drift]) -> list[Row]:
     """Ours: where methods that look at the scale of a gradient go as one reward grows."""
-    asked, ends = [], f"factor {part.factors[-1]:g} - factor {part.factors[0]:g}"
+    rows, ends = [], f"factor {part.factors[-1]:g} - factor {part.factors[0]:g}"
     for method, title, own, other in drifts:
         for (verb, relation), names, whose in (
             (own, [part.scaled], part.scaled),
@@ -167,8 +167,9 @@ def drift_rows(part: Part, where: str, drifts: Sequence[Drift]) -> list[Row]:
             claim = f"{title} {verb} in {whose} as the reward of {part.scaled} grows"
             what = f"mean gain in {', '.join(names)} ({part.space}), {ends}"
             change = change_of(part, method, names)
-            asked.append((f"{len(part.objectives)} objectives: {claim}", what, change, relation, 0.0))
-    return [judge(claim, where, *statistic, whose=OURS) for claim, *statistic in asked]
+            full = f"{len(part.objectives)} objectives: {claim}"
+            rows.append(judge(full, where, what, change, relation, 0.0, whose=OURS))
+    return rows
 
 
 def change_of(part: Part, method: str, objectives: list[str]) -> PerSeed:
