@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
+from lightning_moa.reporting.claim_rows import ruled_out
 from lightning_moa.reporting.claims import OF_RULE, by_chance
 from lightning_moa.reporting.schema import OURS, PAPER
 from lightning_moa.reporting.verdicts import NOISE
@@ -51,7 +53,7 @@ def reward_model_lines(reward_models: pd.DataFrame) -> list[str]:
 
 def claims_table(claims: pd.DataFrame) -> Table:
     """A claim with its value, interval, bound, p and verdict in each row, the paper's sentences before ours. A verdict
-    that Holm's adjustment takes back has a star."""
+    that Holm's adjustment takes back has a star; below a claim within noise stands what its interval rules out."""
     table = Table(title="claims", title_justify="left", caption_justify="left")
     table.caption = f"* {NOISE} with Holm's adjustment over all rows"
     for column in ("claim", "value", "interval", "bound", "p", "verdict"):
@@ -66,7 +68,9 @@ def claims_table(claims: pd.DataFrame) -> Table:
             p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
             star = "" if row["verdict"] == row["verdict_holm"] else " *"
             numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", p)
-            table.add_row(row["claim"], *numbers, row["verdict"] + star)
+            left = ruled_out(row)
+            claim = Text(row["claim"]).append(f"\n{left}" if left else "", "dim")
+            table.add_row(claim, *numbers, row["verdict"] + star)
         table.add_section()
     return table
 
