@@ -73,6 +73,14 @@ def made_up(
     if rng.random() < 0.7:
         # Objectives that are at odds: each rises with its own weight.
         numbers = {name: each * [1, 0, 1, 1, 1] + 5 * np.eye(5)[1] for name, each in numbers.items()}
+    if rng.random() < 0.3:
+        # Fronts that bulge, so that an objective falls by a tenth of its range: on grids of a half, a quarter, and a
+        # fifth without its ends.
+        bend = 5 * rng.choice([11 / 18, 13 / 27, 5 / 6])
+        numbers = {name: each * [1, 0, 0, 1, 1] + [0, 5, bend, 0, 0] for name, each in numbers.items()}
+    elif rng.random() < 0.2:
+        # Objectives that end where they began.
+        numbers = {name: each * [1, 0, 1, 1, 1] for name, each in numbers.items()}
     if rng.random() < 0.4:
         # Far apart, in all objectives at once: fronts that dominate others.
         numbers = {name: each + 20 * rng.normal() * np.eye(5)[0] for name, each in numbers.items()}

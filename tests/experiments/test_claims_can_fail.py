@@ -1,4 +1,5 @@
-"""Every row that a script judges can fail, and can hold: asked of made-up tables, without any training."""
+"""Every row that a script judges can fail, can hold, and can be level where it has a margin: asked of made-up tables,
+without any training."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from lightning_moa.reporting.claims import Row
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations
 from lightning_moa.study.planning import REFERENCE
 
-from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of, volumes_of
+from .made_up import HEADS, SEEDS, exact_of, made_up, noisy, same_or_other, tables_of, volumes_of
 from .scripts import REPOSITORY, load
 from .test_ham_theory import tables as volume_tables
 from .test_panacea_theory import tables as theory_tables
@@ -123,14 +124,17 @@ def worlds(module: Any, rng: Rng) -> list[Row]:
 
 
 def misaligned(module: Any, rng: Rng) -> list[Row]:
+    collected = made_up(rng, module.METHODS, TWO, step=0.5)
     asked = {name: np.ones(2) / 2 for name in ("a", "b", module.MIXED)}
-    found = {key: noisy(rng, rng.uniform(0.1, 3)) for key in product(module.METHODS, asked)}
+    found = {
+        key: noisy(rng, rng.choice([1.0, 2.0, rng.uniform(0.1, 3)])) for key in product(module.METHODS, asked)
+    }
     table = pd.DataFrame(
         {"method": method, "labeller": labeller, "seed": seed, "regret": value}
         for (method, labeller), values in found.items()
         for seed, value in values.items()
     )
-    return module.judge_claims(table, asked)
+    return module.judge_claims(collected, table, asked)
 
 
 def balance(module: Any, rng: Rng) -> list[Row]:
@@ -191,7 +195,8 @@ def scaled(*multiplies: str) -> Case:
                 row = {"paper": "gapo", "artefact": "x", "scale": "y", "factor": factor, "method": method}
                 named = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
                 found.append(row | {"seed": seed} | named)
-        part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), None)
+        exact = exact_of(rng, ("a", "b"), step=0.5)
+        part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), exact)
         return module.judge_claims(part, *multiplies)
 
     return rows
@@ -328,7 +333,7 @@ def stationary(module: Any, rng: Rng) -> list[Row]:
     seen = []
     for method in module.METHODS:
         for seed in SEEDS:
-            rates = {column: rng.normal(rng.choice([-0.3, 0.3]), 0.01) for column in module.COLUMNS}
+            rates = {column: rng.normal(rng.choice([-0.3, 0.0, 0.3]), 0.003) for column in module.COLUMNS}
             steps = np.arange(6)
             values = {column: np.exp(rate * steps) for column, rate in rates.items()}
             seen.append(pd.DataFrame({"method": method, "seed": seed, "step": steps, **values}))
@@ -383,14 +388,18 @@ def test_every_script_that_judges_is_asked() -> None:
 
 
 @pytest.mark.parametrize("script", CASES)
-def test_every_row_can_fail_and_can_hold(script: str) -> None:
+def test_every_row_can_fail_hold_and_be_level(script: str) -> None:
     module = load(REPOSITORY / "experiments" / f"{script}.py")
     for case in CASES[script]:
         seen: dict[tuple[str, str], set[str]] = {}
+        wanted: dict[tuple[str, str], set[str]] = {}
         for draw in range(DRAWS):
             for row in case(module, np.random.default_rng(draw)):
-                seen.setdefault((str(row["claim"]), str(row["statistic"])), set()).add(str(row["verdict"]))
-            undecided = {key: found for key, found in seen.items() if not {"holds", "fails"} <= found}
+                key = (str(row["claim"]), str(row["statistic"]))
+                seen.setdefault(key, set()).add(str(row["verdict"]))
+                known = {"holds", "fails"} | ({"level"} if row["margin"] == row["margin"] else set())
+                wanted.setdefault(key, set()).update(known)
+            undecided = {key: wanted[key] - found for key, found in seen.items() if wanted[key] - found}
             if not undecided:
                 break
         assert not undecided

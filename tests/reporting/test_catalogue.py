@@ -65,7 +65,8 @@ def test_the_terminal_shows_both_verdicts_and_what_chance_gives() -> None:
     claims = claims_frame(rows)
     table = claims_table(claims)
     heads = ["the paper's sentences:", "claims of ours:"]
-    assert list(table.columns[0].cells) == [heads[0], "theirs", "alone", heads[1], "ours"]
+    noise = "theirs\nrules out more than 13 above and 13 below the bound"
+    assert [str(cell) for cell in table.columns[0].cells] == [heads[0], noise, "alone", heads[1], "ours"]
     assert list(table.columns[-1].cells) == ["", "within noise", "one seed", "", "holds"]
     assert list(table.columns[4].cells) == ["", "1", "", "", "0.016"]
     taken_back = claims_table(claims_frame([rows[0], *[rows[1]] * 4]))
