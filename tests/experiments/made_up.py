@@ -173,3 +173,8 @@ def volumes_of(collected: Collected) -> Tables:
 def noisy(rng: np.random.Generator, centre: float, scale: float = NOISE) -> dict[int, float]:
     """seed -> a number near the centre."""
     return {seed: centre + scale * float(rng.normal()) for seed in SEEDS}
+
+
+def often(rng: np.random.Generator, at: float, low: float, high: float) -> float:
+    """A number between low and high that is `at` in four draws of ten: at a bound, or level with another."""
+    return at if rng.random() < 0.4 else float(rng.uniform(low, high))

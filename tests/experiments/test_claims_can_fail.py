@@ -22,7 +22,7 @@ from lightning_moa.reporting.claims import Row
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations
 from lightning_moa.study.planning import REFERENCE
 
-from .made_up import HEADS, SEEDS, exact_of, made_up, noisy, same_or_other, tables_of, volumes_of
+from .made_up import HEADS, SEEDS, exact_of, made_up, noisy, often, same_or_other, tables_of, volumes_of
 from .scripts import REPOSITORY, load
 from .test_ham_theory import tables as volume_tables
 from .test_panacea_theory import tables as theory_tables
@@ -79,11 +79,14 @@ def fixed_scales(module: Any, rng: Rng) -> list[Row]:
 
 def adapters(module: Any, rng: Rng) -> list[Row]:
     collected = made_up(rng, module.METHODS, TWO, step=0.5)
-    shift = rng.choice([0.0, 3.0])
+    # Of the same magnitudes in each layer, of others, or of magnitudes that do not hang on the layer.
+    shift, sizes, noise = ((0.0, range(4), 0.001), (3.0, range(4), 0.001), (0.0, [0] * 60, 1.0))[
+        rng.integers(3)
+    ]
     values = pd.DataFrame(
         {"method": module.PANACEA, "seed": seed, "layer": layer, "kind": "sigma"}
-        | {"value": 10 ** (size + shift * layer + 0.001 * rng.normal())}
-        for seed, layer, size in product(SEEDS, range(4), range(4))
+        | {"value": 10 ** (size + shift * layer + noise * rng.normal())}
+        for seed, layer, size in product(SEEDS, range(4), sizes)
     )
     return module.judge_claims(collected, volumes_of(collected), values)
 
@@ -97,10 +100,12 @@ def two_losses(module: Any, rng: Rng) -> list[Row]:
 
 
 def theory(module: Any, rng: Rng) -> list[Row]:
-    fronts, *others = theory_tables(int(rng.integers(2)))
+    fronts, distances, mixtures = theory_tables(int(rng.integers(2)))
+    if rng.random() < 0.5:
+        mixtures = mixtures.assign(excess=0.003 * rng.normal(size=len(mixtures)))
     if rng.random() < 0.5:
         fronts = fronts.replace({"kind": {"linear": "tchebycheff", "tchebycheff": "linear"}})
-    return module.judge_claims(fronts, *others)
+    return module.judge_claims(fronts, distances, mixtures)
 
 
 def dimensions(module: Any, rng: Rng) -> list[Row]:
@@ -114,7 +119,7 @@ def dimensions(module: Any, rng: Rng) -> list[Row]:
 
 
 def worlds(module: Any, rng: Rng) -> list[Row]:
-    found = {key: noisy(rng, rng.uniform(0, 1)) for key in product(module.METHODS, ("share", "regret"))}
+    found = {key: noisy(rng, often(rng, 0.5, 0, 1)) for key in product(module.METHODS, ("share", "regret"))}
     return module.judge_claims(
         pd.DataFrame(
             {"world": world, "method": name, "seed": 0, **{c: found[name, c][world] for c in module.MEASURES}}
@@ -176,9 +181,11 @@ def probed(module: Any, rng: Rng) -> list[Row]:
 
 def progressing(module: Any, rng: Rng) -> list[Row]:
     rows = []
+    # Of many looks hardly any at a loss: shares of looks that all but agree.
+    looks, losses = (40, [0.005]) if rng.random() < 0.2 else (20, [0.0, 0.03, 0.05, 0.5])
     for method, place in product(module.METHODS, module.PLACES):
-        power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice([0.0, 0.03, 0.5]), rng.uniform(0.5, 1)
-        for seed, step in product(SEEDS, range(20)):
+        power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice(losses), rng.uniform(0.5, 1)
+        for seed, step in product(SEEDS, range(looks)):
             norms = np.exp(rng.normal(size=2))
             progress = level * norms ** (power + rng.normal(0, 0.01)) * np.where(rng.random(2) < lost, -1, 1)
             for name, norm, each in zip("ab", norms, progress, strict=True):
@@ -190,7 +197,9 @@ def progressing(module: Any, rng: Rng) -> list[Row]:
 def scaled(*multiplies: str) -> Case:
     def rows(module: Any, rng: Rng) -> list[Row]:
         factors, found = (0.5, 1.0, 2.0), []
+        back = rng.random() < 0.3  # the largest factor ends where the smallest does
         for method, ways in same_or_other(rng, list(module.METHODS), (3, 2)).items():
+            ways = ways[[0, 1, 0]] if back else ways
             for seed, (factor, way) in product(SEEDS, zip(factors, ways, strict=True)):
                 row = {"paper": "gapo", "artefact": "x", "scale": "y", "factor": factor, "method": method}
                 named = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
@@ -226,7 +235,7 @@ def main_table(module: Any, rng: Rng) -> list[Row]:
         rates = pd.DataFrame(
             {"other": other, "objective": objective, "seed": seed, "rate": rate}
             for other, objective in product((REFERENCE, "gapo_p2"), TWO)
-            for seed, rate in noisy(rng, rng.uniform(0.3, 0.7)).items()
+            for seed, rate in noisy(rng, often(rng, 0.5, 0.3, 0.7)).items()
         )
         part = module.Part(f"set {first} {by_rewards}", collected, scores, rates, by_rewards)
         rows += module.judge_claims(part, first, pd.read_csv(module.PAPER))
@@ -258,9 +267,10 @@ def panels(module: Any, rng: Rng) -> list[Row]:
 
 def warm_ups(module: Any, rng: Rng) -> list[Row]:
     names = ("ham_0", "ham_50", module.FRONTS, "sca_heads", "sca")
-    found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(names, ("margin", "hypervolume"))}
+    heights = {"margin": 0.0, "hypervolume": 0.5}
+    found = {key: noisy(rng, often(rng, heights[key[1]], -1, 1)) for key in product(names, heights)}
     rows = pd.DataFrame(
-        {"method": name, "seed": seed, **{c: found[name, c][seed] for c in ("margin", "hypervolume")}}
+        {"method": name, "seed": seed, **{c: found[name, c][seed] for c in heights}}
         for name, seed in product(names, SEEDS)
     )
     return module.judge_panel(module.Panel("a", None, SimpleNamespace(space="gold"), None, rows))
@@ -282,12 +292,17 @@ def heads(module: Any, rng: Rng) -> list[Row]:
         collected = made_up(rng, dict.fromkeys(names, module.METHODS["ham_k1"]), TWO, step=0.5)
         answers = collected.responses[collected.responses["method"] != REFERENCE]
         points = cluster_points(answers, collected.objectives, "gold")
+        if letter != "c" and rng.random() < 0.3:
+            # What a head has of one objective says nothing of the other.
+            place = points["method"].str[-1].astype(int) - 3
+            apart = place**2 + 0.003 * rng.normal(size=len(points))
+            points = points.assign(gold_helpful=place, gold_harmless=apart)
         panel = module.Panel(letter, title, None, collected, answers, points)
         if letter != "c":
             rows += module.judge_heads(panel)
             continue
-        columns = ("hypervolume", "any_four", "margin")
-        found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(numbers, columns)}
+        columns = {"hypervolume": 0.5, "any_four": 0.5, "margin": 0.0}
+        found = {key: noisy(rng, often(rng, columns[key[1]], -1, 1)) for key in product(numbers, columns)}
         growth = pd.DataFrame(
             {"k": k, "seed": seed, **{name: found[k, name][seed] for name in columns}}
             for k, seed in product(numbers, SEEDS)
@@ -313,7 +328,7 @@ def structure(module: Any, rng: Rng) -> list[Row]:
     for _, _, own in module.studies(config):
         methods |= own
     collected = made_up(rng, methods, module.OBJECTIVES)
-    ways = {name: noisy(rng, rng.uniform(0, 1)) for name in methods}
+    ways = {name: noisy(rng, often(rng, 0.5, 0, 1)) for name in methods}
     modes = pd.DataFrame(
         {"method": name, "seed": seed, module.THIRD: value}
         for name, values in ways.items()
@@ -324,9 +339,9 @@ def structure(module: Any, rng: Rng) -> list[Row]:
 
 
 def bound(module: Any, rng: Rng) -> list[Row]:
-    loose = noisy(rng, 10.0 ** rng.uniform(-3, 0), 1e-4)
+    loose = noisy(rng, 10.0 ** often(rng, -1, -3, 0), 1e-4)
     errors = pd.DataFrame({"seed": seed, "quantile": value, "bound": 1.0} for seed, value in loose.items())
-    return module.judge_claims(errors, noisy(rng, rng.uniform(0, 2)), 0.05)
+    return module.judge_claims(errors, noisy(rng, often(rng, 1, 0, 2)), 0.05)
 
 
 def stationary(module: Any, rng: Rng) -> list[Row]:
@@ -341,7 +356,7 @@ def stationary(module: Any, rng: Rng) -> list[Row]:
 
 
 def volumes(module: Any, rng: Rng) -> list[Row]:
-    return module.judge_claims(*volume_tables(int(rng.integers(2))))
+    return module.judge_claims(*volume_tables(int(rng.integers(3))))
 
 
 CASES: dict[str, list[Case]] = {
