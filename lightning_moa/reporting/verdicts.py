@@ -186,7 +186,7 @@ def rules_out(result: Estimate, relation: str, bound: float) -> str:
 
 
 def _outwards(number: float, rounding: str = ROUND_CEILING) -> str:
-    return f"{Context(prec=2, rounding=rounding).create_decimal(repr(number)):g}"
+    return f"{float(Context(prec=2, rounding=rounding).create_decimal(repr(number))):.6g}"
 
 
 def _reach(seeds: int) -> float:

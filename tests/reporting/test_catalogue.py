@@ -9,6 +9,7 @@ import pytest
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.catalogue import ARTEFACTS, find_root, standings, verdict_counts
 from lightning_moa.reporting.claims import OURS, PAPER, claims_frame, judge, judge_number
+from lightning_moa.reporting.readme import held
 from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.study_tables import claims_lines, claims_table, sensitivity_lines
 from lightning_moa.reporting.tables import catalogue_table
@@ -31,6 +32,8 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
         judge("d", "w", "s", {0: 1.0}, ">", 0),
         judge("e", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
         judge("f", "w", "s", {0: 1.0, 1: 1.01}, ">", 0, whose=OURS),
+        judge("g", "w", "s", {0: 0.01, 1: -0.01, 2: 0.0}, ">", 0, margin=0.026, whose=OURS),
+        judge("h", "w", "s", {0: 0.01, 1: -0.01, 2: 0.0}, ">", 0, margin=0.026, whose=OURS),
     ]
     CLAIMS.write(claims_frame(rows), folder / "tiny" / "claims.csv")
     (folder / "full").mkdir()
@@ -43,8 +46,11 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
     assert list(standing.scales) == ["small", "tiny"]
     theirs, ours = (standing.scales["tiny"][whose] for whose in (PAPER, OURS))
     assert verdict_counts(theirs) == "2 of 5 hold (1 with Holm), 1 within noise, 1 fail, 1 one seed"
-    assert verdict_counts(ours) == "1 of 1 hold"
-    assert standing.by_chance["tiny"] == pytest.approx(3 * 0.025)
+    # Two level rows of p = .046 each.
+    assert verdict_counts(ours) == "1 of 3 hold, 2 level (0 with Holm)"
+    assert held(ours) == "1 of 3, 2 level"
+    assert held(theirs) == "2 of 5 (1 with Holm), 1 fail"
+    assert standing.by_chance["tiny"] == pytest.approx(5 * 0.025)
     assert [verdict_counts(each) for each in standing.scales["small"].values()] == ["-", "-"]
     table = catalogue_table(standings(tmp_path))
     assert "by chance 0.1 of all claims" in str(table.caption)
