@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from rich.table import Table
-from rich.text import Text
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
 from lightning_moa.reporting.claim_rows import ruled_out
@@ -53,7 +52,7 @@ def reward_model_lines(reward_models: pd.DataFrame) -> list[str]:
 
 def claims_table(claims: pd.DataFrame) -> Table:
     """A claim with its value, interval, bound, p and verdict in each row, the paper's sentences before ours. A verdict
-    that Holm's adjustment takes back has a star; below a claim within noise stands what its interval rules out."""
+    that Holm's adjustment takes back has a star."""
     table = Table(title="claims", title_justify="left", caption_justify="left")
     table.caption = f"* {NOISE} with Holm's adjustment over all rows"
     for column in ("claim", "value", "interval", "bound", "p", "verdict"):
@@ -68,11 +67,15 @@ def claims_table(claims: pd.DataFrame) -> Table:
             p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
             star = "" if row["verdict"] == row["verdict_holm"] else " *"
             numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", p)
-            left = ruled_out(row)
-            claim = Text(row["claim"]).append(f"\n{left}" if left else "", "dim")
-            table.add_row(claim, *numbers, row["verdict"] + star)
+            table.add_row(row["claim"], *numbers, row["verdict"] + star)
         table.add_section()
     return table
+
+
+def noise_lines(claims: pd.DataFrame) -> list[str]:
+    """What each claim within noise rules out."""
+    found = [(row["claim"], ruled_out(row)) for row in claims.to_dict("records")]
+    return [f"{NOISE}: {claim}: {left}" for claim, left in found if left]
 
 
 def claims_lines(claims: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from lightning_moa.reporting.catalogue import ARTEFACTS, find_root, standings, v
 from lightning_moa.reporting.claims import OURS, PAPER, claims_frame, judge, judge_number
 from lightning_moa.reporting.readme import held
 from lightning_moa.reporting.schema import CLAIMS
-from lightning_moa.reporting.study_tables import claims_lines, claims_table, sensitivity_lines
+from lightning_moa.reporting.study_tables import claims_lines, claims_table, noise_lines, sensitivity_lines
 from lightning_moa.reporting.tables import catalogue_table
 
 
@@ -71,8 +71,9 @@ def test_the_terminal_shows_both_verdicts_and_what_chance_gives() -> None:
     claims = claims_frame(rows)
     table = claims_table(claims)
     heads = ["the paper's sentences:", "claims of ours:"]
-    noise = "theirs\nrules out more than 13 above and 13 below the bound"
-    assert [str(cell) for cell in table.columns[0].cells] == [heads[0], noise, "alone", heads[1], "ours"]
+    assert list(table.columns[0].cells) == [heads[0], "theirs", "alone", heads[1], "ours"]
+    ends = "rules out more than 13 above and 13 below the bound"
+    assert noise_lines(claims) == [f"within noise: theirs: {ends}"]
     assert list(table.columns[-1].cells) == ["", "within noise", "one seed", "", "holds"]
     assert list(table.columns[4].cells) == ["", "1", "", "", "0.016"]
     taken_back = claims_table(claims_frame([rows[0], *[rows[1]] * 4]))
