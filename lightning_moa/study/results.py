@@ -285,8 +285,8 @@ def print_methods(console: Console, artefact: Artefact, collected: Collected, ta
 
 
 def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None:
-    """A verdict per claim, what noise rules out, how many would hold by chance, what hangs on the reference point, where
-    the pictures are."""
+    """A verdict per claim, what noise rules out, how many would hold by chance, what hangs on the reference point,
+    where the pictures are."""
     console.print(claims_table(judged.claims))
     for line in noise_lines(judged.claims):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
