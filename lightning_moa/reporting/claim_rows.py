@@ -28,7 +28,7 @@ def relation_of(statistic: str) -> str:
     return statistic.removesuffix(" bound").rpartition(" ")[2]
 
 
-def ruled_out(row: Mapping[str, Any]) -> str:
+def ruled_out(row: Mapping[Any, Any]) -> str:
     """`verdicts.rules_out` of a row that is within noise; empty for others."""
     if row["verdict"] != NOISE:
         return ""

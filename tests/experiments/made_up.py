@@ -23,6 +23,8 @@ from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Tables, regret_of
 
+Rng = np.random.Generator
+TWO = ("helpful", "harmless")
 SEEDS = (0, 1, 2)
 NOISE = 0.003
 STEPS = (1, 4)
@@ -178,3 +180,13 @@ def noisy(rng: np.random.Generator, centre: float, scale: float = NOISE) -> dict
 def often(rng: np.random.Generator, at: float, low: float, high: float) -> float:
     """A number between low and high that is `at` in four draws of ten: at a bound, or level with another."""
     return at if rng.random() < 0.4 else float(rng.uniform(low, high))
+
+
+def alike(rng: np.random.Generator, frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Points or responses in which all of these methods have the first one's gold rewards, but for a seed's noise."""
+    mine, rows = frame[frame["method"] == names[0]], [frame[frame["method"] == REFERENCE]]
+    gold = [name for name in frame.columns if name.startswith("gold_")]
+    for name in names:
+        noise = mine["seed"].map(noisy(rng, 0.0, 0.005)).to_numpy()
+        rows.append(mine.assign(method=name, **{column: mine[column] + noise for column in gold}))
+    return pd.concat(rows, ignore_index=True)
