@@ -198,7 +198,7 @@ def probed(module: Any, rng: Rng) -> list[Row]:
 def progressing(module: Any, rng: Rng) -> list[Row]:
     rows = []
     # Of many looks hardly any at a loss: shares of looks that all but agree.
-    looks, losses = (40, [0.005]) if rng.random() < 0.2 else (20, [0.0, 0.03, 0.05, 0.5])
+    looks, losses = (40, [0.005]) if rng.random() < 0.4 else (20, [0.0, 0.03, 0.05, 0.5])
     for method, place in product(module.METHODS, module.PLACES):
         power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice(losses), rng.uniform(0.5, 1)
         for seed, step in product(SEEDS, range(looks)):
