@@ -151,9 +151,18 @@ def steady_rows(
     }
     head = f"{len(part.objectives)} objectives: {title} moves"
     what = f"its movement ({part.space}) -"
-    known = {"margin": part.margin(part.objectives), "whose": OURS}
+    margin = part.margin(part.objectives)
     return [
-        judge(f"{head} {words}", where, f"{what} {whom}", paired(mine, theirs), "<", 0, **known)
+        judge(
+            f"{head} {words}",
+            where,
+            f"{what} {whom}",
+            paired(mine, theirs),
+            "<",
+            0,
+            margin=margin,
+            whose=OURS,
+        )
         for words, (whom, theirs) in rivals.items()
     ]
 
