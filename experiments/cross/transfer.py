@@ -3,9 +3,10 @@
     python experiments/cross/transfer.py [results_dir=FOLDER] [scale=tiny] [other=laptop]
 
 Nothing is trained: the results in the folder are read, those of `scale` and those of `other`, by the artefacts that
-have both. A claim agrees where both scales say that it holds, or both that it fails; it is unknown where either says
-neither. Where the other scale has one seed its verdicts are over prompts, and say so. Writes claims_compared.csv,
-orders.csv (Kendall's tau between the methods' hypervolumes) and run.yaml to results/cross/transfer/.
+have both. A claim agrees where both scales say the same, that it holds, fails or is level, and disagrees where one says
+that it holds and the other that it fails; else it is unknown. Where the other scale has one seed its verdicts are over
+prompts, and say so. Writes claims_compared.csv, orders.csv (Kendall's tau between the methods' hypervolumes) and
+run.yaml to results/cross/transfer/.
 """
 
 from dataclasses import dataclass

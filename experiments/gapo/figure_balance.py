@@ -38,6 +38,7 @@ from lightning_moa.methods.products import (
     Product,
 )
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.panels import draw_grouped_bars, draw_over_steps
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import paired
@@ -168,7 +169,7 @@ def balance_claims(ends: pd.DataFrame) -> list[Row]:
                 gap = paired(column(ends, PRAISED, measure), column(ends, name, measure))
                 claim = f"{looks[PRAISED].label} has {words} than {looks[name].label}"
                 what = f"difference of {measure.replace('_', ' ')}"
-                rows.append(judge(claim, "Table 1", what, gap, relation, 0, whose=OURS))
+                rows.append(judge(claim, "Table 1", what, gap, relation, 0, margin=SHARE, whose=OURS))
     return rows
 
 
@@ -184,7 +185,7 @@ def reason_claims(ends: pd.DataFrame, apart: pd.DataFrame) -> list[Row]:
         near, far = column(apart, method, "to_fixed"), column(apart, method, "to_equal_weights")
         words = f"{style.label} ends nearer to linear at its mean weights than to linear at equal ones"
         what = "difference of the distances of gains"
-        rows.append(judge(words, "Table 1", what, paired(near, far), "<", 0, whose=OURS))
+        rows.append(judge(words, "Table 1", what, paired(near, far), "<", 0, margin=SHARE, whose=OURS))
     return rows
 
 

@@ -21,6 +21,7 @@ from lightning_moa.figures.gradients import Look, read_looks
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
 from lightning_moa.pareto import min_norm_weights
 from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
+from lightning_moa.reporting.margins import LOG
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
@@ -83,7 +84,9 @@ def judge_claims(seen: pd.DataFrame) -> list[Row]:
             whose = PAPER if method in PROMISED and column == "shortest" else OURS
             claim = f"{label}: {words} falls: the policy comes nearer to Pareto stationary"
             what = f"log of the mean {column}, last third of the looks over the first"
-            rows.append(judge(claim, "abstract", what, fall(seen, method, column), "<", 0, whose=whose))
+            rows.append(
+                judge(claim, "abstract", what, fall(seen, method, column), "<", 0, margin=LOG, whose=whose)
+            )
     return rows
 
 

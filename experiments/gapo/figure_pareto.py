@@ -20,9 +20,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
+from lightning_moa.figures.margins import common_margin, regret_margin, weighted_margin
 from lightning_moa.methods.products import GAPO_P1_PPO, MORLHF_PPO, PGAPO_PPO, SOUPS_OF_LORAS_PPO
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import by_seed, final_rows, preferences_of, values_of
+from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
@@ -107,7 +109,8 @@ def morlhf_claims(collected: Collected, asked: pd.DataFrame) -> list[Row]:
         claim = "P-GAPO is above MORLHF" if above else "MORLHF is slightly better than P-GAPO"
         gap = difference(asked[is_at(asked, preference[None])], "weighted", "pgapo", "morlhf")
         what = f"P-GAPO - MORLHF in lambda . {collected.space}"
-        rows.append(judge(f"{claim} at {words}", WHERE, what, gap, ">" if above else "<", 0))
+        relation, margin = ">" if above else "<", weighted_margin(collected, preference)
+        rows.append(judge(f"{claim} at {words}", WHERE, what, gap, relation, 0, margin=margin))
     if collected.exact is None:
         return rows
     sides = {
@@ -119,7 +122,8 @@ def morlhf_claims(collected: Collected, asked: pd.DataFrame) -> list[Row]:
         if len(kept):
             gap = difference(kept, "regret", "pgapo", "morlhf")
             what = "P-GAPO - MORLHF in mean regret"
-            rows.append(judge(f"P-GAPO has {words}", WHERE, what, gap, relation, 0, whose=OURS))
+            claim, margin = f"P-GAPO has {words}", regret_margin(collected)
+            rows.append(judge(claim, WHERE, what, gap, relation, 0, margin=margin, whose=OURS))
     return rows
 
 
@@ -128,6 +132,7 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
     space, rows = collected.space, []
     # Regret is lambda . reward with the KL that it cost, where the best of it is known.
     column, better = ("weighted", ">") if collected.exact is None else ("regret", "<")
+    served = weighted_margin(collected) if collected.exact is None else regret_margin(collected)
     for method, title in (("pgapo", "P-GAPO"), ("morlhf", "MORLHF")):
         volume = metric_difference(tables.metrics, "hypervolume", method, "rewarded_soups", space)
         epsilon = domination_gap(tables.points, method, "rewarded_soups", space)
@@ -143,9 +148,18 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
                 volume,
                 ">",
                 0,
+                margin=of_metric(tables.metrics, "hypervolume", method, "rewarded_soups", space),
                 whose=OURS,
             ),
-            judge(f"{title}'s front dominates Rewarded Soups'", WHERE, of_front, epsilon, "<=", 0),
+            judge(
+                f"{title}'s front dominates Rewarded Soups'",
+                WHERE,
+                of_front,
+                epsilon,
+                "<=",
+                0,
+                margin=common_margin(collected),
+            ),
             judge(
                 f"{title} serves preferences better than Rewarded Soups",
                 WHERE,
@@ -153,6 +167,7 @@ def soups_claims(collected: Collected, tables: Tables, asked: pd.DataFrame) -> l
                 gap,
                 better,
                 0,
+                margin=served,
                 whose=OURS,
             ),
         ]

@@ -24,6 +24,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.figures.gradients import Look, read_looks
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
+from lightning_moa.reporting.margins import CORRELATION, SHARE
 from lightning_moa.reporting.panels import draw_grouped_bars
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
@@ -127,7 +128,7 @@ def predicted(look: Look) -> np.ndarray:
 def judge_claims(progress: pd.DataFrame) -> list[Row]:
     """Ours: what is left of the theorems where weights from the probed tensors meet all parameters and AdamW's step. In
     the probed tensors they are algebra, and no verdict is given."""
-    asked: list[tuple[str, str, PerSeed, str, float]] = []
+    asked: list[tuple[str, str, PerSeed, str, float, float | None]] = []
     gives_up = improving(progress, "linear", "step")
     for method, power in POWER.items():
         label = styles_of([method])[method].label
@@ -137,16 +138,19 @@ def judge_claims(progress: pd.DataFrame) -> list[Row]:
             if slopes:
                 statistic = f"slope of log progress on log norm, less {power:g}"
                 words = f"{label}: {law} in {PLACES[place].label}, nearly"
-                asked.append((words, statistic, slopes, "within", SLOPE))
+                asked.append((words, statistic, slopes, "within", SLOPE, None))
             words = f"{label}: at nine looks of ten no objective is given up in {PLACES[place].label}"
-            asked.append((words, LEAST, least_progress(progress, method, place, RARELY), ">", 0))
+            asked.append((words, LEAST, least_progress(progress, method, place, RARELY), ">", 0, CORRELATION))
         more = paired(improving(progress, method, "step"), gives_up)
         words = f"{label} gives up an objective less often than linear scalarisation"
-        asked.append((words, "difference of shares of looks, AdamW's step", more, ">", 0))
+        asked.append((words, "difference of shares of looks, AdamW's step", more, ">", 0, SHARE))
     for place in ELSEWHERE:
         words = f"linear scalarisation gives up an objective at times in {PLACES[place].label}"
-        asked.append((words, WORST, least_progress(progress, "linear", place, 0), "<", 0))
-    return [judge(claim, "Theorems 3.1, 3.3", *statistic, whose=OURS) for claim, *statistic in asked]
+        asked.append((words, WORST, least_progress(progress, "linear", place, 0), "<", 0, CORRELATION))
+    return [
+        judge(claim, "Theorems 3.1, 3.3", *statistic, margin=margin, whose=OURS)
+        for claim, *statistic, margin in asked
+    ]
 
 
 def chosen(progress: pd.DataFrame, method: str, place: str) -> list[tuple[int, pd.DataFrame]]:

@@ -37,6 +37,7 @@ from lightning_moa.methods.products import (
 )
 from lightning_moa.reporting.claims import Row, claims_frame
 from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.orders import order_claims
 from lightning_moa.reporting.over_seeds import cell, over_seeds
@@ -172,9 +173,8 @@ def judge_claims(shares: pd.DataFrame, first: str, threshold: float, paper: dict
     values = by_method(shares, first, threshold)
     labels = {name: style.label for name, style in styles_of(values).items()}
     what = f"share of responses with a score of at least {threshold:g}"
-    return order_claims(
-        paper, values, labels, about=f"{first}, harmless ratio", where="harmless ratio", what=what
-    )
+    about, where = f"{first}, harmless ratio", "harmless ratio"
+    return order_claims(paper, values, labels, about=about, where=where, what=what, margin=SHARE)
 
 
 def by_method(shares: pd.DataFrame, prompt_set: str, threshold: float) -> dict[str, PerSeed]:

@@ -31,6 +31,7 @@ from lightning_moa.data.configs import DataConfig
 from lightning_moa.evaluation.judge import Judge
 from lightning_moa.fields import option
 from lightning_moa.figures.judging import JudgeConfig, chosen_judges, recordable, win_rates
+from lightning_moa.figures.margins import reward_margin, weighted_margin
 from lightning_moa.figures.prompts import prompt_sets
 from lightning_moa.methods.products import (
     GAPO_P1_PPO,
@@ -46,6 +47,7 @@ from lightning_moa.reporting.claims import PAPER as THEIRS
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import final_rows
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.orders import order_claims
 from lightning_moa.reporting.over_seeds import cell, over_seeds
@@ -197,7 +199,10 @@ def ranked_claims(part: Part, paper: pd.DataFrame) -> list[Row]:
     for (role, objective), column in zip(ours.items(), part.columns, strict=True):
         values = {name: part.of(name, column) for name in part.styles}
         about = f"{part.name}, {objective}"
-        rows += order_claims(theirs[role].to_dict(), values, labels, about=about, where=TABLE, what=column)
+        margin = reward_margin(part.collected, objective)
+        rows += order_claims(
+            theirs[role].to_dict(), values, labels, about=about, where=TABLE, what=column, margin=margin
+        )
     return rows
 
 
@@ -208,13 +213,18 @@ def alone_claims(part: Part) -> list[Row]:
         others = [each for each in part.styles if each != f"ppo_{name}"]
         for objective, column in zip(objectives, part.columns, strict=True):
             head, mine = f"{part.name}, {objective}: PPO on {name} alone is", part.of(f"ppo_{name}", column)
+            margin = reward_margin(part.collected, objective)
             if objective == name:
                 gap, what = paired(mine, part.best(others, column)), "the highest of all others"
-                rows.append(judge(f"{head} best", TABLE, f"its {column} - {what}", gap, ">", 0))
+                rows.append(
+                    judge(f"{head} best", TABLE, f"its {column} - {what}", gap, ">", 0, margin=margin)
+                )
             else:
                 gap = paired(mine, part.best([REFERENCE, *METHODS], column, sign=-1))
                 what = "the lowest of SFT and the methods for all objectives"
-                rows.append(judge(f"{head} worst", TABLE, f"its {column} - {what}", gap, "<", 0))
+                rows.append(
+                    judge(f"{head} worst", TABLE, f"its {column} - {what}", gap, "<", 0, margin=margin)
+                )
     return rows
 
 
@@ -224,7 +234,8 @@ def overtaken_claims(part: Part) -> list[Row]:
     others = [each for each in part.styles if each != f"ppo_{name}"]
     gap = paired(part.of(f"ppo_{name}", column), part.best(others, column))
     claim = f"{part.name}, {name}: PPO on {name} alone is not best"
-    return [judge(claim, TABLE, f"its {column} - the highest of all others", gap, "<", 0)]
+    what, margin = f"its {column} - the highest of all others", reward_margin(part.collected, name)
+    return [judge(claim, TABLE, what, gap, "<", 0, margin=margin)]
 
 
 def average_claims(part: Part) -> list[Row]:
@@ -239,7 +250,9 @@ def average_claims(part: Part) -> list[Row]:
     mine, rows = part.of(OURS, "average"), []
     for other, whose, values in asked:
         gap = paired(mine, values)
-        rows.append(judge(f"{head} {other}", TEXT, f"{what} that of {other}", gap, ">", 0, whose=whose))
+        claim, statistic = f"{head} {other}", f"{what} that of {other}"
+        margin = weighted_margin(part.collected)
+        rows.append(judge(claim, TEXT, statistic, gap, ">", 0, margin=margin, whose=whose))
     return rows
 
 
@@ -253,7 +266,7 @@ def win_claims(part: Part) -> list[Row]:
             words = f"{part.styles[OURS].label} preferred to {part.styles[other].label}"
             whose, what = (OWN, "win rate by its reward") if part.by_rewards else (THEIRS, "win rate")
             claim = f"{part.name}, {objective}: {words}"
-            rows.append(judge(claim, GPT4O, what, rate, ">", 0.5, whose=whose))
+            rows.append(judge(claim, GPT4O, what, rate, ">", 0.5, margin=SHARE, whose=whose))
     return rows
 
 

@@ -8,8 +8,8 @@ the picture above.
 
 The paper compares by eye. Here each axis of the chart is judged by itself: HaM's mean minus the other's, in standard
 deviations of the reference policy's responses. A mean over axes would let a gain on one hide losses on the others.
-"Slightly better or comparable" is judged as not worse by more than MARGIN: noise cannot show it, since the whole
-interval has to lie above.
+"Slightly better or comparable" is judged as not worse by more than `margins.DEVIATIONS`: noise cannot show it, since
+the whole interval has to lie above.
 """
 
 import pandas as pd
@@ -22,6 +22,7 @@ from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.cluster_fronts import front_means
 from lightning_moa.reporting.front_panels import draw_radar, legend_entries
+from lightning_moa.reporting.margins import DEVIATIONS
 from lightning_moa.reporting.plots import canvas
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
@@ -30,8 +31,6 @@ from lightning_moa.study.results import Judged
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
-MARGIN = 0.1
-"""Standard deviations that count as comparable."""
 
 
 def main(config: ShownConfig, console: Console) -> None:
@@ -66,11 +65,25 @@ def judge_claims(panel: Panel, means: pd.DataFrame) -> list[Row]:
         head = f"{panel.words}, {objective}: HaM's mean reward is"
         above, level = (gap(panel, means, other, objective) for other in ("ric", "sca"))
         rows += [
-            judge(f"{head} above RiC's", where, f"{what}, HaM's - RiC's", above, ">", 0),
+            judge(f"{head} above RiC's", where, f"{what}, HaM's - RiC's", above, ">", 0, margin=DEVIATIONS),
             judge(
-                f"{head} comparable to SCA's or better", where, f"{what}, HaM's - SCA's", level, ">=", -MARGIN
+                f"{head} comparable to SCA's or better",
+                where,
+                f"{what}, HaM's - SCA's",
+                level,
+                ">=",
+                -DEVIATIONS,
             ),
-            judge(f"{head} above SCA's", where, f"{what}, HaM's - SCA's", level, ">", 0, whose=OURS),
+            judge(
+                f"{head} above SCA's",
+                where,
+                f"{what}, HaM's - SCA's",
+                level,
+                ">",
+                0,
+                margin=DEVIATIONS,
+                whose=OURS,
+            ),
         ]
     return rows
 

@@ -35,12 +35,14 @@ from lightning_moa.config import SYNTHETIC
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
+from lightning_moa.figures.margins import common_margin
 from lightning_moa.figures.over_heads import draw_alive, draw_growth
 from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, legend_entries
+from lightning_moa.reporting.margins import CORRELATION, LOG, of_larger
 from lightning_moa.reporting.metrics import MARGIN
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
@@ -282,7 +284,11 @@ def judge_heads(panel: Panel) -> list[Row]:
     one, other = (means[column].unstack("seed") for column in panel.columns)
     what = f"correlation over heads of mean {objectives[0]} and mean {objectives[1]}"
     claim = f"{panel.title[4:]}: heads cover different trade-offs"
-    return [judge(claim, f"Figure 8{panel.letter}", what, per_seed(one.corrwith(other)), "<", 0)]
+    return [
+        judge(
+            claim, f"Figure 8{panel.letter}", what, per_seed(one.corrwith(other)), "<", 0, margin=CORRELATION
+        )
+    ]
 
 
 def judge_growth(panel: Panel, growth: pd.DataFrame) -> list[Row]:
@@ -298,7 +304,7 @@ def judge_growth(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     if most["margin"].notna().all():
         claim = f"{label_of(int(most['k'].iloc[0]))}: most heads are not dominated by another at the end"
         what = "median over heads of the margin by which likelihoods are not dominated, in nats"
-        rows.append(judge(claim, "section 4.5", what, margin, ">", 0, whose=OURS))
+        rows.append(judge(claim, "section 4.5", what, margin, ">", 0, margin=LOG, whose=OURS))
     return rows
 
 
@@ -315,30 +321,20 @@ def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     epsilon = dict(zip(mine["seed"], mine["epsilon"], strict=True))
     four, eight = (growth[growth["k"] == k].set_index("seed") for k in (FOUR, EIGHT))
     base = per_seed(four["hypervolume"])
-    gap = paired(per_seed(eight["hypervolume"]), base)
-    equal = paired(per_seed(eight["any_four"]), base)
-    what = "additive epsilon of K = 8's front over K = 4's"
-    return [
-        judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0),
-        judge(
-            "K = 8 spans more than K = 4",
-            "Figure 8c",
-            "hypervolume of K = 8's front - K = 4's",
-            gap,
-            ">",
-            0,
-            whose=OURS,
-        ),
-        judge(
+    what, margin = "additive epsilon of K = 8's front over K = 4's", common_margin(panel.collected)
+    rows = [judge("K = 8 dominates K = 4", "Figure 8c", what, epsilon, "<=", 0, margin=margin)]
+    for claim, what, column in (
+        ("K = 8 spans more than K = 4", "hypervolume of K = 8's front - K = 4's", "hypervolume"),
+        (
             "four of K = 8's heads span more than K = 4's, on average",
-            "Figure 8c",
             "mean hypervolume of four of K = 8's heads - that of K = 4's",
-            equal,
-            ">",
-            0,
-            whose=OURS,
+            "any_four",
         ),
-    ]
+    ):
+        mine = per_seed(eight[column])
+        margin = of_larger(mine, base)
+        rows.append(judge(claim, "Figure 8c", what, paired(mine, base), ">", 0, margin=margin, whose=OURS))
+    return rows
 
 
 def draw(panels: Sequence[Panel], growth: pd.DataFrame) -> Figure:

@@ -34,6 +34,7 @@ from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import Product, ham, sca, scalarisations
 from lightning_moa.pareto import default_reference, preference_grid
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import SHARE, of_larger
 from lightning_moa.reporting.metrics import MARGIN
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, paired
@@ -177,6 +178,7 @@ def computed_claims(
                     paired(first, apart),
                     ">",
                     0,
+                    margin=SHARE,
                     whose=OURS,
                 )
             )
@@ -190,16 +192,17 @@ def trained_claims(config: FigureStructureConfig, tables: Tables, modes: pd.Data
         first, apart = (name_of(method, weighting, power) for weighting in ("scalarised", "per_objective"))
         volumes = [metric(tables.metrics, "hypervolume", name, "gold") for name in (first, apart)]
         shares = [third_answers(modes, name) for name in (first, apart)]
-        for (one, other), what, statistic in (
-            (volumes, "a larger hypervolume", "hypervolume of its policies' means"),
-            (shares, "more safe completions in its safest policy", f"highest {THIRD} of its policies"),
+        spanned, safe = "hypervolume of its policies' means", f"highest {THIRD} of its policies"
+        for (one, other), what, statistic, margin in (
+            (volumes, "a larger hypervolume", spanned, of_larger(*volumes)),
+            (shares, "more safe completions in its safest policy", safe, SHARE),
         ):
             claim = (
                 f"q = {power:g}: {method.upper() if method == 'sca' else 'HaM'} scalarised first has {what}"
             )
             gap = paired(one, other)
             statistic += ", scalarised - per objective"
-            rows.append(judge(claim, WHERE, statistic, gap, ">", 0, whose=OURS))
+            rows.append(judge(claim, WHERE, statistic, gap, ">", 0, margin=margin, whose=OURS))
     return rows
 
 

@@ -31,6 +31,7 @@ from lightning_moa.figures.panels import PANELS, ShownConfig, settings_of, shown
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import Product, ham, sca, sca_heads, scalarisations
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import LOG, of_larger
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, paired
 from lightning_moa.study.collect import Collected
@@ -204,7 +205,7 @@ def judge_panel(panel: Panel) -> list[Row]:
         if name in margins:
             what = "median over heads of the margin by which likelihoods are not dominated, in nats"
             claim = f"{panel.words}: most of HaM's heads live {words}"
-            rows.append(judge(claim, WHERE, what, margins[name], ">", 0, whose=OURS))
+            rows.append(judge(claim, WHERE, what, margins[name], ">", 0, margin=LOG, whose=OURS))
     for one, other, words in (
         (FRONTS, name_of(0.0), "a hypervolume for each front spans more than the paper's objective alone"),
         (FRONTS, most, f"it spans more than a warm-up of {warm_up_of(most):g}% of the updates"),
@@ -213,7 +214,8 @@ def judge_panel(panel: Panel) -> list[Row]:
     ):
         what = f"hypervolume of the policies' means ({panel.collected.space}), {one} - {other}"
         gap = paired(volumes[one], volumes[other])
-        rows.append(judge(f"{panel.words}: {words}", WHERE, what, gap, ">", 0, whose=OURS))
+        margin = of_larger(volumes[one], volumes[other])
+        rows.append(judge(f"{panel.words}: {words}", WHERE, what, gap, ">", 0, margin=margin, whose=OURS))
     return rows
 
 

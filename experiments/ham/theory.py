@@ -29,6 +29,7 @@ from lightning_moa.fields import option
 from lightning_moa.figures.panels import PanelsConfig
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.chosen import schema_of
@@ -220,15 +221,26 @@ def judge_claims(optimised: pd.DataFrame, estimates: pd.DataFrame) -> list[Row]:
     what = "gain in hypervolume over the reference's / the best gain of five policies"
     better = paired(share["all"], share["first"])
     rows = [
-        judge("Adam on the hypervolume works well", "Prop. 1", what, share["first"], ">=", WELL),
-        judge("the greedy choice of policies works well", "Prop. 1", what, share["greedy"], ">=", WELL),
         judge(
-            "Adam works better on all fronts", "Prop. 1", f"{what}: all - first", better, ">", 0, whose=OURS
+            "Adam on the hypervolume works well", "Prop. 1", what, share["first"], ">=", WELL, margin=SHARE
+        ),
+        judge(
+            "the greedy choice of policies works well",
+            "Prop. 1",
+            what,
+            share["greedy"],
+            ">=",
+            WELL,
+            margin=SHARE,
         ),
     ]
+    claim, apart = "Adam works better on all fronts", f"{what}: all - first"
+    rows.append(judge(claim, "Prop. 1", apart, better, ">", 0, margin=SHARE, whose=OURS))
     for how, values in alive.items():
         claim = f"fronts = {how}: most policies are alive at the end"
-        rows.append(judge(claim, "Prop. 1", "share of alive policies", values, ">", 0.5, whose=OURS))
+        rows.append(
+            judge(claim, "Prop. 1", "share of alive policies", values, ">", 0.5, margin=SHARE, whose=OURS)
+        )
     for column, words, whose in (("error", "error", None), ("relative", "relative error", OURS)):
         grown = {int(str(seed)): growth(each, column) for seed, each in estimates.groupby("seed")}
         claim = f"the {words} grows with J at most as sqrt(2^J)"

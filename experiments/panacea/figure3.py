@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
+from lightning_moa.figures.margins import reward_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.fronts import preferences_of
@@ -84,6 +85,7 @@ def judge_claims(collected: Collected, tables: Tables, responses: pd.DataFrame) 
                 worst_shift(collected, responses, column),
                 ">",
                 0,
+                margin=reward_margin(collected, objective),
             )
         )
         words = f"{objective} follows its preference weight"

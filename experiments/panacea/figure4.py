@@ -19,11 +19,18 @@ from matplotlib.figure import Figure, SubFigure
 from rich.console import Console
 
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.figures.margins import (
+    common_margin,
+    reference_regret,
+    regret_margin,
+    weighted_margin,
+)
 from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.reporting.margins import SHARE, of_growth, of_metric
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
@@ -80,7 +87,15 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
         *front_claims(collected, tables),
         *growth_claims(collected, tables),
         *own(collected, tables),
-        *total_rows(tables.metrics, "panacea", "Panacea", BASELINES, collected.space, "Fig. 4"),
+        *total_rows(
+            tables.metrics,
+            "panacea",
+            "Panacea",
+            BASELINES,
+            collected.space,
+            "Fig. 4",
+            regret_margin(collected),
+        ),
     ]
 
 
@@ -92,11 +107,12 @@ def front_claims(collected: Collected, tables: Tables) -> list[Row]:
     for other, title in BASELINES.items():
         volume = metric_difference(tables.metrics, "hypervolume", "panacea", other, space)
         depth = paired(sag["panacea"], sag[other])
+        what = f"hypervolume difference ({space})"
+        margin = of_metric(tables.metrics, "hypervolume", "panacea", other, space)
+        rows.append(judge(f"Panacea beats {title}", "Fig. 4", what, volume, ">", 0, margin=margin))
         what = f"depth below the front's own hull / its range ({space}), difference"
-        rows += [
-            judge(f"Panacea beats {title}", "Fig. 4", f"hypervolume difference ({space})", volume, ">", 0),
-            judge(f"its front is closer to convex than that of {title}", "5.1", what, depth, "<", 0),
-        ]
+        claim = f"its front is closer to convex than that of {title}"
+        rows.append(judge(claim, "5.1", what, depth, "<", 0, margin=SHARE))
     for objective in collected.objectives:
         words = f"{objective} rises with its preference weight"
         rows.append(rising_row(points, "panacea", objective, space, words, "5.1"))
@@ -128,21 +144,13 @@ def regret_claims(collected: Collected, tables: Tables) -> list[Row]:
             0.8,
         ),
     ]
-    return [judge(claim, "Fig. 4", *statistic, whose=OURS) for claim, *statistic in asked]
+    return [judge(claim, "Fig. 4", *statistic, margin=SHARE, whose=OURS) for claim, *statistic in asked]
 
 
 def regret_closed(collected: Collected, tables: Tables, method: str) -> PerSeed:
     """Share of the reference policy's regret, averaged over the grid, that a method's training takes away."""
-    assert collected.exact is not None
-    grid = collected.exact.grid
-    weights = grid[[f"lambda_{name}" for name in collected.objectives]].to_numpy()
     left = mean_regret(tables.points, tables.regret, method)
-    before = tables.points[tables.points["method"] == REFERENCE]
-    gold = before[[f"gold_{name}" for name in collected.objectives]].to_numpy()
-    start: np.ndarray = (grid["value"].to_numpy()[:, None] - weights @ gold.T).mean(axis=0)
-    return {
-        seed: 1 - left[seed] / at for seed, at in zip(before["seed"].tolist(), start.tolist(), strict=True)
-    }
+    return {seed: 1 - left[seed] / start for seed, start in reference_regret(collected).items()}
 
 
 def reward_claims(collected: Collected, tables: Tables) -> list[Row]:
@@ -153,7 +161,8 @@ def reward_claims(collected: Collected, tables: Tables) -> list[Row]:
         what = f"difference of lambda . {collected.space}, weights >= {lowest:g}"
         where = "inside" if lowest else "everywhere"
         claim = f"more weighted reward than Rewarded Soups {where}"
-        rows.append(judge(claim, "Fig. 4", what, gain, ">", 0, whose=OURS))
+        margin = weighted_margin(collected)
+        rows.append(judge(claim, "Fig. 4", what, gain, ">", 0, margin=margin, whose=OURS))
     return rows
 
 
@@ -168,18 +177,17 @@ def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
     """Figure 4, right: the front at its first snapshot and at the end, and what is learned first."""
     growth = growth_of(collected, tables)
     volume, depth = (last_minus_first(growth, name) for name in ("hypervolume", "dominated_by"))
+    what, margin = "hypervolume, last - first step", of_growth(growth, "hypervolume")
+    rows = [judge("the front expands during training", "Fig. 4", what, volume, ">", 0, margin=margin)]
     what = f"mean distance of points below the front ({collected.space}), last - first step"
-    rows = [
-        judge(
-            "the front expands during training", "Fig. 4", "hypervolume, last - first step", volume, ">", 0
-        ),
-        judge("dominated points become fewer, or less so", "Fig. 4", what, depth, "<", 0),
-    ]
+    claim, margin = "dominated points become fewer, or less so", common_margin(collected)
+    rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
     if len(collected.objectives) == 2 and growth["step"].nunique() > 1:
         late, early = collected.objectives
         ahead = paired(*(learned_early(collected, tables, name) for name in (early, late)))
         what = f"share of the gain over SFT at snapshots before the last, {early} - {late}"
-        rows.append(judge(f"{early} is learned before {late}", "5.1", what, ahead, ">", 0))
+        claim = f"{early} is learned before {late}"
+        rows.append(judge(claim, "5.1", what, ahead, ">", 0, margin=SHARE))
     return rows
 
 

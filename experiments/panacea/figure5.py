@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from lightning_moa.figures.margins import regret_margin
 from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
 from lightning_moa.methods.products import (
     DPS_DPO,
@@ -23,6 +24,7 @@ from lightning_moa.methods.products import (
     Product,
 )
 from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
+from lightning_moa.reporting.margins import SHARE, of_metric
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import hull_depth, metric_difference, paired
@@ -74,7 +76,9 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
         rows += [
             volume_row(tables, method, title, "rewarded_soups", "accuracy", PAPER),
             volume_row(tables, method, title, "dps", "accuracy", OURS),
-            *total_rows(tables.metrics, method, title, BASELINES, "accuracy", "Fig. 5"),
+            *total_rows(
+                tables.metrics, method, title, BASELINES, "accuracy", "Fig. 5", regret_margin(collected)
+            ),
             *own_rows(collected, tables, method, title),
             shape_row(tables, method, title),
         ]
@@ -85,7 +89,9 @@ def volume_row(tables: Tables, method: str, title: str, other: str, space: str, 
     """More hypervolume than another method."""
     better = metric_difference(tables.metrics, "hypervolume", method, other, space)
     claim = f"{title} beats {BASELINES[other]} in {SPACES[space]}"
-    return judge(claim, "Fig. 5", f"hypervolume difference ({space})", better, ">", 0, whose=whose)
+    margin = of_metric(tables.metrics, "hypervolume", method, other, space)
+    what = f"hypervolume difference ({space})"
+    return judge(claim, "Fig. 5", what, better, ">", 0, margin=margin, whose=whose)
 
 
 def shape_row(tables: Tables, method: str, title: str) -> Row:
@@ -93,7 +99,7 @@ def shape_row(tables: Tables, method: str, title: str) -> Row:
     mine, theirs = (hull_depth(tables.accuracies, name, "accuracy") for name in (method, "rewarded_soups"))
     what = "depth below the front's own hull / its range (accuracy), difference"
     claim = f"{title}'s front is closer to convex than Rewarded Soups'"
-    return judge(claim, "section 5", what, paired(mine, theirs), "<", 0)
+    return judge(claim, "section 5", what, paired(mine, theirs), "<", 0, margin=SHARE)
 
 
 def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> list[Row]:
@@ -103,7 +109,8 @@ def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> l
         rows.append(volume_row(tables, method, title, "rewarded_soups", "gold", OURS))
         gap = metric_difference(tables.metrics, "mean_regret", method, "rewarded_soups", "gold")
         claim = f"{title} has less regret than Rewarded Soups"
-        rows.append(judge(claim, "Fig. 5", "mean regret difference", gap, "<", 0, whose=OURS))
+        what, margin = "mean regret difference", regret_margin(collected)
+        rows.append(judge(claim, "Fig. 5", what, gap, "<", 0, margin=margin, whose=OURS))
     for objective in collected.objectives:
         claim = f"{title}: accuracy of {objective} rises with its preference weight"
         rows.append(rising_row(tables.accuracies, method, objective, "accuracy", claim, "Fig. 5", OURS))

@@ -16,6 +16,7 @@ from rich.console import Console
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.margins import reward_margin
 from lightning_moa.figures.modes import world_of
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
@@ -117,7 +118,10 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
     for objective in collected.objectives:
         what = f"mean {collected.space}_{objective}, weight 1 - least weight"
         gain = end_to_end(tables, objective, collected.space)
-        rows.append(judge(f"{objective} is higher at its own end", "Fig. 6", what, gain, ">", 0))
+        margin = reward_margin(collected, objective)
+        rows.append(
+            judge(f"{objective} is higher at its own end", "Fig. 6", what, gain, ">", 0, margin=margin)
+        )
         words = f"{objective} shifts with the preference"
         rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "App. E"))
     return rows

@@ -19,8 +19,10 @@ from rich.console import Console
 
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import LOG10, of_metric
 from lightning_moa.reporting.panels import draw_bars, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
@@ -108,13 +110,16 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
     for name, scale in FIXED.items():
         worse = metric_difference(tables.metrics, "hypervolume", LEARNED, name, space)
         claim = f"learning the scale beats fixing it at {scale:g}"
-        rows.append(judge(claim, "Fig. 7", f"hypervolume difference ({space})", worse, ">", 0))
+        what = f"hypervolume difference ({space})"
+        margin = of_metric(tables.metrics, "hypervolume", LEARNED, name, space)
+        rows.append(judge(claim, "Fig. 7", what, worse, ">", 0, margin=margin))
         if collected.exact is not None:
             regret = metric_difference(tables.metrics, "mean_regret", LEARNED, name, space)
-            words, what = f"{claim}, in regret", "mean regret difference"
-            rows.append(judge(words, "Fig. 7", what, regret, "<", 0, whose=OURS))
+            words, what, margin = f"{claim}, in regret", "mean regret difference", regret_margin(collected)
+            rows.append(judge(words, "Fig. 7", what, regret, "<", 0, margin=margin, whose=OURS))
     what = f"orders of magnitude by which nine of ten |sigma| leave [{SMALLEST:g}, {LARGEST:g}]"
-    rows.append(judge("singular values range from 1e-2 to 1e-5", "4.1", what, outside(values), "<=", 0))
+    claim = "singular values range from 1e-2 to 1e-5"
+    rows.append(judge(claim, "4.1", what, outside(values), "<=", 0, margin=LOG10))
     apart = magnitude_gap(values)
     rows.append(
         judge(

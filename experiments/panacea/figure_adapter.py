@@ -24,6 +24,7 @@ from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import Alone, TrainedOn
 from lightning_moa.methods.products import PANACEA_LS_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import SHARE, of_metric
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference, paired
@@ -142,11 +143,15 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
         for seed, each in values[(values["method"] == PANACEA) & (values["kind"] == "sigma")].groupby("seed")
     }
     what = "share of the variance of log |sigma| that is between matrices, beyond chance"
-    rows.append(judge("singular values' magnitudes differ across matrices", "4.1", what, differ, ">", 0))
+    rows.append(
+        judge("singular values' magnitudes differ across matrices", "4.1", what, differ, ">", 0, margin=SHARE)
+    )
     for name in ("s_per_objective", *WEIGHTS):
         more = metric_difference(tables.metrics, "hypervolume", name, PANACEA, space)
         claim = f"{LOOKS[name].label} spans more than Panacea without"
-        rows.append(judge(claim, "4.1, eq. 9", f"hypervolume difference ({space})", more, ">", 0, whose=OURS))
+        what = f"hypervolume difference ({space})"
+        margin = of_metric(tables.metrics, "hypervolume", name, PANACEA, space)
+        rows.append(judge(claim, "4.1, eq. 9", what, more, ">", 0, margin=margin, whose=OURS))
     return rows
 
 

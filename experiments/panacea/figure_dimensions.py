@@ -24,9 +24,11 @@ from rich.console import Console
 from lightning_moa import pareto
 from lightning_moa.config import SYNTHETIC, MethodConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.margins import regret_margin, weighted_margin
 from lightning_moa.figures.totals import TotalsConfig, total_name, with_totals
 from lightning_moa.methods.products import PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
+from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric, metric_difference
 from lightning_moa.reporting.styles import styles_of
@@ -153,8 +155,20 @@ def judge_claims(part: Part) -> list[Row]:
             claim = f"{part.m} objectives: {words} than Rewarded Soups{when}"
             # Regret is no measure of the paper's.
             mine = OURS if measure == "mean_regret" else whose
-            rows.append(judge(claim, "later version, Table 1", what, gap, relation, 0, whose=mine))
+            margin = margin_of(part, measure, method)
+            rows.append(
+                judge(claim, "later version, Table 1", what, gap, relation, 0, margin=margin, whose=mine)
+            )
     return rows
+
+
+def margin_of(part: Part, measure: str, method: str) -> float | None:
+    """Of the difference of a measure from Rewarded Soups'."""
+    if measure == "mean_regret":
+        return regret_margin(part.collected)
+    if measure == "inner_product":
+        return weighted_margin(part.collected)
+    return of_metric(part.tables.metrics, measure, method, "rewarded_soups", part.collected.space)
 
 
 def exact_values(collected: Collected) -> np.ndarray:

@@ -25,6 +25,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, PANACEA_TCHE_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric_difference, paired
 from lightning_moa.study.collect import Collected
@@ -139,8 +140,8 @@ def judge_claims(found: Mapping[str, tuple[Collected, Tables]]) -> list[Row]:
         "DPO: Tchebycheff spans less": (lower, lost["dpo"]),
     }
     return [
-        judge(f"{claim}, z guessed", "App. B", what, guessed, "<", 0),
-        *(judge(words, "App. B", *each, "<", 0, whose=OURS) for words, each in ours.items()),
+        judge(f"{claim}, z guessed", "App. B", what, guessed, "<", 0, margin=SHARE),
+        *(judge(words, "App. B", *each, "<", 0, margin=SHARE, whose=OURS) for words, each in ours.items()),
     ]
 
 

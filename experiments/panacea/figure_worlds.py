@@ -25,6 +25,7 @@ from lightning_moa.fields import option
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.reporting.claims import OF_RULE, OURS, Row, judge
 from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
@@ -125,9 +126,11 @@ def judge_claims(worlds: pd.DataFrame) -> list[Row]:
     for other, title in (("rewarded_soups", "Rewarded Soups"), ("dps", "DPS")):
         more, less = (difference(worlds, measure, other) for measure in ("share", "regret"))
         what = "over worlds, difference of the hypervolume's share of the exact front's"
-        rows.append(judge(f"Panacea's front is larger than {title}'s", "Fig. 4", what, more, ">", 0))
+        claim = f"Panacea's front is larger than {title}'s"
+        rows.append(judge(claim, "Fig. 4", what, more, ">", 0, margin=SHARE))
         what = "over worlds, difference of mean regret / the reference policy's"
-        rows.append(judge(f"Panacea has less regret than {title}", "Fig. 4", what, less, "<", 0, whose=OURS))
+        claim = f"Panacea has less regret than {title}"
+        rows.append(judge(claim, "Fig. 4", what, less, "<", 0, margin=SHARE, whose=OURS))
     return rows
 
 

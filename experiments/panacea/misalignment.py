@@ -26,8 +26,10 @@ from rich.console import Console
 from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO, Product
 from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.margins import of_ratio
 from lightning_moa.reporting.plots import canvas, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import styles_of
@@ -58,7 +60,7 @@ def main(config: StudyConfig, console: Console) -> None:
     tables = artefact.tables(collected)
     regret = regret_table(collected, asked)
     mixed = regret_of_mixture(collected, asked)
-    claims = Judged(claims_frame(judge_claims(regret, asked)))
+    claims = Judged(claims_frame(judge_claims(collected, regret, asked)))
     artefact.write(collected, tables, claims, {"regret.csv": regret})
 
     pictures = [artefact.folder / f"misalignment.{suffix}" for suffix in ("png", "pdf")]
@@ -168,15 +170,16 @@ def regret_of_mixture(collected: Collected, asked: dict[str, np.ndarray]) -> dic
     return {name: best[name] - float(reached[name]) + spent for name in asked if name != MIXED}
 
 
-def judge_claims(regret: pd.DataFrame, asked: dict[str, np.ndarray]) -> list[Row]:
+def judge_claims(collected: Collected, regret: pd.DataFrame, asked: dict[str, np.ndarray]) -> list[Row]:
     """Misaligned with every labeller, but not with the mixture of their preferences."""
+    margin = regret_margin(collected)
     single = {name: regret_of(regret, "single_objective", name) for name in asked}
     rows = []
     for labeller in asked:
         if labeller != MIXED:
             gap = paired(single[labeller], regret_of(regret, "panacea", labeller))
             claim = f"{labeller}: the single-objective model misses its best policy by more than Panacea"
-            rows.append(judge(claim, "Th. A.4", "difference of regret", gap, ">", 0))
+            rows.append(judge(claim, "Th. A.4", "difference of regret", gap, ">", 0, margin=margin))
     labellers = [values for name, values in single.items() if name != MIXED]
     share = {
         seed: value / float(np.mean([each[seed] for each in labellers]))
@@ -184,7 +187,7 @@ def judge_claims(regret: pd.DataFrame, asked: dict[str, np.ndarray]) -> list[Row
     }
     what = "regret under lambda^opt / mean regret of the labellers"
     claim = "the single-objective model is trained for lambda^opt, which is nobody's preference"
-    return [*rows, judge(claim, "Th. A.4", what, share, "<", SMALL)]
+    return [*rows, judge(claim, "Th. A.4", what, share, "<", SMALL, margin=of_ratio(SMALL))]
 
 
 def regret_of(regret: pd.DataFrame, method: str, labeller: str) -> PerSeed:

@@ -32,6 +32,7 @@ from lightning_moa.fields import option
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.pareto.scalarised import Best, tchebycheff_optimum
 from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
+from lightning_moa.reporting.margins import LOG, SHARE
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.chosen import schema_of
@@ -232,7 +233,8 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     ]
     closer = paired(gaps[TCHEBYCHEFF], gaps[LINEAR])
     claim = "Tchebycheff's eleven leave smaller gaps than linear scalarisation's"
-    rows.append(judge(claim, "eq. 8", "difference of the largest gap / range", closer, "<", 0, whose=OURS))
+    what = "difference of the largest gap / range"
+    rows.append(judge(claim, "eq. 8", what, closer, "<", 0, margin=SHARE, whose=OURS))
     for setting, each in distances.groupby("setting", sort=False):
         spread = per_seed(each, lambda rows: float(rows["spread"].max()))
         what = "largest spread of weighted distances / the largest of them, over preferences"
@@ -253,7 +255,7 @@ def judge_claims(fronts: pd.DataFrame, distances: pd.DataFrame, mixtures: pd.Dat
     above = per_seed(mixtures, lambda rows: float(rows["excess"].min()))
     what = "least excess over that mean, in the worse objective, nats"
     claim = "some mixture is as good as that mean or better, for all objectives, which would do for Prop. 4.4"
-    return [*rows, judge(claim, "Lemma 4.2", what, above, ">=", 0, whose=OURS)]
+    return [*rows, judge(claim, "Lemma 4.2", what, above, ">=", 0, margin=LOG, whose=OURS)]
 
 
 def gap(fronts: pd.DataFrame, kind: str) -> float:

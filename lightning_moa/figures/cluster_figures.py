@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from lightning_moa.config import SYNTHETIC
+from lightning_moa.figures.margins import common_margin, reward_margin
 from lightning_moa.figures.panels import (
     PANELS,
     ShownConfig,
@@ -30,6 +31,7 @@ from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
+from lightning_moa.reporting.margins import LOG, of_metric
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed, metric_difference
 from lightning_moa.reporting.styles import styles_of
@@ -173,7 +175,8 @@ def judge_panel(
         highest: letter -> objectives in which HaM is said to reach the highest level; those that the study does not
             have are passed over.
     """
-    rows = domination_rows(panel.dominations, says[panel.letter], panel.where, panel.words)
+    margin = common_margin(panel.collected)
+    rows = domination_rows(panel.dominations, says[panel.letter], panel.where, panel.words, margin)
     levels = [level_row(panel, each) for each in highest.get(panel.letter, ()) if each in panel.objectives]
     return [*rows, *levels, *own_rows(panel)]
 
@@ -184,7 +187,8 @@ def level_row(panel: Panel, objective: str) -> Row:
     gap = per_seed(best["ham"] - best[list(BASELINES)].max(axis=1))
     claim = f"{panel.words}: HaM reaches the highest reward for {objective}"
     what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's - the best baseline's"
-    return judge(claim, panel.where, what, gap, ">", 0)
+    margin = reward_margin(panel.collected, objective)
+    return judge(claim, panel.where, what, gap, ">", 0, margin=margin)
 
 
 def own_rows(panel: Panel) -> list[Row]:
@@ -195,11 +199,13 @@ def own_rows(panel: Panel) -> list[Row]:
         gap = metric_difference(metrics, "hypervolume", "ham", other, panel.space)
         claim = f"{panel.words}: without clusters HaM spans more than {style.label}"
         what = f"hypervolume of the policies' means ({panel.space}), HaM's{mixed} - {style.label}'s"
-        rows.append(judge(claim, panel.where, what, gap, ">", 0, whose=OURS))
+        margin = of_metric(metrics, "hypervolume", "ham", other, panel.space)
+        rows.append(judge(claim, panel.where, what, gap, ">", 0, margin=margin, whose=OURS))
     if len(panel.heads):
         claim = f"{panel.words}: none of HaM's heads is dominated by another at the end"
         what = "least margin by which a head's likelihoods are not dominated, in nats"
-        rows.append(judge(claim, panel.where, what, margins_of_heads(panel.heads), ">", 0, whose=OURS))
+        least = margins_of_heads(panel.heads)
+        rows.append(judge(claim, panel.where, what, least, ">", 0, margin=LOG, whose=OURS))
     return rows
 
 

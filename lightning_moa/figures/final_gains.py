@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lightning_moa.figures.margins import spans
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.planning import REFERENCE
@@ -21,9 +22,7 @@ def units(collected: Collected) -> dict[int, np.ndarray]:
     reference = collected.responses[collected.responses["method"] == REFERENCE]
     seeds = sorted({int(seed) for seed in reference["seed"]})
     if collected.exact is not None:
-        grid = collected.exact.grid
-        corners = grid[(grid.filter(like="lambda_") == 1).any(axis=1)][columns].to_numpy()
-        return {seed: np.ptp(corners, axis=0) for seed in seeds}
+        return dict.fromkeys(seeds, spans(collected.exact, reference, collected.space, collected.objectives))
     found = {}
     for seed in seeds:
         deviation = reference[reference["seed"] == seed][columns].to_numpy().std(axis=0)

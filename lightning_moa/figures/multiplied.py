@@ -16,8 +16,10 @@ from rich.table import Table
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.margins import spans
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import by_seed
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
@@ -59,6 +61,10 @@ class Part:
     def methods(self) -> list[str]:
         """In the order of the rows."""
         return [str(name) for name in self.rows["method"].unique()]
+
+    def margin(self, objectives: Sequence[str]) -> float:
+        """Of the mean gain in some objectives, and of how far gains in them move: SHARE of their mean range."""
+        return SHARE * float(spans(self.exact, self.rows, self.space, objectives).mean())
 
     @property
     def over_preferences(self) -> Part:
@@ -145,8 +151,18 @@ def steady_rows(
     }
     head = f"{len(part.objectives)} objectives: {title} moves"
     what = f"its movement ({part.space}) -"
+    margin = part.margin(part.objectives)
     return [
-        judge(f"{head} {words}", where, f"{what} {whom}", paired(mine, theirs), "<", 0, whose=OURS)
+        judge(
+            f"{head} {words}",
+            where,
+            f"{what} {whom}",
+            paired(mine, theirs),
+            "<",
+            0,
+            margin=margin,
+            whose=OURS,
+        )
         for words, (whom, theirs) in rivals.items()
     ]
 
@@ -168,7 +184,8 @@ def drift_rows(part: Part, where: str, drifts: Sequence[Drift]) -> list[Row]:
             what = f"mean gain in {', '.join(names)} ({part.space}), {ends}"
             change = change_of(part, method, names)
             full = f"{len(part.objectives)} objectives: {claim}"
-            rows.append(judge(full, where, what, change, relation, 0.0, whose=OURS))
+            margin = part.margin(names)
+            rows.append(judge(full, where, what, change, relation, 0.0, margin=margin, whose=OURS))
     return rows
 
 

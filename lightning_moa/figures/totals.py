@@ -15,6 +15,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.products import Product
 from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.planning import objectives_of
 
@@ -77,7 +78,13 @@ def with_totals(
 
 
 def total_rows(
-    metrics: pd.DataFrame, one: str, title: str, baselines: Mapping[str, str], space: str, where: str
+    metrics: pd.DataFrame,
+    one: str,
+    title: str,
+    baselines: Mapping[str, str],
+    space: str,
+    where: str,
+    regret_margin: float | None,
 ) -> list[Row]:
     """Ours: what the method `one` comes to with the updates of all of a baseline's policies together. (At as many
     updates a policy, as papers train them, a script's own claims compare the two.)
@@ -89,6 +96,7 @@ def total_rows(
         baselines: method -> its name for readers.
         space: of the hypervolumes; regret is asked where it is known.
         where: the place in the paper.
+        regret_margin: of the function of that name.
     """
     rows = []
     for baseline, label in baselines.items():
@@ -99,9 +107,11 @@ def total_rows(
         head = f"{title}, with the updates of all policies of {label},"
         volume = metric_difference(metrics, "hypervolume", name, baseline, space)
         what = f"hypervolume difference ({space})"
-        rows.append(judge(f"{head} beats {label}", where, what, volume, ">", 0, whose=OURS))
+        margin = of_metric(metrics, "hypervolume", name, baseline, space)
+        rows.append(judge(f"{head} beats {label}", where, what, volume, ">", 0, margin=margin, whose=OURS))
         if mine["mean_regret"].notna().all():
             regret = metric_difference(metrics, "mean_regret", name, baseline, space)
             claim = f"{head} has less regret than {label}"
-            rows.append(judge(claim, where, "mean regret difference", regret, "<", 0, whose=OURS))
+            what = "mean regret difference"
+            rows.append(judge(claim, where, what, regret, "<", 0, margin=regret_margin, whose=OURS))
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from lightning_moa.pages.reading import (
 )
 from lightning_moa.pages.responses import measured_responses
 from lightning_moa.reporting.catalogue import ARTEFACTS, Artefact, Claims, standing_of
+from lightning_moa.reporting.claim_rows import ruled_out
 from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, OURS, PAPER, POINTS, TIMINGS
 
@@ -114,12 +116,17 @@ class Content:
         return None if self.artefact is None else command_of(self.artefact, self.result.scale, self.record)
 
     def claims_of(self, whose: str) -> list[dict[str, Any]]:
-        """Rows of claims.csv, each with its `number` in the file, from 1."""
+        """Rows of claims.csv, each with its `number` in the file, from 1, its `margin`, NaN where it has none, and what
+        its noise `rules_out`, in words."""
         if self.claims is None:
             return []
         rows = self.claims.assign(number=range(1, len(self.claims) + 1))
         return [
-            {str(key): value for key, value in row.items()}
+            {
+                "margin": math.nan,
+                **{str(key): value for key, value in row.items()},
+                "rules_out": ruled_out(row),
+            }
             for row in rows[rows["whose"] == whose].to_dict("records")
         ]
 

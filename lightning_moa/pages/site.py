@@ -19,8 +19,9 @@ from lightning_moa.pages.found import SITE, counted, find_results, slug
 from lightning_moa.pages.measures import HEADER, measures_of
 from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.reading import Picture
-from lightning_moa.pages.wording import facts, file_size, is_number, relation, short
+from lightning_moa.pages.wording import facts, file_size, is_number, short
 from lightning_moa.reporting.catalogue import ARTEFACTS, by_chance
+from lightning_moa.reporting.claim_rows import relation_of
 from lightning_moa.reporting.files import in_the_making
 
 NEEDED = ("jinja2", "plotly")
@@ -116,7 +117,7 @@ class _Site:
             "page": page_of,
             "slug": lambda text: slug(str(text)),
             "short": short,
-            "relation": relation,
+            "relation": relation_of,
             "facts": facts,
             "yaml": dump,
         }

@@ -23,11 +23,6 @@ def interval(found: Estimate | None) -> str:
     return short(found.value) + ends
 
 
-def relation(statistic: str) -> str:
-    """What a claim asserts of its bound, such as `>`: its statistic's last words."""
-    return statistic.removesuffix(" bound").rpartition(" ")[2]
-
-
 def is_number(cell: Any) -> bool:
     """Whether a cell is a number, with an interval or another number behind it: then it is set to the right."""
     text = str(cell).split(" [")[0].split(" to ")[0]

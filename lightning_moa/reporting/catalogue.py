@@ -11,7 +11,7 @@ import pandas as pd
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.claims import by_chance, claims_frame
 from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
-from lightning_moa.reporting.verdicts import FAILS, HOLDS, NOISE, ONE_SEED
+from lightning_moa.reporting.verdicts import FAILS, HOLDS, IS_LEVEL, NOISE, ONE_SEED
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,17 @@ def standing_of(claims: pd.DataFrame) -> dict[str, Claims]:
 
 
 def verdict_counts(claims: Claims) -> str:
-    """Such as `3 of 6 hold (2 with Holm), 1 within noise, 2 fail (0 with Holm)`; `-` where no claim was judged."""
+    """Such as `3 of 6 hold (2 with Holm), 1 level, 2 fail (0 with Holm)`; `-` where no claim was judged."""
     counts, left = claims.alone, claims.adjusted
     parts = []
-    for key, word in {HOLDS: "hold", NOISE: NOISE, FAILS: "fail", ONE_SEED: ONE_SEED}.items():
+    for key in (HOLDS, IS_LEVEL, NOISE, FAILS, ONE_SEED):
+        word = {HOLDS: "hold", FAILS: "fail"}.get(key, key)
         share = f"{counts[key]} of {claims.claims}" if key == HOLDS else f"{counts[key]}"
-        holm = f" ({left[key]} with Holm)" if key in (HOLDS, FAILS) and left[key] != counts[key] else ""
+        holm = (
+            f" ({left[key]} with Holm)"
+            if key in (HOLDS, IS_LEVEL, FAILS) and left[key] != counts[key]
+            else ""
+        )
         if key == HOLDS or counts[key]:
             parts.append(f"{share} {word}{holm}")
     return ", ".join(parts) if claims.claims else "-"

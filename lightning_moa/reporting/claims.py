@@ -12,18 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from lightning_moa.errors import UserError
+from lightning_moa.reporting.claim_rows import left_with_holm
 from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
 from lightning_moa.reporting.verdicts import (
     LEVEL,
     RELATIONS,
     Estimate,
-    adjusted_verdicts,
     estimate,
     p_value,
     verdict,
 )
 
-__all__ = ["OURS", "PAPER", "Row", "by_chance", "claims_frame", "judge", "judge_number", "sensitivity_frame"]
+__all__ = [
+    "OURS",
+    "PAPER",
+    "Row",
+    "by_chance",
+    "claims_frame",
+    "judge",
+    "judge_number",
+    "sensitivity_frame",
+]
 
 Row = dict[str, object]
 OF_RULE = "rule"
@@ -38,14 +47,16 @@ def judge(
     relation: str,
     bound: float,
     *,
+    margin: float | None = None,
     whose: str = PAPER,
 ) -> Row:
     """A claim about a statistic that differs from seed to seed.
 
     The value is the mean over seeds, the interval Student's t of 95% (see `verdicts.estimate`). `holds` if the
-    relation is true throughout the interval, `fails` if nowhere, else `within noise`; `one seed` if there is
-    only one. For "a is level with b" judge their difference with the relation `within` and the margin as
-    bound: only an interval inside [-bound, bound] holds, so that noise never shows two methods to be equal.
+    relation is true throughout the interval, `fails` if nowhere; else `level` if all of the interval is within the
+    margin of the bound, and otherwise `within noise`; `one seed` if there is only one. For the claim "a is level
+    with b" judge their difference with the relation `within` and the margin as bound: only an interval inside
+    [-bound, bound] holds, so that noise never shows two methods to be equal.
     Counts of seeds, and ranks, soon take their largest value in every seed, and then have no interval: judge the
     number that is counted or ranked.
 
@@ -56,12 +67,18 @@ def judge(
         values: seed -> value, from `lightning_moa.reporting.statistics`.
         relation: one of RELATIONS.
         bound: what the value is held against.
+        margin: how far from the bound is of no account, in the statistic's unit: by the rule of docs/verdicts.md, from
+            `lightning_moa.reporting.margins`. None where there is none, as for `within`.
         whose: PAPER for a sentence of the paper, OURS for a question of one's own.
 
     Returns:
         A row of CLAIMS, without `verdict_holm`, which is given to all rows of an artefact together.
+
+    Raises:
+        UserError: no seeds, a value that is no finite number, an unknown relation, or a margin that is below 0 or
+            stands beside `within`.
     """
-    return _row(claim, where, whose, statistic, estimate(values, statistic), relation, bound)
+    return _row(claim, where, whose, statistic, estimate(values, statistic), relation, bound, margin)
 
 
 def judge_number(
@@ -73,9 +90,9 @@ def judge_number(
 
 def claims_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """A checked CLAIMS table of all rows of an artefact, in their order, with Holm's adjustment over all of them."""
-    frame = pd.DataFrame(list(rows), columns=[name for name in CLAIMS.names(()) if name != "verdict_holm"])
-    left = adjusted_verdicts(frame["verdict"].tolist(), frame["p"].astype(float).tolist())
-    return CLAIMS.check(frame.assign(verdict_holm=left), "claims")
+    names = [name for name in CLAIMS.names((), ("margin",)) if name != "verdict_holm"]
+    frame = pd.DataFrame(list(rows), columns=names)
+    return CLAIMS.check(frame.assign(verdict_holm=left_with_holm(frame)), "claims")
 
 
 def by_chance(claims: pd.DataFrame) -> float:
@@ -92,7 +109,7 @@ def sensitivity_frame(rows_at: Callable[[str], Sequence[Row]], references: Seque
 
     Returns:
         Of each claim whose value moves with the point, a row for each name: `claim`, `where`, `whose`, `statistic`,
-        `reference`, `value`, `ci_low`, `ci_high`, `bound` and `verdict`.
+        `reference`, `value`, `ci_low`, `ci_high`, `bound`, `margin` and `verdict`.
     """
     found = {name: rows_at(name) for name in references}
     shown = [
@@ -105,6 +122,7 @@ def sensitivity_frame(rows_at: Callable[[str], Sequence[Row]], references: Seque
         "ci_low",
         "ci_high",
         "bound",
+        "margin",
         "verdict",
     ]
     moving = [each for each in zip(*found.values(), strict=True) if len({row["value"] for row in each}) > 1]
@@ -113,10 +131,23 @@ def sensitivity_frame(rows_at: Callable[[str], Sequence[Row]], references: Seque
 
 
 def _row(
-    claim: str, where: str, whose: str, statistic: str, result: Estimate, relation: str, bound: float
+    claim: str,
+    where: str,
+    whose: str,
+    statistic: str,
+    result: Estimate,
+    relation: str,
+    bound: float,
+    margin: float | None = None,
 ) -> Row:
     if relation not in RELATIONS:
         raise UserError(f"claim {claim!r}: relation {relation!r}; allowed are {', '.join(RELATIONS)}")
+    if margin is not None and not (relation != "within" and 0 <= margin < math.inf):
+        raise UserError(
+            f"claim {claim!r}: margin {margin} with the relation {relation!r}; allowed are numbers of at least 0, and "
+            "none with 'within', whose bound is the margin"
+        )
+    known = math.nan if margin is None else float(margin)
     return {
         "claim": claim,
         "where": where,
@@ -127,6 +158,7 @@ def _row(
         "ci_low": float(result.ci_low),
         "ci_high": float(result.ci_high),
         "bound": float(bound),
+        "margin": known,
         "p": p_value(result, relation, bound),
-        "verdict": verdict(result, relation, bound),
+        "verdict": verdict(result, relation, bound, known),
     }

@@ -95,7 +95,11 @@ def dominations(points: pd.DataFrame, objectives: Sequence[str], space: str) -> 
 
 
 def domination_rows(
-    dominations: pd.DataFrame, claims: Sequence[tuple[str, str, bool]], where: str, prefix: str
+    dominations: pd.DataFrame,
+    claims: Sequence[tuple[str, str, bool]],
+    where: str,
+    prefix: str,
+    margin: float | None = None,
 ) -> list[Row]:
     """A paper's statements on who dominates whom, judged by the additive epsilon over seeds.
 
@@ -106,6 +110,7 @@ def domination_rows(
         claims: (winner, loser, whether the paper says that the winner dominates).
         where: the place in the paper.
         prefix: begins each claim, such as the task; may be empty.
+        margin: of epsilons, as in `judge`.
 
     Returns:
         A row of CLAIMS each: epsilon of winner over loser `<=` 0 for "dominates", `>` 0 for "doesn't".
@@ -126,7 +131,7 @@ def domination_rows(
         statistic = f"additive epsilon of {labels[winner]}'s front over {labels[loser]}'s"
         values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
         head = f"{prefix}: " if prefix else ""
-        rows.append(judge(head + claim, where, statistic, values, "<=" if holds else ">", 0))
+        rows.append(judge(head + claim, where, statistic, values, "<=" if holds else ">", 0, margin=margin))
     return rows
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pandas as pd
 
 from lightning_moa.reporting.claims import PAPER, Row, judge
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.statistics import PerSeed, largest_fall, paired
 
 TIE = 0.005
@@ -34,7 +35,16 @@ def rising_row(
         whose: as in `judge`.
     """
     what = f"largest fall of {space}_{objective} between neighbouring weights / its range"
-    return judge(claim, where, what, largest_fall(points, method, objective, space), "<", FALL, whose=whose)
+    return judge(
+        claim,
+        where,
+        what,
+        largest_fall(points, method, objective, space),
+        "<",
+        FALL,
+        margin=SHARE,
+        whose=whose,
+    )
 
 
 def order_claims(
@@ -45,6 +55,7 @@ def order_claims(
     about: str,
     where: str,
     what: str,
+    margin: float | None = None,
 ) -> list[Row]:
     """A claim for each two neighbours in the paper's order, lowest first.
 
@@ -55,6 +66,7 @@ def order_claims(
         about: begins each claim, such as `risky, helpful`.
         where: the place in the paper.
         what: our number's name.
+        margin: of differences of our numbers, as in `judge`.
 
     Returns:
         For neighbours a and b that b - a > 0, over seeds; or, where they are level in the paper (`TIE`), that b - a is
@@ -70,7 +82,7 @@ def order_claims(
         below, above = labels[low], labels[high]
         statistic = f"{what}: {above} - {below}"
         if theirs[high] - theirs[low] > TIE * span:
-            rows.append(judge(f"{about}: {below} < {above}", where, statistic, gap, ">", 0))
+            rows.append(judge(f"{about}: {below} < {above}", where, statistic, gap, ">", 0, margin=margin))
             continue
         shares = {seed: value / (_range(ours, seed) or 1.0) for seed, value in gap.items()}
         statistic += " / range of all methods"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from lightning_moa.reporting.catalogue import Claims, Standing, find_root, standings
 from lightning_moa.reporting.files import read_text, write_atomically
 from lightning_moa.reporting.schema import OURS, PAPER
-from lightning_moa.reporting.verdicts import FAILS, HOLDS
+from lightning_moa.reporting.verdicts import FAILS, HOLDS, IS_LEVEL
 
 SCALE = "tiny"
 COMMAND = re.compile(r"`python experiments/(?P<paper>\w+)/(?P<script>\w+)\.py(?: \w+=(?P<word>\w+))?`")
@@ -38,12 +38,13 @@ def _line(line: str, known: Mapping[tuple[str, str], Mapping[str, Claims]]) -> s
 
 
 def held(claims: Claims) -> str:
-    """Such as `7 of 12 (5 with Holm), 1 fails`; `-` where nothing was judged."""
+    """Such as `7 of 12 (5 with Holm), 2 level, 1 fail`; `-` where nothing was judged."""
     if not claims.claims:
         return "-"
-    holds, left, fails = claims.alone[HOLDS], claims.adjusted[HOLDS], claims.alone[FAILS]
+    holds, left = claims.alone[HOLDS], claims.adjusted[HOLDS]
     holm = f" ({left} with Holm)" if left != holds else ""
-    return f"{holds} of {claims.claims}{holm}" + (f", {fails} fail" if fails else "")
+    others = {"level": claims.alone[IS_LEVEL], "fail": claims.alone[FAILS]}
+    return f"{holds} of {claims.claims}{holm}" + "".join(f", {n} {word}" for word, n in others.items() if n)
 
 
 if __name__ == "__main__":

@@ -30,15 +30,8 @@ import pandas as pd
 
 from lightning_moa.errors import UserError
 from lightning_moa.pareto.preferences import TOLERANCE
+from lightning_moa.reporting.claim_rows import check_verdicts
 from lightning_moa.reporting.files import read_text, write_atomically
-from lightning_moa.reporting.verdicts import (
-    RELATIONS,
-    VERDICTS,
-    Estimate,
-    adjusted_verdicts,
-    p_value,
-    verdict,
-)
 
 SPACES = ("accuracy", "gold", "judge", "reward")
 """What a front is drawn in: implicit accuracies, gold rewards, those of a model that no policy learns from, or those
@@ -246,34 +239,8 @@ def _reward_models_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, 
 
 
 def _claims_rule(frame: pd.DataFrame, where: str, objectives: tuple[str, ...]) -> None:
-    """A verdict follows from the numbers beside it, so one written by hand is refused."""
     _refuse(~frame["whose"].isin((PAPER, OURS)).to_numpy(), where, "unknown whose", f"{PAPER} or {OURS}")
-    row: Any
-    for number, row in enumerate(frame.itertuples(index=False), 1):
-        relation = row.statistic.removesuffix(" bound").rpartition(" ")[2]
-        if not row.statistic.endswith(" bound") or relation not in RELATIONS:
-            raise UserError(
-                f"{where}: column 'statistic', row {number} doesn't end with a relation to the bound;"
-                f" allowed are {', '.join(f'{r} bound' for r in RELATIONS)}"
-            )
-        if row.seeds > 1 and not row.ci_low <= row.value <= row.ci_high:
-            raise UserError(f"{where}: column 'value', row {number} lies outside its interval")
-        result = Estimate(row.value, row.ci_low, row.ci_high, row.seeds)
-        expected = p_value(result, relation, row.bound)
-        if not np.isclose(row.p, expected, rtol=1e-6, atol=0, equal_nan=True):
-            raise UserError(f"{where}: column 'p', row {number} is {row.p}, the numbers say {expected}")
-        _same_verdict(row.verdict, verdict(result, relation, row.bound), where, "verdict", number)
-    left = adjusted_verdicts(frame["verdict"].tolist(), frame["p"].tolist())
-    for number, (found, said) in enumerate(zip(frame["verdict_holm"], left, strict=True), 1):
-        _same_verdict(found, said, where, "verdict_holm", number)
-
-
-def _same_verdict(found: str, expected: str, where: str, column: str, number: int) -> None:
-    if found != expected:
-        raise UserError(
-            f"{where}: column {column!r}, row {number} is {found!r}, the numbers say {expected!r};"
-            f" allowed are {', '.join(VERDICTS)}, as computed"
-        )
+    check_verdicts(frame, where)
 
 
 def _columns(kind: str, *names: str) -> tuple[Column, ...]:
@@ -367,11 +334,13 @@ CLAIMS = Table(
         Column("value", "number"),
         *_columns("number?", "ci_low", "ci_high"),
         Column("bound", "number"),
+        Column("margin", "number?", optional=True),
         Column("p", "number?"),
         *_columns("text", "verdict", "verdict_holm"),
     ),
     _claims_rule,
 )
 """`statistic` ends with its relation to the bound, such as `... > bound`, which is what the claim asserts. `whose` is
-PAPER or OURS; `seeds` is 0 for a number that no seed changes; `verdict_holm` is the verdict that is left where all rows
+PAPER or OURS; `seeds` is 0 for a number that no seed changes; `margin`, which files of before do not have, is how far
+from the bound is of no account, empty where a row has none; `verdict_holm` is the verdict that is left where all rows
 of the file are looked at together."""

@@ -7,6 +7,7 @@ import pandas as pd
 from rich.table import Table
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
+from lightning_moa.reporting.claim_rows import ruled_out
 from lightning_moa.reporting.claims import OF_RULE, by_chance
 from lightning_moa.reporting.schema import OURS, PAPER
 from lightning_moa.reporting.verdicts import NOISE
@@ -69,6 +70,12 @@ def claims_table(claims: pd.DataFrame) -> Table:
             table.add_row(row["claim"], *numbers, row["verdict"] + star)
         table.add_section()
     return table
+
+
+def noise_lines(claims: pd.DataFrame) -> list[str]:
+    """What each claim within noise rules out."""
+    found = [(row["claim"], ruled_out(row)) for row in claims.to_dict("records")]
+    return [f"{NOISE}: {claim}: {left}" for claim, left in found if left]
 
 
 def claims_lines(claims: pd.DataFrame) -> list[str]:

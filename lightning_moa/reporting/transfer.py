@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lightning_moa.reporting.schema import CLAIMS, METRICS
-from lightning_moa.reporting.verdicts import FAILS, HOLDS
+from lightning_moa.reporting.verdicts import FAILS, HOLDS, IS_LEVEL
 
 AGREE, DISAGREE, UNKNOWN = "agree", "disagree", "unknown"
 OVER_PROMPTS = "over_prompts.csv"
@@ -43,13 +43,17 @@ def claims_of(folder: Path) -> pd.DataFrame:
 
 def compared_claims(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """Claims that both have, under the same words: a row each, `small_*` and `other_*`, and `together`: agree where
-    both hold or both fail, disagree where one holds and the other fails, unknown where either says neither."""
+    both hold, both fail or both are level, disagree where one holds and the other fails, unknown elsewhere: what is
+    level with its bound may yet hold or fail, by less than the margin."""
     left = mine.add_prefix("small_").rename(columns={"small_claim": "claim"})
     right = theirs.add_prefix("other_").rename(columns={"other_claim": "claim"})
     both = left.merge(right, on="claim")
-    sure = both[["small_verdict", "other_verdict"]].isin([HOLDS, FAILS]).all(axis=1)
-    same = both["small_verdict"] == both["other_verdict"]
-    return both.assign(together=np.where(~sure, UNKNOWN, np.where(same, AGREE, DISAGREE)))
+    verdicts = both[["small_verdict", "other_verdict"]]
+    same = (both["small_verdict"] == both["other_verdict"]) & verdicts.isin([HOLDS, IS_LEVEL, FAILS]).all(
+        axis=1
+    )
+    opposite = (both["small_verdict"] != both["other_verdict"]) & verdicts.isin([HOLDS, FAILS]).all(axis=1)
+    return both.assign(together=np.select([same, opposite], [AGREE, DISAGREE], UNKNOWN))
 
 
 def per_seed(folder: Path) -> dict[int, pd.Series]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 import numpy as np
 
 from lightning_moa.errors import UserError
 
-HOLDS, NOISE, FAILS, ONE_SEED = "holds", "within noise", "fails", "one seed"
-VERDICTS = (HOLDS, NOISE, FAILS, ONE_SEED)
+HOLDS, IS_LEVEL, NOISE, FAILS, ONE_SEED = "holds", "level", "within noise", "fails", "one seed"
+VERDICTS = (HOLDS, IS_LEVEL, NOISE, FAILS, ONE_SEED)
 RELATIONS = (">", ">=", "<", "<=", "within")
 """How a value must stand to its bound; `within` means in [-bound, bound]."""
 LEVEL = 0.05
@@ -87,6 +88,31 @@ def p_value(result: Estimate, relation: str, bound: float) -> float:
     return float(2 * stdtr(result.seeds - 1, -distance / half * _reach(result.seeds)))
 
 
+def level_p(result: Estimate, bound: float, margin: float) -> float:
+    """Of two one-sided tests (TOST), that the true value lies above bound - margin and that it lies below bound +
+    margin: twice the larger p. Twice, since an interval of 95% lies inside the margin where either test has p < 2.5%.
+
+    Seeds that agree exactly are counted by the sign test, as in `p_value`.
+
+    Args:
+        result: of `estimate`.
+        bound: what the value is held against.
+        margin: in the value's unit, at least 0.
+
+    Returns:
+        In [0, 1]; NaN where there is no more than a single seed, or no margin.
+    """
+    if result.seeds < 2 or math.isnan(margin):
+        return math.nan
+    inside = margin - abs(result.value - bound)
+    half = (result.ci_high - result.ci_low) / 2
+    if half == 0:
+        return 2.0 ** (1 - result.seeds) if inside > 0 else 1.0
+    from scipy.special import stdtr
+
+    return min(1.0, float(2 * stdtr(result.seeds - 1, -inside / half * _reach(result.seeds))))
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's adjustment of p-values that are looked at together: the chance that any of them is below LEVEL though
     nothing is there is then at most LEVEL. Valid however they depend on each other.
@@ -105,18 +131,19 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(result: Estimate, relation: str, bound: float) -> str:
+def verdict(result: Estimate, relation: str, bound: float, margin: float = math.nan) -> str:
     """What an interval says about `value <relation> bound`.
 
-    `holds` if the relation is true of every value in the interval, `fails` if it is true of none,
-    `within noise` if the interval reaches across the bound, `one seed` if there is no interval. Where seeds agree
-    exactly, `p_value` decides whether they are enough; a number that no seed changes is compared as it is.
+    `holds` if the relation is true of every value in the interval, `fails` if it is true of none. Where the interval
+    reaches across the bound, `level` if it lies wholly inside [bound - margin, bound + margin], else `within noise`.
+    `one seed` if there is no interval. Where seeds agree exactly, `p_value` and `level_p` decide whether they are
+    enough; a number that no seed changes is compared as it is.
     """
     if result.seeds == 1:
         return ONE_SEED
     low, high = (result.value, result.value) if result.seeds == 0 else (result.ci_low, result.ci_high)
     if low == high and result.seeds and p_value(result, relation, bound) >= LEVEL:
-        return NOISE
+        return IS_LEVEL if level_p(result, bound, margin) < LEVEL else NOISE
     always, never = {
         ">": (low > bound, high <= bound),
         ">=": (low >= bound, high < bound),
@@ -124,12 +151,42 @@ def verdict(result: Estimate, relation: str, bound: float) -> str:
         "<=": (high <= bound, low > bound),
         "within": (low >= -bound and high <= bound, low > bound or high < -bound),
     }[relation]
-    return HOLDS if always else FAILS if never else NOISE
+    if always or never:
+        return HOLDS if always else FAILS
+    return IS_LEVEL if bound - margin <= low and high <= bound + margin and margin > 0 else NOISE
 
 
-def adjusted_verdicts(verdicts: Sequence[str], ps: Sequence[float]) -> list[str]:
-    """The verdicts that are left when all rows are looked at together: `within noise` where Holm's p is above LEVEL."""
-    return [NOISE if p > LEVEL else each for each, p in zip(verdicts, holm(ps), strict=True)]
+def adjusted_verdicts(
+    verdicts: Sequence[str], ps: Sequence[float], level_ps: Sequence[float] | None = None
+) -> list[str]:
+    """The verdicts that are left when all rows are looked at together: `within noise` where Holm's p is above LEVEL.
+
+    There are two families, of as many tests as there are numbers: whether a row holds or fails, by `ps`, and whether
+    it is level, by `level_ps`. So no row's margin changes what is left of `holds` and `fails`.
+
+    Args:
+        verdicts: of `verdict`.
+        ps: of `p_value`, NaN where there is no test.
+        level_ps: of `level_p`; None where no row has a margin.
+    """
+    alike = [math.nan] * len(ps) if level_ps is None else level_ps
+    pairs = zip(verdicts, holm(ps), holm(alike), strict=True)
+    return [NOISE if (q if each == IS_LEVEL else p) > LEVEL else each for each, p, q in pairs]
+
+
+def rules_out(result: Estimate, relation: str, bound: float) -> str:
+    """How large an effect a verdict of `within noise` rules out, in words: the ends of its interval, rounded outwards
+    to two digits. Empty where the interval is of no width, which shows nothing of the noise."""
+    low, high = result.ci_low, result.ci_high
+    if not low < high:
+        return ""
+    if relation == "within":
+        return f"rules out more than {_outwards(high)} and less than {_outwards(low, ROUND_FLOOR)}"
+    return f"rules out more than {_outwards(high - bound)} above and {_outwards(bound - low)} below the bound"
+
+
+def _outwards(number: float, rounding: str = ROUND_CEILING) -> str:
+    return f"{float(Context(prec=2, rounding=rounding).create_decimal(repr(number))):.6g}"
 
 
 def _reach(seeds: int) -> float:

@@ -20,6 +20,7 @@ from lightning_moa.data.registry import DATASETS
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.chosen import schema_of
@@ -109,7 +110,9 @@ def _claims(tables: Tables, methods: Sequence[str], space: str) -> list[Row]:
     for first, second in combinations(methods, 2):
         gap = metric_difference(tables.metrics, "hypervolume", first, second, space)
         what = f"difference of hypervolume ({space})"
-        rows.append(judge(f"{first} spans more than {second}", "asked", what, gap, ">", 0, whose="ours"))
+        margin = of_metric(tables.metrics, "hypervolume", first, second, space)
+        claim = f"{first} spans more than {second}"
+        rows.append(judge(claim, "asked", what, gap, ">", 0, margin=margin, whose="ours"))
     return rows
 
 

@@ -13,13 +13,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from lightning_moa.reporting.claim_rows import relation_of
 from lightning_moa.reporting.claims import Row
 from lightning_moa.reporting.verdicts import LEVEL, Estimate, verdict
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.results import Artefact, Tables
 from lightning_moa.task_files import RULES, SCORES
 
-COLUMNS = ("claim", "where", "whose", "statistic", "draws", "value", "ci_low", "ci_high", "bound", "verdict")
+COLUMNS = (
+    *("claim", "where", "whose", "statistic", "draws"),
+    *("value", "ci_low", "ci_high", "bound", "margin", "verdict"),
+)
 JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
 
 
@@ -55,10 +59,9 @@ def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeCl
 
 
 def _verdict(row: Row, low: float, high: float) -> str:
-    relation = str(row["statistic"]).removesuffix(" bound").rpartition(" ")[2]
+    value, bound, margin = (float(str(row[name])) for name in ("value", "bound", "margin"))
     # Two, since the interval is there; draws are no seeds, and no p is made of them.
-    found = Estimate(float(str(row["value"])), low, high, 2)
-    return verdict(found, relation, float(str(row["bound"])))
+    return verdict(Estimate(value, low, high, 2), relation_of(str(row["statistic"])), bound, margin)
 
 
 def drawn_from(collected: Collected, random: np.random.Generator) -> Collected:

@@ -25,6 +25,7 @@ from lightning_moa.reporting.study_tables import (
     claims_lines,
     claims_table,
     methods_table,
+    noise_lines,
     reward_model_lines,
     sensitivity_lines,
 )
@@ -284,8 +285,11 @@ def print_methods(console: Console, artefact: Artefact, collected: Collected, ta
 
 
 def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None:
-    """A verdict per claim, how many would hold by chance, what hangs on the reference point, where the pictures are."""
+    """A verdict per claim, what noise rules out, how many would hold by chance, what hangs on the reference point,
+    where the pictures are."""
     console.print(claims_table(judged.claims))
+    for line in noise_lines(judged.claims):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in (*claims_lines(judged.claims), *sensitivity_lines(judged.sensitivity)):
         console.print(line, highlight=False, markup=False)
     for picture in pictures:

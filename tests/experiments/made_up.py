@@ -23,6 +23,8 @@ from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Tables, regret_of
 
+Rng = np.random.Generator
+TWO = ("helpful", "harmless")
 SEEDS = (0, 1, 2)
 NOISE = 0.003
 STEPS = (1, 4)
@@ -73,6 +75,14 @@ def made_up(
     if rng.random() < 0.7:
         # Objectives that are at odds: each rises with its own weight.
         numbers = {name: each * [1, 0, 1, 1, 1] + 5 * np.eye(5)[1] for name, each in numbers.items()}
+    if rng.random() < 0.3:
+        # Fronts that bulge, so that an objective falls by a tenth of its range: on grids of a half, a quarter, and a
+        # fifth without its ends.
+        bend = 5 * rng.choice([11 / 18, 13 / 27, 5 / 6])
+        numbers = {name: each * [1, 0, 0, 1, 1] + [0, 5, bend, 0, 0] for name, each in numbers.items()}
+    elif rng.random() < 0.2:
+        # Objectives that end where they began.
+        numbers = {name: each * [1, 0, 1, 1, 1] for name, each in numbers.items()}
     if rng.random() < 0.4:
         # Far apart, in all objectives at once: fronts that dominate others.
         numbers = {name: each + 20 * rng.normal() * np.eye(5)[0] for name, each in numbers.items()}
@@ -165,3 +175,18 @@ def volumes_of(collected: Collected) -> Tables:
 def noisy(rng: np.random.Generator, centre: float, scale: float = NOISE) -> dict[int, float]:
     """seed -> a number near the centre."""
     return {seed: centre + scale * float(rng.normal()) for seed in SEEDS}
+
+
+def often(rng: np.random.Generator, at: float, low: float, high: float) -> float:
+    """A number between low and high that is `at` in four draws of ten: at a bound, or level with another."""
+    return at if rng.random() < 0.4 else float(rng.uniform(low, high))
+
+
+def alike(rng: np.random.Generator, frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Points or responses in which all of these methods have the first one's gold rewards, but for a seed's noise."""
+    mine, rows = frame[frame["method"] == names[0]], [frame[frame["method"] == REFERENCE]]
+    gold = [name for name in frame.columns if name.startswith("gold_")]
+    for name in names:
+        noise = mine["seed"].map(noisy(rng, 0.0, 0.005)).to_numpy()
+        rows.append(mine.assign(method=name, **{column: mine[column] + noise for column in gold}))
+    return pd.concat(rows, ignore_index=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,3 +22,15 @@ def load(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def settings(module: Any, *words: str) -> tuple[Any, Any]:
+    """A script's configuration at its smallest scale, and its methods."""
+    return module.STUDY.read(["scale=smoke", *words])
+
+
+@cache
+def parts(module: Any) -> list[Any]:
+    """Label, configuration and methods of each of a script's studies."""
+    return module.STUDY.parts_of(*settings(module))

@@ -1,60 +1,77 @@
-"""Every row that a script judges can fail, and can hold: asked of made-up tables, without any training."""
+"""Every row that a script judges can fail, can hold, and can be level where it has a margin: asked of made-up tables,
+without any training."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_moa.figures.cluster_figures import Panel
 from lightning_moa.figures.final_gains import gains
-from lightning_moa.figures.optima import EXACT
+from lightning_moa.figures.margins import reference_regret
 from lightning_moa.reporting.claims import Row
-from lightning_moa.reporting.cluster_fronts import cluster_points, dominations
 from lightning_moa.study.planning import REFERENCE
 
-from .made_up import HEADS, SEEDS, made_up, noisy, same_or_other, tables_of, volumes_of
-from .scripts import REPOSITORY, load
-from .test_ham_theory import tables as volume_tables
+from .ham_cases import bound, heads, panels, radar, structure, volumes, warm_ups
+from .made_up import (
+    NOISE,
+    SEEDS,
+    TWO,
+    Rng,
+    exact_of,
+    made_up,
+    noisy,
+    often,
+    same_or_other,
+    tables_of,
+    volumes_of,
+)
+from .scripts import REPOSITORY, load, parts, settings
 from .test_panacea_theory import tables as theory_tables
 
 DRAWS = 150
-TWO = ("helpful", "harmless")
-Rng = np.random.Generator
 Case = Callable[[Any, Rng], list[Row]]
 
 
-@cache
-def settings(module: Any, *words: str) -> tuple[Any, Any]:
-    """A script's configuration at its smallest scale, and its methods."""
-    return module.STUDY.read(["scale=smoke", *words])
-
-
-@cache
-def parts(module: Any) -> list[Any]:
-    """Label, configuration and methods of each of a script's studies."""
-    return module.STUDY.parts_of(*settings(module))
-
-
-def panacea(
-    name: str, snapshots: tuple[str, ...] = (), spaces: tuple[str, ...] = ("gold",), step: float = 0.25
-) -> Case:
+def panacea(name: str, spaces: tuple[str, ...] = ("gold",), step: float = 0.25) -> Case:
     """A script whose rows come of `judge_claims(collected, tables)`."""
 
     def rows(module: Any, rng: Rng) -> list[Row]:
         ((_, _, methods),) = parts(module)
-        collected = made_up(rng, methods, TWO, step, snapshots, spaces)
+        collected = made_up(rng, methods, TWO, step, spaces=spaces)
         return module.judge_claims(collected, tables_of("panacea", name, collected))
 
     return rows
+
+
+def rlhf(module: Any, rng: Rng) -> list[Row]:
+    ((_, _, methods),) = parts(module)
+    collected = made_up(rng, methods, TWO, snapshots=("panacea",))
+    points, kind = collected.points.copy(), rng.integers(4)
+    early = points["step"] < points["step"].max()
+    if kind == 0:
+        # Objectives that are learned alike.
+        points["gold_harmless"] = points["gold_helpful"] + rng.normal(0, NOISE, len(points))
+    late = points[(points["method"] == "panacea") & ~early]
+    # Nothing is learned after the first snapshot, or fronts are of one form.
+    others = {1: [early], 2: [points["method"] == name for name in module.BASELINES]}.get(int(kind), [])
+    for rows, name in product(others, TWO):
+        points.loc[rows, f"gold_{name}"] = late[f"gold_{name}"].to_numpy() + rng.normal(0, NOISE, len(late))
+    collected = replace(collected, points=points)
+    tables = tables_of("panacea", "figure4", collected)
+    if rng.random() < 0.3:
+        # At the bounds: half of Rewarded Soups' regret, and a fifth of the reference policy's.
+        points, shares = tables.points, {"rewarded_soups": 0.4, "panacea": 0.2, "dps": 0.2}
+        start = points["seed"].map(reference_regret(collected))
+        noise = 1 + NOISE * rng.normal(size=len(points))
+        tables = replace(tables, regret=(points["method"].map(shares) * start * noise).to_numpy())
+    return module.judge_claims(collected, tables)
 
 
 def distributions(module: Any, rng: Rng) -> list[Row]:
@@ -78,11 +95,14 @@ def fixed_scales(module: Any, rng: Rng) -> list[Row]:
 
 def adapters(module: Any, rng: Rng) -> list[Row]:
     collected = made_up(rng, module.METHODS, TWO, step=0.5)
-    shift = rng.choice([0.0, 3.0])
+    # Of the same magnitudes in each layer, of others, or of magnitudes that do not hang on the layer.
+    shift, sizes, noise = ((0.0, range(4), 0.001), (3.0, range(4), 0.001), (0.0, [0] * 60, 1.0))[
+        rng.integers(3)
+    ]
     values = pd.DataFrame(
         {"method": module.PANACEA, "seed": seed, "layer": layer, "kind": "sigma"}
-        | {"value": 10 ** (size + shift * layer + 0.001 * rng.normal())}
-        for seed, layer, size in product(SEEDS, range(4), range(4))
+        | {"value": 10 ** (size + shift * layer + noise * rng.normal())}
+        for seed, layer, size in product(SEEDS, range(4), sizes)
     )
     return module.judge_claims(collected, volumes_of(collected), values)
 
@@ -96,10 +116,12 @@ def two_losses(module: Any, rng: Rng) -> list[Row]:
 
 
 def theory(module: Any, rng: Rng) -> list[Row]:
-    fronts, *others = theory_tables(int(rng.integers(2)))
+    fronts, distances, mixtures = theory_tables(int(rng.integers(2)))
+    if rng.random() < 0.5:
+        mixtures = mixtures.assign(excess=0.003 * rng.normal(size=len(mixtures)))
     if rng.random() < 0.5:
         fronts = fronts.replace({"kind": {"linear": "tchebycheff", "tchebycheff": "linear"}})
-    return module.judge_claims(fronts, *others)
+    return module.judge_claims(fronts, distances, mixtures)
 
 
 def dimensions(module: Any, rng: Rng) -> list[Row]:
@@ -113,7 +135,7 @@ def dimensions(module: Any, rng: Rng) -> list[Row]:
 
 
 def worlds(module: Any, rng: Rng) -> list[Row]:
-    found = {key: noisy(rng, rng.uniform(0, 1)) for key in product(module.METHODS, ("share", "regret"))}
+    found = {key: noisy(rng, often(rng, 0.5, 0, 1)) for key in product(module.METHODS, ("share", "regret"))}
     return module.judge_claims(
         pd.DataFrame(
             {"world": world, "method": name, "seed": 0, **{c: found[name, c][world] for c in module.MEASURES}}
@@ -123,14 +145,17 @@ def worlds(module: Any, rng: Rng) -> list[Row]:
 
 
 def misaligned(module: Any, rng: Rng) -> list[Row]:
+    collected = made_up(rng, module.METHODS, TWO, step=0.5)
     asked = {name: np.ones(2) / 2 for name in ("a", "b", module.MIXED)}
-    found = {key: noisy(rng, rng.uniform(0.1, 3)) for key in product(module.METHODS, asked)}
+    found = {
+        key: noisy(rng, rng.choice([1.0, 2.0, rng.uniform(0.1, 3)])) for key in product(module.METHODS, asked)
+    }
     table = pd.DataFrame(
         {"method": method, "labeller": labeller, "seed": seed, "regret": value}
         for (method, labeller), values in found.items()
         for seed, value in values.items()
     )
-    return module.judge_claims(table, asked)
+    return module.judge_claims(collected, table, asked)
 
 
 def balance(module: Any, rng: Rng) -> list[Row]:
@@ -172,9 +197,11 @@ def probed(module: Any, rng: Rng) -> list[Row]:
 
 def progressing(module: Any, rng: Rng) -> list[Row]:
     rows = []
+    # Of many looks hardly any at a loss: shares of looks that all but agree.
+    looks, losses = (40, [0.005]) if rng.random() < 0.4 else (20, [0.0, 0.03, 0.05, 0.5])
     for method, place in product(module.METHODS, module.PLACES):
-        power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice([0.0, 0.03, 0.5]), rng.uniform(0.5, 1)
-        for seed, step in product(SEEDS, range(20)):
+        power, lost, level = rng.choice([0.0, 1.0, 2.0]), rng.choice(losses), rng.uniform(0.5, 1)
+        for seed, step in product(SEEDS, range(looks)):
             norms = np.exp(rng.normal(size=2))
             progress = level * norms ** (power + rng.normal(0, 0.01)) * np.where(rng.random(2) < lost, -1, 1)
             for name, norm, each in zip("ab", norms, progress, strict=True):
@@ -186,12 +213,15 @@ def progressing(module: Any, rng: Rng) -> list[Row]:
 def scaled(*multiplies: str) -> Case:
     def rows(module: Any, rng: Rng) -> list[Row]:
         factors, found = (0.5, 1.0, 2.0), []
+        back = rng.random() < 0.3  # the largest factor ends where the smallest does
         for method, ways in same_or_other(rng, list(module.METHODS), (3, 2)).items():
+            ways = ways[[0, 1, 0]] if back else ways
             for seed, (factor, way) in product(SEEDS, zip(factors, ways, strict=True)):
                 row = {"paper": "gapo", "artefact": "x", "scale": "y", "factor": factor, "method": method}
                 named = dict(zip(("gain_a", "gain_b"), way + 0.003 * rng.normal(size=2), strict=True))
                 found.append(row | {"seed": seed} | named)
-        part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), None)
+        exact = exact_of(rng, ("a", "b"), step=0.5)
+        part = module.Part(("a", "b"), "b", "gold", pd.DataFrame(found), np.zeros(2), exact)
         return module.judge_claims(part, *multiplies)
 
     return rows
@@ -221,128 +251,28 @@ def main_table(module: Any, rng: Rng) -> list[Row]:
         rates = pd.DataFrame(
             {"other": other, "objective": objective, "seed": seed, "rate": rate}
             for other, objective in product((REFERENCE, "gapo_p2"), TWO)
-            for seed, rate in noisy(rng, rng.uniform(0.3, 0.7)).items()
+            for seed, rate in noisy(rng, often(rng, 0.5, 0.3, 0.7)).items()
         )
         part = module.Part(f"set {first} {by_rewards}", collected, scores, rates, by_rewards)
         rows += module.judge_claims(part, first, pd.read_csv(module.PAPER))
     return rows
 
 
-def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
-    name = Path(module.__file__).stem
-    _, own, methods = parts(module)["abc".index(letter)]
-    collected = made_up(rng, methods, module.OBJECTIVES)
-    answers = collected.responses[collected.responses["method"] != REFERENCE]
-    space = (collected.objectives, collected.space)
-    points = cluster_points(answers, *space)
-    # Heads that trade one objective for another; at times the last one is below the first.
-    ends = np.linspace(-1, 1, HEADS)[:, None] * np.where(np.arange(len(module.OBJECTIVES)) % 2, -1, 1)
-    ends[-1] = ends[0] - 0.5 if rng.random() < 0.5 else ends[-1]
-    heads = pd.DataFrame(
-        {"seed": seed}
-        | {f"loglik_{i}": value for i, value in enumerate(end + 0.001 * rng.normal(size=end.shape))}
-        for seed, end in product(SEEDS, ends)
-    )
-    artefact, wins = SimpleNamespace(name=name, config=own), dominations(points, *space)
-    return Panel(letter, artefact, collected, volumes_of(collected), points, points, wins, heads)
-
-
-def panels(module: Any, rng: Rng) -> list[Row]:
-    return module.judge_claims([made_up_panel(module, rng, letter) for letter in "abc"])
-
-
-def warm_ups(module: Any, rng: Rng) -> list[Row]:
-    names = ("ham_0", "ham_50", module.FRONTS, "sca_heads", "sca")
-    found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(names, ("margin", "hypervolume"))}
-    rows = pd.DataFrame(
-        {"method": name, "seed": seed, **{c: found[name, c][seed] for c in ("margin", "hypervolume")}}
-        for name, seed in product(names, SEEDS)
-    )
-    return module.judge_panel(module.Panel("a", None, SimpleNamespace(space="gold"), None, rows))
-
-
-def radar(module: Any, rng: Rng) -> list[Row]:
-    rows = []
-    for letter in "abc":
-        panel = made_up_panel(module, rng, letter)
-        rows += module.judge_claims(panel, module.in_units(panel))
-    return rows
-
-
-def heads(module: Any, rng: Rng) -> list[Row]:
-    _config, _ = settings(module)
-    rows, numbers = [], [1, 4, 8]
-    for letter, title in module.TITLES.items():
-        names = [f"head {k}" for k in range(1, 6)] if letter != "c" else [module.label_of(k) for k in numbers]
-        collected = made_up(rng, dict.fromkeys(names, module.METHODS["ham_k1"]), TWO, step=0.5)
-        answers = collected.responses[collected.responses["method"] != REFERENCE]
-        points = cluster_points(answers, collected.objectives, "gold")
-        panel = module.Panel(letter, title, None, collected, answers, points)
-        if letter != "c":
-            rows += module.judge_heads(panel)
-            continue
-        columns = ("hypervolume", "any_four", "margin")
-        found = {key: noisy(rng, rng.uniform(-1, 1)) for key in product(numbers, columns)}
-        growth = pd.DataFrame(
-            {"k": k, "seed": seed, **{name: found[k, name][seed] for name in columns}}
-            for k, seed in product(numbers, SEEDS)
-        )
-        rows += module.judge_growth(panel, growth)
-    return rows
-
-
-def structure(module: Any, rng: Rng) -> list[Row]:
-    config, _ = settings(module, "powers=[4]")
-    names, methods, rows = [f"gold_{name}" for name in module.OBJECTIVES], {}, []
-    for seed, weighting in product(SEEDS, ("per_objective", "scalarised", EXACT)):
-        for weight in (0.0, 0.5, 1.0):
-            row = {"weighting": weighting, "power": np.nan if weighting == EXACT else 4.0, "seed": seed}
-            row |= {"lambda_harmless": weight, "lambda_helpful": 1 - weight, "kl": 0.1}
-            rows.append(row)
-    computed = pd.DataFrame(rows)
-    shifts = same_or_other(rng, [*computed["weighting"].unique()], (3,))
-    moved = np.stack([shifts[name] for name in computed["weighting"]])
-    moved += 0.003 * rng.normal(size=moved.shape)
-    computed[names] = moved[:, :2] + computed[["lambda_harmless", "lambda_helpful"]].to_numpy()
-    computed[module.THIRD] = moved[:, 2]
-    for _, _, own in module.studies(config):
-        methods |= own
-    collected = made_up(rng, methods, module.OBJECTIVES)
-    ways = {name: noisy(rng, rng.uniform(0, 1)) for name in methods}
-    modes = pd.DataFrame(
-        {"method": name, "seed": seed, module.THIRD: value}
-        for name, values in ways.items()
-        for seed, value in values.items()
-    )
-    trained = module.trained_claims(config, volumes_of(collected), modes)
-    return [*module.computed_claims(config, computed), *trained]
-
-
-def bound(module: Any, rng: Rng) -> list[Row]:
-    loose = noisy(rng, 10.0 ** rng.uniform(-3, 0), 1e-4)
-    errors = pd.DataFrame({"seed": seed, "quantile": value, "bound": 1.0} for seed, value in loose.items())
-    return module.judge_claims(errors, noisy(rng, rng.uniform(0, 2)), 0.05)
-
-
 def stationary(module: Any, rng: Rng) -> list[Row]:
     seen = []
     for method in module.METHODS:
         for seed in SEEDS:
-            rates = {column: rng.normal(rng.choice([-0.3, 0.3]), 0.01) for column in module.COLUMNS}
+            rates = {column: rng.normal(rng.choice([-0.3, 0.0, 0.3]), 0.003) for column in module.COLUMNS}
             steps = np.arange(6)
             values = {column: np.exp(rate * steps) for column, rate in rates.items()}
             seen.append(pd.DataFrame({"method": method, "seed": seed, "step": steps, **values}))
     return module.judge_claims(pd.concat(seen))
 
 
-def volumes(module: Any, rng: Rng) -> list[Row]:
-    return module.judge_claims(*volume_tables(int(rng.integers(2))))
-
-
 CASES: dict[str, list[Case]] = {
     "cross/figure_scale": [scaled()],
     "panacea/figure3": [distributions],
-    "panacea/figure4": [panacea("figure4", snapshots=("panacea",))],
+    "panacea/figure4": [rlhf],
     "panacea/figure5": [panacea("figure5", spaces=("accuracy", "gold", "reward"), step=0.5)],
     "panacea/figure6": [panacea("figure6")],
     "panacea/figure7": [fixed_scales],
@@ -383,14 +313,18 @@ def test_every_script_that_judges_is_asked() -> None:
 
 
 @pytest.mark.parametrize("script", CASES)
-def test_every_row_can_fail_and_can_hold(script: str) -> None:
+def test_every_row_can_fail_hold_and_be_level(script: str) -> None:
     module = load(REPOSITORY / "experiments" / f"{script}.py")
     for case in CASES[script]:
         seen: dict[tuple[str, str], set[str]] = {}
+        wanted: dict[tuple[str, str], set[str]] = {}
         for draw in range(DRAWS):
             for row in case(module, np.random.default_rng(draw)):
-                seen.setdefault((str(row["claim"]), str(row["statistic"])), set()).add(str(row["verdict"]))
-            undecided = {key: found for key, found in seen.items() if not {"holds", "fails"} <= found}
+                key = (str(row["claim"]), str(row["statistic"]))
+                seen.setdefault(key, set()).add(str(row["verdict"]))
+                known = {"holds", "fails"} | ({"level"} if row["margin"] == row["margin"] else set())
+                wanted.setdefault(key, set()).update(known)
+            undecided = {key: wanted[key] - found for key, found in seen.items() if wanted[key] - found}
             if not undecided:
                 break
         assert not undecided

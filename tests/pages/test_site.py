@@ -15,6 +15,8 @@ from lightning_moa.errors import UserError
 from lightning_moa.pages.found import SITE
 from lightning_moa.pages.pictures import write_picture
 from lightning_moa.pages.site import _json, write_site
+from lightning_moa.reporting.claims import claims_frame, judge
+from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.run_folders import owner
 
 
@@ -44,6 +46,25 @@ def test_a_broken_result_is_named_on_its_page_on_the_index_and_by_the_command(th
     index = (tmp_path / "site" / "index.html").read_text()
     assert 'result-panacea-figure4-tiny.html#problems">panacea / figure4 / tiny</a>: 2 faults' in index
     assert 'result-ham-figure3-tiny.html#problems">ham / figure3 / tiny</a>: 1 fault<' in index
+
+
+def test_a_claim_shows_its_margin_and_what_its_noise_rules_out(theirs, tmp_path):
+    file = theirs / "claims.csv"
+    rows = [
+        judge("alike", "here", "difference", {0: 0.01, 1: -0.01, 2: 0.0}, ">", 0, margin=0.05),
+        judge("unknown", "here", "difference", {0: 0.25, 1: -0.25, 2: 0.0}, ">", 0),
+    ]
+    CLAIMS.write(claims_frame(rows), file)
+    assert main(["report", str(tmp_path / "theirs"), "--to", str(tmp_path / "site")]) == 0
+    page = (tmp_path / "site" / "result-panacea-figure4-tiny.html").read_text()
+    said = dict(re.findall(r'<span class="badge (\S+)">.*?<strong>(.*?)</strong>', page))
+    assert said == {"level": "alike", "within-noise": "unknown"}
+    assert "bound 0 ± 0.05" in page
+    assert page.count('data-margin="0.05"') == 1
+    assert re.findall(r"rules out more than \S+ above and \S+ below the bound", page) == [
+        "rules out more than 0.63 above and 0.63 below the bound"
+    ]
+    assert '<li class="badge level">1 level' in (tmp_path / "site" / "index.html").read_text()
 
 
 ODD = (

@@ -9,8 +9,9 @@ import pytest
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.catalogue import ARTEFACTS, find_root, standings, verdict_counts
 from lightning_moa.reporting.claims import OURS, PAPER, claims_frame, judge, judge_number
+from lightning_moa.reporting.readme import held
 from lightning_moa.reporting.schema import CLAIMS
-from lightning_moa.reporting.study_tables import claims_lines, claims_table, sensitivity_lines
+from lightning_moa.reporting.study_tables import claims_lines, claims_table, noise_lines, sensitivity_lines
 from lightning_moa.reporting.tables import catalogue_table
 
 
@@ -31,6 +32,8 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
         judge("d", "w", "s", {0: 1.0}, ">", 0),
         judge("e", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
         judge("f", "w", "s", {0: 1.0, 1: 1.01}, ">", 0, whose=OURS),
+        judge("g", "w", "s", {0: 0.01, 1: -0.01, 2: 0.0}, ">", 0, margin=0.026, whose=OURS),
+        judge("h", "w", "s", {0: 0.01, 1: -0.01, 2: 0.0}, ">", 0, margin=0.026, whose=OURS),
     ]
     CLAIMS.write(claims_frame(rows), folder / "tiny" / "claims.csv")
     (folder / "full").mkdir()
@@ -43,8 +46,11 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
     assert list(standing.scales) == ["small", "tiny"]
     theirs, ours = (standing.scales["tiny"][whose] for whose in (PAPER, OURS))
     assert verdict_counts(theirs) == "2 of 5 hold (1 with Holm), 1 within noise, 1 fail, 1 one seed"
-    assert verdict_counts(ours) == "1 of 1 hold"
-    assert standing.by_chance["tiny"] == pytest.approx(3 * 0.025)
+    # Two level rows of p = .046 each.
+    assert verdict_counts(ours) == "1 of 3 hold, 2 level (0 with Holm)"
+    assert held(ours) == "1 of 3, 2 level"
+    assert held(theirs) == "2 of 5 (1 with Holm), 1 fail"
+    assert standing.by_chance["tiny"] == pytest.approx(5 * 0.025)
     assert [verdict_counts(each) for each in standing.scales["small"].values()] == ["-", "-"]
     table = catalogue_table(standings(tmp_path))
     assert "by chance 0.1 of all claims" in str(table.caption)
@@ -66,6 +72,8 @@ def test_the_terminal_shows_both_verdicts_and_what_chance_gives() -> None:
     table = claims_table(claims)
     heads = ["the paper's sentences:", "claims of ours:"]
     assert list(table.columns[0].cells) == [heads[0], "theirs", "alone", heads[1], "ours"]
+    ends = "rules out more than 13 above and 13 below the bound"
+    assert noise_lines(claims) == [f"within noise: theirs: {ends}"]
     assert list(table.columns[-1].cells) == ["", "within noise", "one seed", "", "holds"]
     assert list(table.columns[4].cells) == ["", "1", "", "", "0.016"]
     taken_back = claims_table(claims_frame([rows[0], *[rows[1]] * 4]))

@@ -1,11 +1,14 @@
 """Claims on synthetic fronts whose truth is known: true, false and undecidable ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting import statistics
+from lightning_moa.reporting.claim_rows import ruled_out
 from lightning_moa.reporting.claims import (
     OURS,
     Row,
@@ -152,6 +155,45 @@ def test_rows_that_are_looked_at_together_are_adjusted_together() -> None:
     assert by_chance(both) == pytest.approx(2 * 0.025)
     with pytest.raises(UserError, match="verdict_holm"):
         CLAIMS.check(both.assign(verdict_holm="holds"), "x")
+
+
+def test_level_is_not_the_same_as_not_knowing() -> None:
+    values = {0: 0.01, 1: -0.01, 2: 0.005}
+    level = judge("a", "w", "s", values, ">", 0, margin=0.05)
+    noise = judge("b", "w", "s", values, ">", 0, margin=0.02)
+    none = judge("c", "w", "s", values, ">", 0)
+    frame = claims_frame([level, noise, none])
+    assert frame["verdict"].tolist() == ["level", "within noise", "within noise"]
+    assert list(frame)[list(frame).index("bound") + 1] == "margin"
+    assert np.isnan(frame["margin"].iloc[2])
+    # A row's margin changes no other number, and no verdict that holds or fails.
+    assert {name for name in none if level[name] != none[name] and name != "claim"} == {"margin", "verdict"}
+    with pytest.raises(UserError, match="'level', the numbers say 'within noise'"):
+        CLAIMS.check(frame.assign(margin=0.001), "x")
+    with pytest.raises(UserError, match="'margin'"):
+        CLAIMS.check(frame.assign(margin=-0.1), "x")
+    for relation, margin in ((">", -0.1), ("within", 0.1), (">", np.nan), (">", np.inf)):
+        with pytest.raises(UserError, match="margin"):
+            judge("a", "w", "s", values, relation, 0.1, margin=margin)
+
+
+def test_files_without_margins_are_taken_as_they_are(tmp_path: Path) -> None:
+    old = claims_frame([judge("a", "w", "s", {0: 0.1, 1: -0.1}, ">", 0)]).drop(columns="margin")
+    CLAIMS.write(old, tmp_path / "claims.csv")
+    assert "margin" not in CLAIMS.read(tmp_path / "claims.csv")
+    assert CLAIMS.read(tmp_path / "claims.csv")["verdict"].tolist() == ["within noise"]
+
+
+def test_only_noise_rules_something_out() -> None:
+    rows = claims_frame(
+        [
+            judge("a", "w", "s", {0: 0.25, 1: -0.25}, ">", 0),
+            judge("b", "w", "s", {0: 1.0}, ">", 0),
+            judge("c", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
+        ]
+    )
+    said = [ruled_out(row) for row in rows.to_dict("records")]
+    assert said == ["rules out more than 3.2 above and 3.2 below the bound", "", ""]
 
 
 def test_what_hangs_on_the_reference_point_is_shown_and_nothing_else() -> None:

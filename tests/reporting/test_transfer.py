@@ -28,10 +28,20 @@ def claims(**verdicts):
 
 
 def test_what_both_say_agrees_and_what_one_does_not_know_is_unknown():
-    small = claims(a="holds", b="fails", c="holds", d="within noise", e="holds", f="holds")
-    other = claims(a="holds", b="fails", c="fails", d="holds", e="one seed", g="holds")
+    small = claims(
+        a="holds", b="fails", c="holds", d="within noise", e="holds", f="holds", h="level", i="level"
+    )
+    other = claims(a="holds", b="fails", c="fails", d="holds", e="one seed", g="holds", h="level", i="fails")
     found = compared_claims(small, other).set_index("claim")["together"].to_dict()
-    assert found == {"a": "agree", "b": "agree", "c": "disagree", "d": "unknown", "e": "unknown"}
+    assert found == {
+        "a": "agree",
+        "b": "agree",
+        "c": "disagree",
+        "d": "unknown",
+        "e": "unknown",
+        "h": "agree",
+        "i": "unknown",
+    }
 
 
 def test_the_order_is_kendalls_tau_of_means_and_its_range_that_of_pairs_of_seeds():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -47,10 +48,10 @@ def collected(gap: float = 0.0, seeds: tuple[int, ...] = (0,)) -> Collected:
     return Collected(NAMES, points, accuracies, responses, empty, empty, None, [], {}, {}, ranked=pairs)
 
 
-def difference(rows: Collected, tables: object) -> list[dict[str, object]]:
+def difference(rows: Collected, tables: object, margin: float = 0.01) -> list[dict[str, object]]:
     values = rows.points.set_index(["method", "seed"])["reward_helpful"]
     gaps = {seed: values["b", seed] - values["a", seed] for seed in sorted(set(rows.points["seed"]))}
-    return [judge("b is better", "here", "reward difference", gaps, ">", 0)]
+    return [judge("b is better", "here", "reward difference", gaps, ">", 0, margin=margin)]
 
 
 def artefact(draws: int) -> SimpleNamespace:
@@ -74,6 +75,13 @@ def test_a_mean_over_prompts_has_the_interval_of_its_paired_differences():
 def test_what_is_not_there_is_within_noise():
     (found,) = over_prompts(artefact(60), collected(), difference).to_dict("records")
     assert found["verdict"] == "within noise"
+
+
+def test_what_is_less_than_the_margin_is_level():
+    (found,) = over_prompts(artefact(60), collected(), partial(difference, margin=0.25)).to_dict("records")
+    assert found["margin"] == 0.25
+    assert -0.25 < found["ci_low"] < 0 < found["ci_high"] < 0.25
+    assert found["verdict"] == "level"
 
 
 def test_several_seeds_speak_for_themselves():

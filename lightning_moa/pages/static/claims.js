@@ -2,13 +2,13 @@
 // The interval of each claim against its bound, drawn when it comes into sight.
 document.addEventListener("DOMContentLoaded", () => {
   const draw = (element) => {
-    const { value, low, high, bound, relation, verdict } = element.dataset;
+    const { value, low, high, bound, relation, margin, verdict } = element.dataset;
     const at = Number(value), ends = low === undefined ? [at, at] : [Number(low), Number(high)];
     const bounds = relation === "within" ? [-Number(bound), Number(bound)] : [Number(bound)];
     const all = [at, ...ends, ...bounds];
     const span = Math.max(...all) - Math.min(...all) || Math.abs(at) || 1;
     const range = [Math.min(...all) - 0.12 * span, Math.max(...all) + 0.12 * span];
-    const colour = moa.look.colour({ holds: "holds", fails: "fails", "one-seed": "one" }[verdict] || "noise");
+    const colour = moa.look.colour({ holds: "holds", level: "level", fails: "fails", "one-seed": "one" }[verdict] || "noise");
     const asserted = relation === "within" ? bounds : relation.startsWith(">") ? [bounds[0], range[1]] : [range[0], bounds[0]];
     const layout = moa.look.layout();
     const line = (x) => ({ type: "line", x0: x, x1: x, y0: -1, y1: 1, line: { color: moa.look.colour("ink"), width: 1.5, dash: "dot" } });
@@ -18,6 +18,7 @@ document.addEventListener("DOMContentLoaded", () => {
       yaxis: { visible: false, range: [-1, 1], fixedrange: true },
       shapes: [
         { type: "rect", layer: "below", x0: asserted[0], x1: asserted[1], y0: -1, y1: 1, line: { width: 0 }, fillcolor: moa.look.colour("holds-back"), opacity: 0.7 },
+        ...(margin ? [{ type: "rect", layer: "below", x0: bounds[0] - margin, x1: bounds[0] + Number(margin), y0: -1, y1: -0.6, line: { width: 0 }, fillcolor: moa.look.colour("level"), opacity: 0.6 }] : []),
         ...bounds.map(line),
       ],
     });
