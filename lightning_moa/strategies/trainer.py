@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +13,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
+from lightning_moa.errors import UserError
 from lightning_moa.strategies.choices import require, strategy_of, trained_whole
 from lightning_moa.strategies.launching import local_rank, under_srun
 
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
     from lightning.pytorch.strategies import Strategy
     from torch import Tensor, nn
+
+BUILT = "deepspeed_shm_comm"
+"""What DeepSpeed compiles for processes of a machine without a GPU."""
+LONGEST_BUILD = 600.0
+"""Seconds; it takes one minute or so."""
 
 
 def trainer_options(
@@ -143,6 +151,7 @@ class CPUDeepSpeed(DeepSpeedStrategy):
         self.setup_distributed()
 
     def setup_distributed(self) -> None:
+        refuse_dead_build()
         self.set_world_ranks()
         self._init_deepspeed_distributed()
 
@@ -150,3 +159,22 @@ class CPUDeepSpeed(DeepSpeedStrategy):
     def root_device(self) -> torch.device:
         # With an index, which DeepSpeed asks for.
         return torch.device("cpu", 0)
+
+
+def refuse_dead_build() -> None:
+    """Name what would be waited for without end: DeepSpeed compiles its exchange between processes on first use, and a
+    start that is killed meanwhile leaves a lock behind.
+
+    Raises:
+        UserError: a lock that is older than any such build takes.
+    """
+    # Here, since it loads setuptools.
+    from torch.utils.cpp_extension import get_default_build_root
+
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in root.rglob(f"{BUILT}/lock"):
+        if time.time() - lock.stat().st_mtime > LONGEST_BUILD:
+            raise UserError(
+                f"{lock}: another start is compiling DeepSpeed's operations, or was killed while it did; where none is "
+                "at it, remove that file"
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import asdict
 
 import pytest
@@ -11,8 +13,15 @@ from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
 from lightning_moa.config.options import HardwareConfig
+from lightning_moa.errors import UserError
 from lightning_moa.strategies.choices import PRECISIONS
-from lightning_moa.strategies.trainer import AsTheyAre, CPUDeepSpeed, deepspeed_config, trainer_options
+from lightning_moa.strategies.trainer import (
+    AsTheyAre,
+    CPUDeepSpeed,
+    deepspeed_config,
+    refuse_dead_build,
+    trainer_options,
+)
 
 
 def hardware(**changes):
@@ -151,3 +160,20 @@ def test_weights_and_inputs_stay_in_their_types():
     with plugin.forward_context(), plugin.module_init_context():
         assert torch.ones(2).dtype == torch.float32
         assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("root", ["named", "torch's own"])
+def test_a_lock_that_a_killed_build_left_is_named_and_one_at_work_is_waited_for(tmp_path, monkeypatch, root):
+    monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+    if root == "named":
+        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    else:
+        monkeypatch.setattr("torch.utils.cpp_extension.get_default_build_root", lambda: str(tmp_path))
+    refuse_dead_build()
+    lock = tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    refuse_dead_build()
+    os.utime(lock, (time.time() - 700,) * 2)
+    with pytest.raises(UserError, match=f"^{lock}: "):
+        refuse_dead_build()
