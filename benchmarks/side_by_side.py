@@ -261,11 +261,10 @@ def main(policies: list[int], sizes: list[tuple[int, int]], trials: int, folder:
 def memory(policies: list[int], folder: Path) -> pd.DataFrame:
     """What k policies at once take at 7B, by the plan of DPO with LoRA of rank 8 at scale=gpu, GiB at its peak: on one
     base, where weights and process are there once and all else k times; and on a base each."""
-    from lightning_moa.forecast.plan import parse_options, plan_of
+    from lightning_moa.forecast.plan import plan_of
 
     words = ["scale=gpu", "methods=[benchmarks.side_by_side:LORA_DPO]"]
-    options, rest = parse_options(words)
-    plan = plan_of(REPOSITORY / "experiments" / "panacea" / "figure5.py", options, rest)
+    plan = plan_of(REPOSITORY / "experiments" / "panacea" / "figure5.py", words)
     (row,) = (each for each in plan.rows if each.run.startswith("lora_dpo"))
     gib = {kind: size / 2**30 for kind, size in row.memory.items()}
     shared = sum(gib.get(kind, 0.0) for kind in ("weights", "process"))

@@ -20,7 +20,7 @@ from lightning_moa.policies import Policy, build_model
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.rewards.sources import MODEL, TRAINED, Source
 from lightning_moa.rewards.table import SCORE_HEAD
-from lightning_moa.runs.reward_model import trained_part
+from lightning_moa.rewards.trainable import trained_part
 from lightning_moa.strategies.choices import trained_whole
 
 Spec = dict[str, Any]

@@ -181,9 +181,10 @@ def _tried(spec: Spec, rows: int, policy: Policy, kind: Any) -> Figures:
             if probe is not None:
                 for i in range(m) if spec["fresh_passes"] else ():
                     fresh = objective.losses(policy, part, preference)
-                    gradients(fresh[i : i + 1], probe.tensors(), keep=False)
+                    gradients(fresh.reshape(-1, m).mean(0)[i : i + 1], probe.tensors(), keep=False)
                 if not spec["fresh_passes"]:
-                    gradients(losses, probe.tensors())
+                    # Of several policies at once, of their mean.
+                    gradients(losses.reshape(-1, m).mean(0), probe.tensors())
             total = losses.sum()
             beside = (
                 objective.shared_loss(policy, part, preference),

@@ -20,6 +20,7 @@ from lightning_moa.methods.reward_model import RewardModel
 from lightning_moa.policies import save_model
 from lightning_moa.policies.model import load_config, torch_dtype
 from lightning_moa.processes import full_size, gathered, rank
+from lightning_moa.rewards.trainable import plain, trained_part
 from lightning_moa.rewards.trained import SIDECAR, TrainedRewards
 from lightning_moa.runs.loading import base_model, base_tokenizer, device_of, load_base, load_data
 from lightning_moa.runs.schedules import number_of_steps, optimiser_factory
@@ -63,33 +64,6 @@ def _pad_apart(tokenizer: PreTrainedTokenizerFast) -> None:
     others = [token for token in tokenizer.all_special_tokens if token != tokenizer.eos_token]
     if tokenizer.pad_token == tokenizer.eos_token and others:
         tokenizer.pad_token = others[0]
-
-
-def trained_part(network: Any, settings: dict[str, Any]) -> Any:
-    """The network with what is to be trained marked, wrapped by peft where that is a LoRA."""
-    if settings["train"] == "all":
-        return network.requires_grad_(True)
-    network.requires_grad_(False)
-    # What is trained is so in float32, whatever the frozen rest is.
-    network.score.float().requires_grad_(True)
-    if settings["train"] == "head":
-        return network
-    from peft import LoraConfig, get_peft_model
-
-    rank = settings["rank"]
-    lora = LoraConfig(
-        task_type="SEQ_CLS",
-        r=rank,
-        lora_alpha=2 * rank,
-        target_modules="all-linear",
-        modules_to_save=["score"],
-    )
-    return get_peft_model(network, lora)
-
-
-def plain(network: Any) -> Any:
-    """A trained network as transformers has it, a LoRA in its weights."""
-    return network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
 
 
 def standard(scores: np.ndarray | None, objectives: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

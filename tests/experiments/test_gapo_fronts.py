@@ -244,7 +244,11 @@ def test_movement_is_the_largest_distance_between_two_factors():
     gains = {0.5: (0, 0), 1.0: (3, 4), 8.0: (-3, 4)}
     rows = [
         {**named, "factor": factor, "method": method, "seed": seed}
-        | {"gain_a": a * size * (1 + seed / 100), "gain_b": b * size * (1 + seed / 100)}
+        | {
+            f"{what}_{name}": value * size * (1 + seed / 100)
+            for what in ("gain", "gold")
+            for name, value in (("a", a), ("b", b))
+        }
         for method, size in (("gapo_p1", 0.5), ("linear", 1), ("mgda", 2), ("gapo_p2", 1), ("safe_rlhf", 3))
         for seed in (0, 1)
         for factor, (a, b) in gains.items()

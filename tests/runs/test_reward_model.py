@@ -14,8 +14,9 @@ from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.data.registry import build
 from lightning_moa.policies import build_model, save_model
+from lightning_moa.rewards.trainable import plain, trained_part
 from lightning_moa.runs import reward_model
-from lightning_moa.runs.reward_model import accuracies, classifier, half_of, plain, trained_part
+from lightning_moa.runs.reward_model import accuracies, classifier, half_of
 from tests.small_tokenizers import byte_level
 
 CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": None, "precision": "int8"}
