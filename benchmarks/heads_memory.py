@@ -129,17 +129,21 @@ def main(heads: list[int], size: Size, folder: Path, ways: list[tuple[str, int |
     return report("heads_memory", rows, folder)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def sized(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The options of a size, and of the numbers of heads."""
     parser.add_argument("--heads", type=int, nargs="+", default=[1, 2, 4, 8], help="on one backbone")
     parser.add_argument("--tokens", type=int, default=512, help="of a batch, in 4 rows")
     parser.add_argument("--vocabulary", type=int, default=50272, help="OPT's by default")
     parser.add_argument("--hidden", type=int, default=256, help="width of the model")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the CSV goes")
-    arguments = parser.parse_args()
+    return parser
+
+
+if __name__ == "__main__":
+    given = sized(argparse.ArgumentParser(description=__doc__.splitlines()[0])).parse_args()
     main(
-        arguments.heads,
-        Size(arguments.tokens, arguments.vocabulary, arguments.hidden),
-        arguments.folder,
+        given.heads,
+        Size(given.tokens, given.vocabulary, given.hidden),
+        given.folder,
         [(CHUNKED, None), (CHUNKED, 16), (AT_ONCE, None)],
     )

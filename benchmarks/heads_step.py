@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.heads_memory import CHUNKED, Size, batch, policy_of, step
-from benchmarks.measuring import RESULTS, medians, report
+from benchmarks.heads_memory import CHUNKED, Size, batch, policy_of, sized, step
+from benchmarks.measuring import medians, report
 
 RANKS: list[int | None] = [None, 16]
 
@@ -54,12 +54,7 @@ def main(heads: list[int], size: Size, trials: int, folder: Path) -> pd.DataFram
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--heads", type=int, nargs="+", default=[1, 2, 4, 8], help="on one backbone")
-    parser.add_argument("--tokens", type=int, default=512, help="of a batch, in 4 rows")
-    parser.add_argument("--vocabulary", type=int, default=50272, help="OPT's by default")
-    parser.add_argument("--hidden", type=int, default=256, help="width of the model")
+    parser = sized(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     parser.add_argument("--trials", type=int, default=5, help="whose median is taken")
-    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the CSV goes")
     given = parser.parse_args()
     main(given.heads, Size(given.tokens, given.vocabulary, given.hidden), given.trials, given.folder)

@@ -81,8 +81,8 @@ class Plan(Protocol):
     def train(
         self, needs: Mapping[str, Any], start: Sequence[Any] = (), stage: int = 0, **changes: Any
     ) -> list[Any]:
-        """The trainings of the method's policies, one for each preference; `start`: earlier ones that they go on
-        from, in stage 1, 2, ...; `changes`: of the settings."""
+        """The trainings of the method's policies, one for each preference; `start`: earlier ones that they go on from,
+        in stage 1, 2, ...; `changes`: of the settings."""
         ...
 
 
@@ -183,7 +183,7 @@ class Objective(nn.Module, ABC):
     """The least and the largest that a loss can be by its form; None: not said."""
 
     own_optimiser: OptimiserFactory | None = None
-    """Builds the optimiser of the objective's own parameters, where it has some (PPO's critic)."""
+    """Builds the optimiser of the objective's own parameters (PPO's critic)."""
 
     @classmethod
     def build(cls, run: Run) -> Self:
@@ -256,7 +256,7 @@ class Objective(nn.Module, ABC):
     @classmethod
     def phases(cls, run: Run, memory: Memory) -> dict[str, dict[str, float]]:
         """Phases of an update besides its passes and its step: phase -> kind (activations, kv_cache, rollout) -> bytes
-        on a device, on top of weights, reward models and the like."""
+        on a device, beside weights and reward models."""
         return {}
 
     @classmethod
@@ -271,8 +271,7 @@ class Objective(nn.Module, ABC):
 
         Args:
             policy: at its start, on the device that it is trained on.
-            data: what it is trained and validated on.
-            splits: those that are gone through, of train and eval.
+            data, splits: what it is trained and validated on, and what of it, train or eval.
         """
         if "reference" not in self.needs:
             return
@@ -346,15 +345,12 @@ class Objective(nn.Module, ABC):
 
 
 def per_example(preference: Tensor | None, batch_size: int) -> Tensor | None:
-    """The preference of each row of a batch.
+    """The preference of each row of a batch, (m,) or (batch, m).
 
     Args:
         preference: (m,), which is returned as it is; or (g, m), one for each of g equal, contiguous shares of the
             batch, which is all processes' rows.
         batch_size: number of rows of this process; with those of the others a multiple of g.
-
-    Returns:
-        (m,), or (batch, m).
     """
     if preference is None or preference.ndim == 1:
         return preference
@@ -377,10 +373,8 @@ def share_of_row(preference: Tensor, batch_size: int) -> Tensor:
 
 
 def better_sign(labels: Tensor) -> Tensor:
-    """+1 where response 1 is better, -1 where response 0 is, 0 where the label is NaN.
-
-    A NaN must not reach the loss even of a masked row: its gradient, 0 * NaN, would be NaN.
-    """
+    """+1 where response 1 is better, -1 where response 0 is, 0 where the label is NaN, which must not reach the loss
+    even of a masked row: its gradient, 0 * NaN, would be NaN."""
     return (2 * labels - 1).nan_to_num(0.0)
 
 
@@ -388,8 +382,7 @@ def labelled_mean(values: Tensor, labelled: Tensor, preference: Tensor | None) -
     """Mean of the labelled rows of each objective, for each preference, over all processes' rows.
 
     Args:
-        values: (batch, m); entries that are not labelled are ignored, whatever they hold.
-        labelled: (batch, m) bool.
+        values, labelled: (batch, m); what is not labelled, by the bool, is ignored, whatever value it holds.
         preference: (m,) or None for one mean over the batch, (g, m) for one over each of g shares of the joint batch.
 
     Returns:
