@@ -31,9 +31,6 @@ class Silent(Objective):
 
     sections = {"rloo": object}  # noqa: RUF012
 
-    def losses(self, policy, batch, preference):
-        raise NotImplementedError
-
 
 def checked(policy, objective, aggregation):
     product = Product("dps", policy, objective, aggregation, TrainedOn.centre(), Alone())
