@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from lightning_moa.errors import Stopped, UserError
+from lightning_moa.peak_memory import look_everywhere
 from lightning_moa.signals import heeded, held_back, let_come
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -21,6 +22,12 @@ NO_GUARD = 77
 """Exit code of a worker that found itself running the script that had started it."""
 _ENDS_WITHIN = 10.0
 """Seconds that a killed process may take to be gone."""
+
+
+def cores() -> int:
+    """Those that this process may use: of a shared machine a scheduler gives it some."""
+    given = getattr(os, "sched_getaffinity", None)  # Not on macOS.
+    return len(given(0)) if given else os.cpu_count() or 1
 
 
 class Slot(Protocol):
@@ -66,7 +73,7 @@ class _Here:
         raise AssertionError("no process was started")
 
     def close(self) -> None:
-        """Nothing is held."""
+        look_everywhere()
 
 
 class _Worker:

@@ -172,7 +172,9 @@ class StudyConfig:
     runs_dir: str | None = option(None, "where trained policies are kept; empty: runs/ of the repository")
     fresh: bool = option(False, "train again what is already there")
     replace: bool = option(False, "write over results of another configuration in the same folder")
-    workers: int | None = option(None, "processes that train side by side; empty: one per core", at_least=1)
+    workers: int | None = option(
+        None, "processes that train side by side; empty: one per usable core", at_least=1
+    )
     code_in_key: bool = option(True, "retrain when the package's own code has changed")
     model: ModelConfig = option(ModelConfig, "the base model")
     tokenizer: TokenizerConfig = option(TokenizerConfig, "its tokenizer")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -148,23 +148,22 @@ def encode(
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no EOS token, so a response cannot be closed")
     sides = list(zip(*responses, strict=True)) if responses is not None else []
-    shown, rows = list(prompts), [_Row()] * len(prompts)
+    shown = list(prompts)
+    rows: dict[int, _Row] = {}
     todo = list(range(len(prompts)))
     while todo:
         texts = [shown[i] if rewrite is None else rewrite(i, shown[i]) for i in todo]
-        for i, row in zip(
-            todo, _rows(tokenizer, texts, [[s[i] for i in todo] for s in sides], rules), strict=True
-        ):
-            rows[i] = row
-        todo = [i for i in todo if rows[i].excess(rules) > 0 and shown[i]]
-        cut = without_start(tokenizer, [shown[i] for i in todo], [rows[i].excess(rules) for i in todo])
+        found = _rows(tokenizer, texts, [[s[i] for i in todo] for s in sides], rules)
+        rows.update(zip(todo, found, strict=True))
+        todo = [i for i in todo if rows[i].excess > 0 and shown[i]]
+        cut = without_start(tokenizer, [shown[i] for i in todo], [rows[i].excess for i in todo])
         for i, text in zip(todo, cut, strict=True):
             shown[i] = text
     kept, dropped, changed = [], Counter[str](), Counter[str]()
-    for i, row in enumerate(rows):
-        was_cut = shown[i] != prompts[i]
-        too_long = row.excess(rules) > 0 or (was_cut and not shown[i])
-        reason = row.reason(rules) or ("no room for the prompt" if too_long else None)
+    for i in range(len(prompts)):
+        row, was_cut = rows[i], shown[i] != prompts[i]
+        too_long = row.excess > 0 or (was_cut and not shown[i])
+        reason = row.reason or ("no room for the prompt" if too_long else None)
         if reason is not None:
             dropped[reason] += 1
             continue
@@ -213,35 +212,20 @@ def without_end(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> s
     return text[: min(offsets[-tokens][0], len(text) - 1)] if tokens < len(offsets) else ""
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """One row's tokens, whatever their number.
 
-    cut: responses that were too long. apart: responses that are not tokenised as one text with the prompt. refused: by
-    the chat template, and why.
+    cut: responses that were too long. apart: responses that are not tokenised as one text with the prompt. reason: why
+    it is of no use, however short the prompt; None: it is. excess: tokens that its prompt has too many; of a row that
+    is of no use, none.
     """
 
-    prompt: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
-    replies: tuple[np.ndarray, ...] = ()
-    cut: int = 0
-    apart: int = 0
-    refused: str | None = None
-
-    def reason(self, rules: EncodingRules) -> str | None:
-        """Why it is of no use, however short the prompt; None: it is."""
-        if self.refused is not None:
-            return self.refused
-        if self.cut and rules.long_responses == "drop":
-            return "response too long"
-        if len(self.replies) == 2 and np.array_equal(*self.replies):
-            return "equal replies once cut"
-        return None if len(self.prompt) else "prompt without tokens"
-
-    def excess(self, rules: EncodingRules) -> int:
-        """Tokens that the prompt has too many; of a row that is of no use, none."""
-        if self.reason(rules) is not None:
-            return 0
-        return len(self.prompt) + max(map(len, self.replies), default=rules.room) - rules.max_length
+    prompt: np.ndarray
+    replies: tuple[np.ndarray, ...]
+    cut: int
+    apart: int
+    reason: str | None
+    excess: int
 
 
 def _rows(
@@ -260,16 +244,24 @@ def _rows(
     rows = []
     for i, own in enumerate(framed.tokens):
         closed = [_close(ids[i], closing, rules) for ids, _ in found]
-        rows.append(
-            _Row(
-                own,
-                tuple(reply for reply, _ in closed),
-                sum(cut for _, cut in closed),
-                sum(bool(apart[i]) for _, apart in found),
-                framed.refused[i],
-            )
-        )
+        replies, cut = tuple(reply for reply, _ in closed), sum(cut for _, cut in closed)
+        refused = framed.refused[i]
+        reason = _reason(own, replies, cut, rules) if refused is None else refused
+        longest = max(map(len, replies), default=rules.room)
+        excess = len(own) + longest - rules.max_length if reason is None else 0
+        rows.append(_Row(own, replies, cut, sum(bool(apart[i]) for _, apart in found), reason, excess))
     return rows
+
+
+def _reason(
+    prompt: np.ndarray, replies: tuple[np.ndarray, ...], cut: int, rules: EncodingRules
+) -> str | None:
+    """Why a row is of no use, however short its prompt; None: it is."""
+    if cut and rules.long_responses == "drop":
+        return "response too long"
+    if len(replies) == 2 and np.array_equal(*replies):
+        return "equal replies once cut"
+    return None if len(prompt) else "prompt without tokens"
 
 
 @dataclass(frozen=True)

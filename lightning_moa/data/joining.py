@@ -41,7 +41,7 @@ def tokenise_behind(
         responses: n texts.
         plain: no control tokens are looked for in prompts.
     """
-    control = np.array(list(control_tokens(tokenizer).values()), dtype=np.int32)
+    control = frozenset(control_tokens(tokenizer).values())
     found: list[np.ndarray | None] = []
     for start in range(0, len(prompts), CHUNK):
         part = slice(start, start + CHUNK)
@@ -65,21 +65,21 @@ def tokenise_behind(
     return ids, apart
 
 
-def _behind(encoding: Encoding, own: np.ndarray, seam: int, control: np.ndarray) -> np.ndarray | None:
+def _behind(encoding: Encoding, own: np.ndarray, seam: int, control: frozenset[int]) -> np.ndarray | None:
     """The tokens behind the `own` ones of a text's first `seam` characters; None where these are not what it begins
     with, or where a control token follows."""
-    ids = np.array(encoding.ids, dtype=np.int32)
-    count = len(own)
-    if not np.array_equal(ids[:count], own) or np.isin(ids[count:], control).any():
+    ids, count = encoding.ids, len(own)
+    behind = ids[count:]
+    if ids[:count] != own.tolist() or not control.isdisjoint(behind):
         return None
     if count:
         place = encoding.token_to_chars(count - 1)
         if place is not None and place[1] > seam:
             return None
-    return ids[count:].copy()
+    return np.array(behind, dtype=np.int32)
 
 
-def _behind_another(tokenizer: PreTrainedTokenizerFast, response: str, control: np.ndarray) -> np.ndarray:
+def _behind_another(tokenizer: PreTrainedTokenizerFast, response: str, control: frozenset[int]) -> np.ndarray:
     """A response's tokens behind the first of `LEFT` that merges with nothing of it; else its tokens by itself."""
     for left, own in zip(LEFT, tokenise(tokenizer, LEFT), strict=True):
         batch = tokenizer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,7 +26,7 @@ from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import end_in_a_line
-from lightning_moa.workers import leave_if_imported
+from lightning_moa.workers import cores, leave_if_imported
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def run_study(
     config: Any = parse(schema_of(methods), words, None, methods)
     config.results_dir = config.results_dir or str(results_dir)
     config.runs_dir = config.runs_dir or str(runs_dir)
-    config.workers = workers or config.workers or os.cpu_count() or 1
+    config.workers = workers or config.workers or cores()
     console = Console()
     artefact = Artefact.begin("own", name, config)
     with threadpool_limits(limits=1):

@@ -26,7 +26,7 @@ from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study.execute import RunsFailed
 from lightning_moa.study.some import conduct_some
 from lightning_moa.study.study import Study
-from lightning_moa.workers import leave_if_imported
+from lightning_moa.workers import cores, leave_if_imported
 
 
 def script(study: Study, main: Callable[..., None]) -> None:
@@ -57,7 +57,7 @@ def script(study: Study, main: Callable[..., None]) -> None:
         root = here.parents[2] if here.parents[1].name == "experiments" else Path.cwd()
         config.results_dir = config.results_dir or str(root / "results")
         config.runs_dir = config.runs_dir or str(root / "runs")
-        config.workers = config.workers or os.cpu_count() or 1
+        config.workers = config.workers or cores()
         for folder in (config.results_dir, config.runs_dir):
             check_place(Path(folder))
         try:
