@@ -5,9 +5,11 @@
 Every method starts from one reference policy, has the same rewards and the same responses an update, and is measured on
 the same held-out prompts. It is tuned by one rule (`factors`, `tuning_seeds`): its learning rate times each factor on
 seeds that are not reported, the largest expected utility decides. Writes table.csv (a row for each method and seed),
-ranks.csv and ranks.png (mean ranks, and how far two must lie apart), rates.csv (what was tried and taken), table.md,
-the study's own CSVs and the fronts to results/cross/table_methods/.
+ranks.csv and ranks.png (mean ranks, and how far two must lie apart), claims.csv (QUESTIONS, of pairs of methods),
+rates.csv (what was tried and taken), table.md, the study's own CSVs and the fronts to results/cross/table_methods/.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,14 +19,18 @@ from rich.console import Console
 from lightning_moa.figures.all_methods import METHODS, Front, conduct_front, responses_of, studies
 from lightning_moa.figures.final_gains import units
 from lightning_moa.figures.front_measures import front_measures
+from lightning_moa.figures.margins import regret_margin
 from lightning_moa.figures.tuning import TunedConfig
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.reporting.plots import canvas, front_figure, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
+from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Tables, print_methods
+from lightning_moa.study.results import Judged, Tables, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Methods, Study
 
@@ -46,6 +52,42 @@ TIMINGS = {"seconds": "seconds", "peak_memory_mib": "MiB"}
 """In table.md alone: all else repeats to the byte."""
 RANKED = {"expected_utility": True, "hypervolume_share": True, "igd_plus": False, "mean_regret": False}
 """Measures that methods are ranked by, and whether the larger is the better."""
+RELATIONS = {"mean_regret": "<", "expected_utility": ">", "angle": "<"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether the first of two methods is the better one by a measure of RELATIONS."""
+
+    claim: str
+    mine: str
+    other: str
+    measure: str = "mean_regret"
+
+
+QUESTIONS = [
+    Question("DPO: singular values carry a preference better than the prompt", "panacea_dpo", "prompted_dpo"),
+    Question(
+        "RLOO: singular values carry a preference better than the prompt", "panacea_rloo", "prompted_rloo"
+    ),
+    Question("DPO: Panacea beats soups", "panacea_dpo", "soups_dpo"),
+    Question("RLOO: Panacea beats soups", "panacea_rloo", "soups_rloo"),
+    Question("RLOO: one Panacea beats a policy for each preference", "panacea_rloo", "morlhf_rloo"),
+    Question("DPO: corners' logits mix better than their weights", "mod_dpo", "soups_dpo"),
+    Question("RLOO: corners' logits mix better than their weights", "mod_rloo", "soups_rloo"),
+    Question("Rewards are better normalised before they are summed", "morlhf_gdpo", "morlhf_grpo"),
+    Question("Panacea needs no critic", "panacea_rloo", "panacea_ppo"),
+    Question("Panacea learns more from pairs than from samples", "panacea_dpo", "panacea_rloo"),
+    Question("MODPO beats Panacea's DPO", "modpo", "panacea_dpo"),
+    Question("Linear scalarisation beats Tchebycheff", "panacea_dpo", "panacea_tche"),
+    Question("Tchebycheff is better smooth", "panacea_smooth", "panacea_tche"),
+    Question("Rescaled gradients (GAPO) serve more users than MGDA's", "gapo", "mgda", "expected_utility"),
+    Question("UPGrad's serve more users than GAPO's", "upgrad", "gapo", "expected_utility"),
+    Question("HaM's heads serve more users than SCA's models", "ham", "sca", "expected_utility"),
+    Question("HaM's heads serve more users than RiC's prompts", "ham", "ric", "expected_utility"),
+    Question("EPO keeps closer to the preference than P-GAPO", "epo", "pgapo", "angle"),
+]
+"""Written down before the first of the reported seeds was trained."""
 
 
 def table_of(front: Front, tables: Tables) -> pd.DataFrame:
@@ -74,6 +116,27 @@ def angle(collected: Collected, mine: pd.DataFrame, seed: int) -> float:
     lengths = np.linalg.norm(gained, axis=1) * np.linalg.norm(preferences, axis=1)
     cosines = (gained * preferences).sum(axis=1) / np.where(lengths == 0, 1.0, lengths)
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean())
+
+
+def judge_claims(table: pd.DataFrame, regret: float) -> list[Row]:
+    """QUESTIONS whose two methods are in the table, in paired differences over seeds. `regret` is its margin, and that
+    of expected utility, which is in the same unit; an angle's is SHARE of the 90 degrees of who gains nothing."""
+    rows, methods = [], set(table["method"])
+    for asked in QUESTIONS:
+        if {asked.mine, asked.other} <= methods:
+            mine, other = (of_method(table, name, asked.measure) for name in (asked.mine, asked.other))
+            what = f"{asked.measure.replace('_', ' ')}, {asked.mine} - {asked.other}"
+            margin = SHARE * 90 if asked.measure == "angle" else regret
+            relation, gap = RELATIONS[asked.measure], paired(mine, other)
+            where = "all methods"
+            rows.append(judge(asked.claim, where, what, gap, relation, 0, margin=margin, whose=OURS))
+    return rows
+
+
+def of_method(table: pd.DataFrame, method: str, measure: str) -> PerSeed:
+    """Seed -> a method's measure."""
+    mine = table[table["method"] == method]
+    return dict(zip(mine["seed"].tolist(), mine[measure].tolist(), strict=True))
 
 
 def ranks_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,16 +180,22 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     tables = artefact.tables(collected)
     table = table_of(front, tables)
     ranks = ranks_of(table)
-    artefact.write(
-        collected, tables, None, {"table.csv": table, "ranks.csv": ranks, "rates.csv": front.rates}
-    )
+    margin = regret_margin(collected)
+    assert margin is not None
+    rows = judge_claims(table, margin)
+    claims = Judged(claims_frame(rows)) if rows else None
+    others = {"table.csv": table, "ranks.csv": ranks, "rates.csv": front.rates}
+    artefact.write(collected, tables, claims, others)
+    pictures = [artefact.folder / "fronts.png", *([artefact.folder / "ranks.png"] if len(ranks) else [])]
     if len(ranks):
-        save_figure(draw(ranks), artefact.folder / "ranks.png")
+        save_figure(draw(ranks), pictures[-1])
     write_atomically(artefact.folder / "table.md", page(table, collected.timings))
     exact = {"gold": front.exact.front[front.gold].to_numpy()}
     picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
-    save_figure(picture, artefact.folder / "fronts.png")
+    save_figure(picture, pictures[0])
     print_methods(console, artefact, collected, tables)
+    if claims is not None:
+        print_claims(console, claims, pictures)
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 

@@ -23,7 +23,7 @@ from lightning_moa.study.results import Artefact
 from lightning_moa.study.study import ALL, Methods
 
 SAMPLED, CORNERS, INTERIOR = TrainedOn.sampled(), TrainedOn.corners(), TrainedOn.interior()
-CENTRE = TrainedOn.centre()
+CENTRE, GRID = TrainedOn.centre(), TrainedOn.grid()
 APART = use("rloo", weigh="surrogates")
 
 
@@ -43,10 +43,10 @@ def methods_of(m: int) -> dict[str, Product]:
         "panacea_grpo": steered("svd_lora", "grpo"),
         "panacea_rloo": steered("svd_lora", "rloo"),
         "prompted_rloo": steered("prompted", "rloo"),
-        "morlhf_ppo": Product("dps", "lora", "ppo", "linear", INTERIOR, Nearest()),
-        "morlhf_grpo": Product("dps", "lora", "grpo", "linear", INTERIOR, Nearest()),
-        "morlhf_gdpo": Product("dps", "lora", gdpo, "linear", INTERIOR, Nearest()),
-        "morlhf_rloo": Product("dps", "lora", "rloo", "linear", INTERIOR, Nearest()),
+        "morlhf_ppo": Product("dps", "lora", "ppo", "linear", GRID, Nearest()),
+        "morlhf_grpo": Product("dps", "lora", "grpo", "linear", GRID, Nearest()),
+        "morlhf_gdpo": Product("dps", "lora", gdpo, "linear", GRID, Nearest()),
+        "morlhf_rloo": Product("dps", "lora", "rloo", "linear", GRID, Nearest()),
         "soups_rloo": Product("dps", "lora", "rloo", "linear", CORNERS, Soup()),
         "mod_rloo": Product("dps", "lora", "rloo", "linear", CORNERS, MOD()),
         "safe_rlhf": at_centre("linear", "safe_rlhf", use("ppo", weigh="advantages")),
@@ -69,7 +69,7 @@ def methods_of(m: int) -> dict[str, Product]:
         "soups_dpo": Product("dps", "lora", "dpo", "linear", CORNERS, Soup()),
         "mod_dpo": Product("dps", "lora", "dpo", "linear", CORNERS, MOD()),
         "epo": Product("dps", "lora", "dpo", "epo", INTERIOR, Nearest()),
-        "modpo": Product("dps", "lora", "modpo", "linear", INTERIOR, Nearest()),
+        "modpo": Product("dps", "lora", "modpo", "linear", GRID, Nearest()),
         "dpo_heads": _below_the_head(dpo_heads(m)),
         "ham": _below_the_head(ham()),
         "sca": _below_the_head(sca(asked)),

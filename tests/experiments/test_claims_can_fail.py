@@ -269,7 +269,21 @@ def stationary(module: Any, rng: Rng) -> list[Row]:
     return module.judge_claims(pd.concat(seen))
 
 
+def questions(module: Any, rng: Rng) -> list[Row]:
+    rows = [
+        {
+            "method": name,
+            "seed": seed,
+            **{measure: value[0] + NOISE * rng.normal() for measure in module.RELATIONS},
+        }
+        for name, value in same_or_other(rng, list(module.METHODS), (1,)).items()
+        for seed in SEEDS
+    ]
+    return module.judge_claims(pd.DataFrame(rows), 0.1)
+
+
 CASES: dict[str, list[Case]] = {
+    "cross/table_methods": [questions],
     "cross/figure_scale": [scaled()],
     "panacea/figure3": [distributions],
     "panacea/figure4": [rlhf],

@@ -110,6 +110,23 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
 
 
+def test_questions_are_of_methods_in_the_table_and_answered_where_both_are_asked_for(cross, tmp_path, runs):
+    for question in cross.QUESTIONS:
+        assert {question.mine, question.other} <= set(cross.METHODS)
+    folder = result(
+        "table_methods", tmp_path, runs, "methods=[panacea_rloo,soups_rloo,mod_rloo]", "factors=[1]"
+    )
+    claims = pd.read_csv(folder / "claims.csv").set_index("claim")
+    assert claims.index.tolist() == [
+        "RLOO: Panacea beats soups",
+        "RLOO: corners' logits mix better than their weights",
+    ]
+    table = pd.read_csv(folder / "table.csv").set_index(["seed", "method"])["mean_regret"].unstack()
+    gap = (table["panacea_rloo"] - table["soups_rloo"]).mean()
+    assert claims["value"].iloc[0] == pytest.approx(gap)
+    assert (claims["margin"] > 0).all()
+
+
 def test_one_key_puts_methods_into_the_world_of_thresholds(cross, tmp_path, runs):
     words = ["data=synthetic_thresholds", "methods=[panacea_rloo,panacea_dpo]", "factors=[1]"]
     words += ["data.pairs=100", "data.eval_pairs=64", "data.sft_rows=200"]
@@ -186,8 +203,8 @@ def test_a_multiplied_reward_is_followed_or_not(scale, tmp_path, runs):
     assert rows.groupby(["method", "factor"]).size().to_dict() == {
         ("gapo", 1.0): 1,
         ("gapo", 4.0): 1,
-        ("morlhf_rloo", 1.0): 3,
-        ("morlhf_rloo", 4.0): 3,
+        ("morlhf_rloo", 1.0): 5,
+        ("morlhf_rloo", 4.0): 5,
     }
     asked = pd.read_csv(folder / "asked.csv", keep_default_na=False).set_index("method")
     assert asked.loc["panacea_dpo", "why_not"] == "learns from labels alone, and hears no reward"
