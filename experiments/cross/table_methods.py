@@ -105,14 +105,17 @@ def table_of(front: Front, tables: Tables) -> pd.DataFrame:
 
 
 def angle(collected: Collected, mine: pd.DataFrame, seed: int) -> float:
-    """Degrees between a preference and what its policy has gained over the reference policy, mean over the grid: gains
-    in units of what lies between the best policies for one objective each. A policy that has gained nothing is as far
-    from every preference, at 90. NaN where no preference is heard."""
+    """Degrees between a preference and what its policy has gained over the reference policy, mean over the preferences
+    of the grid without a zero: gains in units of what lies between the best policies for one objective each. A policy
+    that has gained nothing is as far from every preference, at 90. NaN where no preference is heard."""
     names = [f"gold_{name}" for name in collected.objectives]
     preferences = mine[[f"lambda_{name}" for name in collected.objectives]].to_numpy()
+    inside = (preferences > 0).all(axis=1)
+    if not inside.any():
+        return float("nan")
     points = collected.points
     start = points.loc[(points["method"] == REFERENCE) & (points["seed"] == seed), names].to_numpy()[0]
-    gained = (mine[names].to_numpy() - start) / units(collected)[seed]
+    gained, preferences = (mine[names].to_numpy() - start)[inside] / units(collected)[seed], preferences[inside]
     lengths = np.linalg.norm(gained, axis=1) * np.linalg.norm(preferences, axis=1)
     cosines = (gained * preferences).sum(axis=1) / np.where(lengths == 0, 1.0, lengths)
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean())

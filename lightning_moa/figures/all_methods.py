@@ -59,7 +59,7 @@ def methods_of(m: int) -> dict[str, Product]:
         "aligned_mtl": at_centre("aligned_mtl"),
         "imtl_g": at_centre("imtl_g"),
         "nash_mtl": at_centre("nash_mtl"),
-        "pgapo": Product("dps", "lora", APART, "pgapo", INTERIOR, Nearest()),
+        "pgapo": Product("dps", "lora", APART, "pgapo", GRID, Nearest()),
         "panacea_dpo": steered("svd_lora", "dpo"),
         "panacea_tche": steered("svd_lora", "dpo", "tchebycheff"),
         "panacea_smooth": steered("svd_lora", "dpo", "smooth_tchebycheff"),

@@ -320,14 +320,15 @@ def test_the_angle_is_that_between_the_preference_and_the_gain_in_units_of_the_f
         space="gold",
     )
     gained = pd.DataFrame(
-        # 4 of a and 2 of b are one unit each: along the preference, at 45 degrees to it, and away from it.
-        [(1.0, 0.0, 5.0, 1.0), (1.0, 0.0, 5.0, 3.0), (0.0, 1.0, 1.0, -1.0)],
+        # 4 of a and 2 of b are one unit each: along the preference, at 45 degrees to it, away from it, and at a corner.
+        [(0.5, 0.5, 5.0, 3.0), (0.5, 0.5, 5.0, 1.0), (0.5, 0.5, -3.0, -1.0), (1.0, 0.0, 1.0, -1.0)],
         columns=["lambda_a", "lambda_b", "gold_a", "gold_b"],
     )
     assert [cross.angle(study, gained.iloc[[i]], 0) for i in range(3)] == pytest.approx([0.0, 45.0, 180.0])
     assert cross.angle(study, gained, 0) == pytest.approx(75.0)
     assert cross.angle(study, gained.assign(gold_a=1.0, gold_b=1.0), 0) == 90.0
     assert np.isnan(cross.angle(study, gained.assign(lambda_a=np.nan, lambda_b=np.nan), 0))
+    assert np.isnan(cross.angle(study, gained.iloc[3:], 0)), "no preference without a zero"
 
 
 def test_ranks_are_of_trained_methods_by_what_they_have(cross):
