@@ -115,7 +115,10 @@ def angle(collected: Collected, mine: pd.DataFrame, seed: int) -> float:
         return float("nan")
     points = collected.points
     start = points.loc[(points["method"] == REFERENCE) & (points["seed"] == seed), names].to_numpy()[0]
-    gained, preferences = (mine[names].to_numpy() - start)[inside] / units(collected)[seed], preferences[inside]
+    gained, preferences = (
+        (mine[names].to_numpy() - start)[inside] / units(collected)[seed],
+        preferences[inside],
+    )
     lengths = np.linalg.norm(gained, axis=1) * np.linalg.norm(preferences, axis=1)
     cosines = (gained * preferences).sum(axis=1) / np.where(lengths == 0, 1.0, lengths)
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean())

@@ -324,7 +324,9 @@ def test_the_angle_is_that_between_the_preference_and_the_gain_in_units_of_the_f
         [(0.5, 0.5, 5.0, 3.0), (0.5, 0.5, 5.0, 1.0), (0.5, 0.5, -3.0, -1.0), (1.0, 0.0, 1.0, -1.0)],
         columns=["lambda_a", "lambda_b", "gold_a", "gold_b"],
     )
-    assert [cross.angle(study, gained.iloc[[i]], 0) for i in range(3)] == pytest.approx([0.0, 45.0, 180.0])
+    assert [cross.angle(study, gained.iloc[[i]], 0) for i in range(3)] == pytest.approx(
+        [0.0, 45.0, 180.0], abs=1e-4
+    )
     assert cross.angle(study, gained, 0) == pytest.approx(75.0)
     assert cross.angle(study, gained.assign(gold_a=1.0, gold_b=1.0), 0) == 90.0
     assert np.isnan(cross.angle(study, gained.assign(lambda_a=np.nan, lambda_b=np.nan), 0))
