@@ -18,18 +18,6 @@ def shared_data() -> Path:
     return folder
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Each of several test processes has cores of its own, so that a script that it starts brings no more workers than
-    there are cores for, each of which would import all libraries first."""
-    place = getattr(config, "workerinput", None)
-    if place is None or not hasattr(os, "sched_setaffinity"):
-        return
-    number, mine = int(place["workerid"].removeprefix("gw")), sorted(os.sched_getaffinity(0))
-    own = mine[number :: place["workercount"]]
-    if own:
-        os.sched_setaffinity(0, own)
-
-
 LONG = (
     *("tests/test_readme.py", "tests/runs/test_resuming.py", "tests/runs/test_together.py"),
     *("tests/forecast/test_memory_measured.py", "tests/forecast/test_rows.py", "tests/study/test_kill.py"),

@@ -31,6 +31,7 @@ CONTEXT.set_forkserver_preload(
         "lightning_moa.reporting.plots",
         "transformers.models.auto.modeling_auto",
         "deepspeed",
+        "tests.frozen",
     ]
 )
 
