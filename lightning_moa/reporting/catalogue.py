@@ -1,4 +1,4 @@
-"""Every artefact of the three papers, and how far this repository has come with it."""
+"""Every artefact of the three papers and about all methods together, and how far this repository has come with it."""
 
 from __future__ import annotations
 
@@ -93,6 +93,15 @@ ARTEFACTS = tuple(
             "theory": "Greedy maximisation of the hypervolume (proposition 1), errors of its estimates (3.6)",
             "figure_warm_up": "Heads alive and hypervolume as less of HaM's training is linear scalarisation",
             "theorem1": "The bound on the error of the estimated hypervolume",
+        },
+        "cross": {
+            "table_methods": "All methods on one world, each at the best of the same rates, against the best policies",
+            "figure_fronts": "What half of the seeds' fronts attain, beside the exact front",
+            "figure_unseen": "Preferences between those that methods were tuned at",
+            "figure_budget": "What more updates buy whom",
+            "figure_scale": "Who follows an objective whose reward is multiplied, of all that sample",
+            "products": "Every policy by every objective by every aggregation",
+            "transfer": "Whether a real model agrees with the small world",
         },
     }.items()
     for name, title in artefacts.items()

@@ -15,8 +15,11 @@ from lightning_moa.reporting.study_tables import claims_lines, claims_table, noi
 from lightning_moa.reporting.tables import catalogue_table
 
 
-def test_all_three_papers_are_there() -> None:
-    assert Counter(artefact.paper for artefact in ARTEFACTS) == {"panacea": 12, "gapo": 9, "ham": 11}
+def test_all_three_papers_and_all_methods_together_are_there() -> None:
+    found = Counter(artefact.paper for artefact in ARTEFACTS)
+    assert found == {"panacea": 12, "gapo": 9, "ham": 11, "cross": 7}
+    cross = {path.stem for path in (Path(__file__).parents[2] / "experiments" / "cross").glob("*.py")}
+    assert cross == {artefact.name for artefact in ARTEFACTS if artefact.paper == "cross"}
     assert all(artefact.title and "\n" not in artefact.title for artefact in ARTEFACTS)
 
 

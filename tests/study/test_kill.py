@@ -12,7 +12,7 @@ import pytest
 from benchmarks import kills
 
 QUICK = ("evaluation.grid_step=1", "sft.steps=12", "reward_model.steps=4", "dpo.steps=4")
-KILLS = 30
+KILLS = 12
 
 
 def test_kills_at_random_moments_leave_no_trace(tmp_path):
