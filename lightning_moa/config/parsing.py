@@ -137,7 +137,7 @@ def _structured_data(name: str, options: type[DataConfig]) -> DictConfig:
 
 def _merge(config: DictConfig, layer: dict[str, Any], where: str) -> DictConfig:
     try:
-        return OmegaConf.merge(config, layer)  # type: ignore[return-value]
+        return OmegaConf.unsafe_merge(config, layer)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise UserError(f"{where}: {_explain(config, error, '')}") from error
 
@@ -158,7 +158,7 @@ def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
             layer = {part: layer}
         if text is None:
             layer = OmegaConf.from_dotlist([f"{key}={value}"])
-        return OmegaConf.merge(config, layer)  # type: ignore[return-value]
+        return OmegaConf.unsafe_merge(config, layer)  # type: ignore[return-value]
     except (OmegaConfBaseException, TypeError, YAMLError) as error:
         raise UserError(f"{key}={value}: {_explain(config, error, key)}") from error
 
