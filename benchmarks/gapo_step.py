@@ -23,12 +23,11 @@ import torch
 import torchjd.autojac
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler
 from torchjd.aggregation import MGDA
 
-from benchmarks.measuring import RESULTS, medians, peak_memory, report, synthetic
+from benchmarks.measuring import RESULTS, medians, peak_memory, report, synthetic, training_step
 from lightning_moa.aggregation import GAPO, Linear
 from lightning_moa.batches import PromptBatch
 from lightning_moa.methods.base import Alignment
@@ -132,25 +131,7 @@ class Bench:
         return lambda prompts, responses: first(prompts, responses) - second(prompts, responses)
 
     def step(self, method: Alignment) -> Step:
-        """The method's own training step, without a trainer around it."""
-        optimisers, schedules = method.configure_optimizers()
-
-        def clip(optimiser: Optimizer, gradient_clip_val: float) -> None:
-            clip_grad_norm_(
-                [p for group in optimiser.param_groups for p in group["params"]], gradient_clip_val
-            )
-
-        lightnings = {
-            "optimizers": lambda: optimisers[0],
-            "lr_schedulers": lambda: schedules[0],
-            "manual_backward": lambda loss: loss.backward(),
-            "clip_gradients": clip,
-            "log_dict": lambda values, sync_dist: None,
-        }
-        for name, instead in lightnings.items():
-            setattr(method, name, instead)
-        method.train()
-        return lambda: method.training_step(self.batch, 0)
+        return training_step(method, self.batch)
 
 
 def adam(parameters: Iterable[Parameter]) -> tuple[Optimizer, LRScheduler]:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +16,13 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
 from lightning_moa.data import build
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.methods.base import Alignment
 from lightning_moa.policies import SVDLoRA, build_model
 from lightning_moa.policies.packaged import is_packaged, unpack
 from lightning_moa.reporting.files import write_atomically
@@ -45,6 +49,28 @@ def medians(
             if trial:
                 seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def training_step(method: Alignment, batch: Any) -> Callable[[], None]:
+    """The method's own training step on a batch, without a trainer around it. The first call is its first update, at
+    which it checks what its answers promise; each further one is its second."""
+    optimisers, schedules = method.configure_optimizers()
+
+    def clip(optimiser: Optimizer, gradient_clip_val: float) -> None:
+        clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], gradient_clip_val)
+
+    lightnings = {
+        "optimizers": lambda: optimisers[0],
+        "lr_schedulers": lambda: schedules[0] if schedules else None,
+        "manual_backward": lambda loss: loss.backward(),
+        "clip_gradients": clip,
+        "log_dict": lambda values, sync_dist: None,
+    }
+    for name, instead in lightnings.items():
+        setattr(method, name, instead)
+    method.train()
+    indices = chain([0], repeat(1))
+    return lambda: method.training_step(batch, next(indices))
 
 
 @contextmanager
@@ -99,8 +125,11 @@ def commit() -> str:
     return f"{found['id'] or ''}{', changed' if found['dirty'] else ''}"
 
 
-def report(name: str, rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
-    """Print the rows as a table, and write them with the machine to `<folder>/<name>.csv`."""
+def report(name: str, rows: list[dict[str, Any]], folder: Path, part: str | None = None) -> pd.DataFrame:
+    """Print the rows as a table, and write them with the machine to `<folder>/<name>.csv`.
+
+    part: a column; of a file that is there already those rows stay whose value in it none of the new ones has.
+    """
     table = Table(*rows[0], title=name.replace("_", " "))
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
@@ -114,5 +143,9 @@ def report(name: str, rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
         python=platform.python_version(),
         commit=commit(),
     )
-    write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    path, whole = folder / f"{name}.csv", frame
+    if part is not None and path.is_file():
+        earlier = pd.read_csv(path)
+        whole = pd.concat([earlier[~earlier[part].isin(frame[part])], frame])
+    write_atomically(path, whole.to_csv(index=False, lineterminator="\n"))
     return frame

@@ -1,5 +1,6 @@
 """The benchmarks at their smallest size: they run, check themselves, and write what they print."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +15,8 @@ from benchmarks import (
     hypervolume,
     measuring,
     ppo_step,
+    step_cases,
+    step_scaling,
 )
 from lightning_moa.aggregation import MGDA
 from lightning_moa.policies import Heads, build_model
@@ -164,3 +167,66 @@ def test_torchjds_step_is_the_step_of_mgda(monkeypatch):
         moved.append(state(method.policy) - start)
     assert moved[0].norm() > 1e-3
     torch.testing.assert_close(moved[1], moved[0], rtol=1e-3, atol=1e-6)
+
+
+SMALL = step_cases.Size(
+    widths=(16, 32),
+    objectives=(2, 3),
+    heads=(1, 3),
+    width=16,
+    layers=1,
+    rows=4,
+    length=16,
+    vocabulary=260,
+    vocabulary_of_heads=300,
+)
+
+
+def test_a_steps_growth_is_set_beside_the_plans_and_other_axes_rows_stay(tmp_path):
+    folder, columns = tmp_path / "results", ["method", "value", "ratio", "foretold"]
+    folder.mkdir()
+    whole = step_scaling.main(["width", "objectives", "heads"], 1, folder, None, SMALL)
+    assert (whole["seconds"] > 0).all()
+    assert whole.groupby("method", sort=False)["value"].agg(list).tolist() == [
+        [16, 32, 2, 3],
+        *([16, 32], [2, 3], [2, 3], [1, 3], [1, 3]),
+    ]
+    first = whole[whole["value"] == whole.groupby(["axis", "method"])["value"].transform("min")]
+    assert (first[["ratio", "foretold"]] == 1).all(axis=None)
+    # The gradients of one more objective are counted, and only GAPO takes them apart.
+    more = whole[whole["axis"] == "objectives"].set_index(["method", "value"])["foretold"]
+    assert more["GAPO, DPO, all", 3] > 1.2 > 1.1 > more[step_cases.DPO, 3] > 1
+    again = step_scaling.main(["processes"], 1, folder, None, SMALL)
+    assert again["foretold"].tolist() == [1, 0.5]
+    assert (again["wall_seconds"] >= again["seconds"] / 2).all()
+    written = pd.read_csv(folder / "step_scaling.csv")
+    assert written[columns].equals(pd.concat([whole, again])[columns].reset_index(drop=True))
+    assert len(step_scaling.report("step_scaling", again.to_dict("records"), folder, part="axis")) == 2
+    assert len(pd.read_csv(folder / "step_scaling.csv")) == len(whole) + 2
+
+
+def test_rows_that_are_timed_are_those_that_the_plan_counts(tmp_path):
+    tokenizer = measuring.synthetic(2).world_tokenizer()
+    build_model("llama", tokenizer=tokenizer, hidden_size=16, layers=2).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    *_, case = step_cases.cases_of("width", SMALL, ("own", tmp_path / "model"))
+    assert (case.value, case.model) == (16, "own")
+    task = step_cases.task_of(case, SMALL, tmp_path)
+    found = step_cases.forecast(task)
+    method, rows = step_cases.assembled(task, tmp_path)
+    batch = next(iter(rows.train_dataloader()))
+    assert batch.input_ids.numel() == found.tokens / found.steps == 2 * 4 * 16
+    assert sum(each.numel() for each in method.policy.trainable_parameters()) == found.trained
+    assert method.policy.model.config.num_hidden_layers == 2
+
+
+def test_slopes_are_of_the_last_values_and_of_models_made_here():
+    values = np.array([1, 2, 4, 8, 8])
+    models = [step_cases.BUILT] * 4 + ["another"]
+    series = pd.DataFrame({"value": values, "model": models, "seconds": values**2.0, "gflop": values**3.0})
+    series.loc[0, "seconds"] = series.loc[4, "seconds"] = 100.0
+    found = step_scaling.compared(series)
+    assert found["ratio"].tolist() == pytest.approx([1, 0.04, 0.16, 0.64, 1])
+    assert found["foretold"].tolist() == [1, 8, 64, 512, 512]
+    assert found["slope"].tolist() == pytest.approx([2] * 5)
+    assert found["foretold_slope"].tolist() == pytest.approx([3] * 5)
