@@ -2,13 +2,14 @@
 
     python -m benchmarks.heads_step [--heads 1 8] [--tokens 512] [--vocabulary 50272]
 
-Each kind of head, full or low-rank, in one process, in which the numbers of heads take turns. Prints a table and writes
-results/benchmarks/heads_step.csv.
+Each kind of head, full or low-rank, in one process, in which the numbers of heads take turns; seconds are the core's
+own. Prints a table and writes results/benchmarks/heads_step.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def main(heads: list[int], size: Size, trials: int, folder: Path) -> pd.DataFram
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for rank in RANKS:
-        seconds = medians({count: stepping(size, count, rank) for count in heads}, trials)
+        ways = {count: stepping(size, count, rank) for count in heads}
+        seconds = medians(ways, trials, time.process_time)
         rows += [
             {
                 **vars(size),

@@ -116,7 +116,7 @@ def test_both_ways_of_several_heads_are_one_step():
 
 def test_a_step_of_several_heads(tmp_path):
     size = heads_memory.Size(tokens=256, vocabulary=20_000, hidden=64)
-    frame = heads_step.main([1, 4], size, 1, tmp_path)
+    frame = heads_step.main([1, 4], size, 3, tmp_path)
     assert frame["head_rank"].tolist() == ["full"] * 2 + [16] * 2
     times = frame["times_first"].tolist()
     assert times[::2] == [1, 1]
