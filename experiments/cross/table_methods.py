@@ -168,7 +168,23 @@ def draw(ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-def page(table: pd.DataFrame, timings: pd.DataFrame) -> str:
+def at_the_edge(rates: pd.DataFrame) -> str:
+    """Whose best learning rate is the least or the largest that was tried, so that one further out may be better still;
+    nobody where fewer than three were tried."""
+    found: dict[str, list[str]] = {"least": [], "largest": []}
+    for method, mine in rates.groupby("method", sort=False):
+        ends = {"least": mine["lr"].min(), "largest": mine["lr"].max()}
+        for end, lr in ends.items():
+            if len(mine) > 2 and lr == mine.loc[mine["taken"], "lr"].iloc[0]:
+                found[end].append(str(method))
+    return " ".join(
+        f"The {end} of the rates that were tried is taken by {len(names)} of {rates['method'].nunique()} methods"
+        f"{': ' if names else ''}{', '.join(names)}."
+        for end, names in found.items()
+    )
+
+
+def page(table: pd.DataFrame, timings: pd.DataFrame, edge: str) -> str:
     """The table for readers: means over seeds, best expected utility first."""
     shown = {**MEASURES, **COSTS, **TIMINGS}
     whole = table.merge(timings[["method", "seed", *TIMINGS]], on=["method", "seed"], how="left")
@@ -177,7 +193,7 @@ def page(table: pd.DataFrame, timings: pd.DataFrame) -> str:
         [str(method), *("" if pd.isna(value) else f"{value:,.4g}" for value in row)]
         for method, row in zip(means.index, means.to_numpy().tolist(), strict=True)
     ]
-    return f"# All methods on one front\n\n{markdown_table(['method', *shown.values()], cells)}"
+    return f"# All methods on one front\n\n{markdown_table(['method', *shown.values()], cells)}\n{edge}\n"
 
 
 def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> None:
@@ -195,13 +211,14 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     pictures = [artefact.folder / "fronts.png", *([artefact.folder / "ranks.png"] if len(ranks) else [])]
     if len(ranks):
         save_figure(draw(ranks), pictures[-1])
-    write_atomically(artefact.folder / "table.md", page(table, collected.timings))
+    write_atomically(artefact.folder / "table.md", page(table, collected.timings, at_the_edge(front.rates)))
     exact = {"gold": front.exact.front[front.gold].to_numpy()}
     picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
     save_figure(picture, pictures[0])
     print_methods(console, artefact, collected, tables)
     if claims is not None:
         print_claims(console, claims, pictures)
+    console.print(at_the_edge(front.rates), highlight=False, markup=False)
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 
