@@ -83,12 +83,29 @@ def test_the_page_has_the_best_first_and_no_number_where_there_is_none(cross):
     table = pd.DataFrame(rows)
     table.loc[table["method"] == "low", "mean_regret"] = np.nan
     timings = table[["method", "seed"]].assign(seconds=7.0, peak_memory_mib=8.0)
-    lines = cross.page(table, timings[timings["method"] == "high"]).splitlines()
+    lines = cross.page(table, timings[timings["method"] == "high"], "Nobody.").splitlines()
     assert [cell.strip() for cell in lines[4].split("|")[-3:-1]] == ["7", "8"]
     assert [cell.strip() for cell in lines[5].split("|")[-3:-1]] == ["", ""]
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["method", "---", "high", "low"]
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == ["method", "---", "high", "low"]
+    assert lines[6:] == ["", "Nobody."]
     assert "2.5" in lines[4]
     assert lines[5].split("|")[5].strip() == ""
+
+
+def test_who_takes_the_first_or_the_last_of_the_rates_is_named(cross):
+    taken = {"low": 0.1, "middle": 1.0, "high": 10.0, "other": 10.0}
+    rates = pd.DataFrame(
+        {"method": name, "lr": lr, "taken": lr == best}
+        for name, best in taken.items()
+        for lr in (0.1, 1.0, 10.0)
+    )
+    assert cross.at_the_edge(rates) == (
+        "The least of the rates that were tried is taken by 1 of 4 methods: low. "
+        "The largest of the rates that were tried is taken by 2 of 4 methods: high, other."
+    )
+    assert "by 0 of 4 methods." in cross.at_the_edge(rates[rates["lr"] > 0.1]), (
+        "of two rates each is at an edge"
+    )
 
 
 def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, runs):
