@@ -6,7 +6,7 @@ Every method starts from one reference policy, has the same rewards and the same
 the same held-out prompts. It is tuned by one rule (`factors`, `tuning_seeds`): its learning rate times each factor on
 seeds that are not reported, the largest expected utility decides. Writes table.csv (a row for each method and seed),
 ranks.csv and ranks.png (mean ranks, and how far two must lie apart), claims.csv (QUESTIONS, of pairs of methods),
-rates.csv (what was tried and taken), table.md, the study's own CSVs and the fronts to results/cross/table_methods/.
+rates.csv (what was tried and taken), table.md and the study's own CSVs to results/cross/table_methods/.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.markdown import markdown_table
-from lightning_moa.reporting.plots import canvas, front_figure, save_figure
+from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.collect import Collected
@@ -208,13 +208,9 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     claims = Judged(claims_frame(rows)) if rows else None
     others = {"table.csv": table, "ranks.csv": ranks, "rates.csv": front.rates}
     artefact.write(collected, tables, claims, others)
-    pictures = [artefact.folder / "fronts.png", *([artefact.folder / "ranks.png"] if len(ranks) else [])]
-    if len(ranks):
-        save_figure(draw(ranks), pictures[-1])
-    write_atomically(artefact.folder / "table.md", page(table, collected.timings, at_the_edge(front.rates)))
-    exact = {"gold": front.exact.front[front.gold].to_numpy()}
-    picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
-    save_figure(picture, pictures[0])
+    pictures = [artefact.folder / "ranks.png"] if len(ranks) else []
+    if pictures:
+        save_figure(draw(ranks), *pictures)
     print_methods(console, artefact, collected, tables)
     if claims is not None:
         print_claims(console, claims, pictures)
