@@ -211,10 +211,12 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     pictures = [artefact.folder / "ranks.png"] if len(ranks) else []
     if pictures:
         save_figure(draw(ranks), *pictures)
+    edge = at_the_edge(front.rates)
+    write_atomically(artefact.folder / "table.md", page(table, collected.timings, edge))
     print_methods(console, artefact, collected, tables)
     if claims is not None:
         print_claims(console, claims, pictures)
-    console.print(at_the_edge(front.rates), highlight=False, markup=False)
+    console.print(edge, highlight=False, markup=False)
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 

@@ -122,6 +122,7 @@ def test_a_submission_as_the_page_has_it_stands_in_the_table(cross, tmp_path, ru
     ranks = pd.read_csv(folder / "ranks.csv")
     assert ranks.groupby("measure")["rank"].sum().to_dict() == dict.fromkeys(cross.RANKED, 3.0)
     assert (folder / "ranks.png").is_file()
+    assert "| mine |" in (folder / "table.md").read_text()
     rates = pd.read_csv(folder / "rates.csv")
     assert not {"seconds", "peak_memory_mib"} & set(table), "what a clock says is in timings.csv"
     assert rates.groupby("method")["taken"].sum().to_dict() == {"mine": 1, "panacea_rloo": 1}
