@@ -141,6 +141,8 @@ class Table:
 
 def _convert(column: pd.Series, kind: str, where: str) -> pd.Series:
     """The column in its kind's dtype: str, int64, Int64 or float64."""
+    if column.dtype == _DTYPES.get(kind) and kind in _AS_THEY_ARE and _AS_THEY_ARE[kind](column.to_numpy()):
+        return pd.Series(column.to_numpy(copy=True))
     convert = _CONVERTERS[kind.removesuffix("?")]
     values = []
     for number, cell in enumerate(column, 1):
@@ -155,8 +157,7 @@ def _convert(column: pd.Series, kind: str, where: str) -> pd.Series:
             raise UserError(
                 f"{where}: column {column.name!r}, row {number} is {cell!r}; allowed are {ALLOWED[kind]}"
             ) from error
-    dtype = {"whole": "int64", "whole?": "Int64", "number": "float64", "number?": "float64"}.get(kind, "str")
-    return pd.Series(values, dtype=dtype)
+    return pd.Series(values, dtype=_DTYPES.get(kind, "str"))
 
 
 def _text(cell: Any) -> str:
@@ -179,6 +180,13 @@ def _number(cell: Any) -> float:
     return value
 
 
+_DTYPES = {"whole": "int64", "whole?": "Int64", "number": "float64", "number?": "float64"}
+_AS_THEY_ARE: dict[str, Callable[[np.ndarray], bool]] = {
+    "whole": lambda values: True,
+    "number": lambda values: bool(np.isfinite(values).all()),
+    "number?": lambda values: not np.isinf(values).any(),
+}
+"""Whether all numbers of a column are allowed, of kinds that need no look at each cell where the dtype is right."""
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "label": _text,

@@ -34,3 +34,9 @@ def settings(module: Any, *words: str) -> tuple[Any, Any]:
 def parts(module: Any) -> list[Any]:
     """Label, configuration and methods of each of a script's studies."""
     return module.STUDY.parts_of(*settings(module))
+
+
+@cache
+def studies(module: Any) -> list[Any]:
+    """What a script has of its own kind: label, configuration and methods of each study."""
+    return module.studies(settings(module)[0])

@@ -32,7 +32,7 @@ from .made_up import (
     tables_of,
     volumes_of,
 )
-from .scripts import REPOSITORY, load, parts, settings
+from .scripts import REPOSITORY, load, parts, settings, studies
 from .test_panacea_theory import tables as theory_tables
 
 DRAWS = 150
@@ -109,7 +109,7 @@ def adapters(module: Any, rng: Rng) -> list[Row]:
 
 def two_losses(module: Any, rng: Rng) -> list[Row]:
     found = {}
-    for label, _, methods in module.studies(settings(module)[0]):
+    for label, _, methods in studies(module):
         collected = made_up(rng, methods, TWO, step=0.5)
         found[label] = (collected, tables_of("panacea", "figure_tchebycheff", collected))
     return module.judge_claims(found)
@@ -125,9 +125,8 @@ def theory(module: Any, rng: Rng) -> list[Row]:
 
 
 def dimensions(module: Any, rng: Rng) -> list[Row]:
-    config, _ = settings(module)
     rows = []
-    for _, own, methods in module.studies(config):
+    for _, own, methods in studies(module):
         collected = made_up(rng, methods, own.objectives, step=0.5)
         tables = tables_of("panacea", "figure_dimensions", collected)
         rows += module.judge_claims(module.Part(None, collected, tables))
