@@ -17,6 +17,7 @@ Win rates: the judge is the recorded rewards, gold where they are known. `judge.
 in its place, as the paper has GPT-4o, with `judge.criteria.<objective>` to go by. See --help for its key.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,8 +59,9 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, Judged, print_claims
+from lightning_moa.study.results import Artefact, Judged, Tables, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -120,12 +122,15 @@ class Part:
 
 def main(config: TableMainConfig, console: Console) -> None:
     judges = chosen_judges(config.judge, objectives_of(config))
-    parts = [
-        conduct_part(config, name, prompts, judges, console) for name, prompts in prompt_sets(config).items()
-    ]
-    paper = pd.read_csv(PAPER)
-    rows = [row for part in parts for row in judge_claims(part, part is parts[0], paper)]
-    claims = Judged(claims_frame(rows))
+    paper, parts, rows, over = pd.read_csv(PAPER), [], [], []
+    for name, prompts in prompt_sets(config).items():
+        artefact, collected, part = conduct_part(config, name, prompts, judges, console)
+        first = not parts
+        parts.append(part)
+        rows += judge_claims(part, first, paper)
+        over.append(over_prompts(artefact, collected, drawn_claims(config, name, first, paper, judges)))
+    known = [each for each in over if each is not None]
+    claims = Judged(claims_frame(rows), over_prompts=pd.concat(known) if known else None)
 
     folder = Artefact.begin("gapo", "table_main", config).folder
     frames = {"table": table_of(parts), "win_rates": rates_of(parts), "paper_table": paper}
@@ -150,7 +155,7 @@ def methods_of(config: StudyConfig) -> dict[str, Product]:
 
 def conduct_part(
     config: TableMainConfig, name: str, prompts: DataConfig, judges: dict[str, Judge] | None, console: Console
-) -> Part:
+) -> tuple[Artefact, Collected, Part]:
     """Measure all methods on a set of prompts, and write the files of its folder."""
     methods = methods_of(config)
     recorded = replace(config, judge=recordable(config.judge))
@@ -158,12 +163,33 @@ def conduct_part(
     collected = conduct(config, methods, console, prompts)
     tables = artefact.tables(collected)
     artefact.write(collected, tables, None)
+    return artefact, collected, part_of(config, name, collected, tables, judges)
+
+
+def part_of(
+    config: TableMainConfig, name: str, collected: Collected, tables: Tables, judges: dict[str, Judge] | None
+) -> Part:
+    """The scores and win rates of rows on a set of prompts."""
+    methods = methods_of(config)
     columns = [f"{collected.space}_{objective}" for objective in collected.objectives]
     ends = final_rows(tables.points).set_index("method").loc[[REFERENCE, *methods]].reset_index()
     scores = ends[["method", "seed", *columns]].assign(average=ends[columns].mean(axis=1), kl=ends["kl"])
     others = [each for each in (REFERENCE, *methods) if each != OURS]
     rates = win_rates(collected, OURS, others, judges, config.judge.prompts)
     return Part(name, collected, scores, rates, judges is None)
+
+
+def drawn_claims(
+    config: TableMainConfig, name: str, first: bool, paper: pd.DataFrame, judges: dict[str, Judge] | None
+) -> Callable[[Collected, Tables], list[Row]]:
+    """The claims of a set of prompts that were drawn anew; without win rates, where somebody would have to be asked for
+    them once more."""
+
+    def claims(collected: Collected, tables: Tables) -> list[Row]:
+        part = part_of(config, name, collected, tables, None)
+        return judge_claims(part, first, paper, wins=judges is None)
+
+    return claims
 
 
 def table_of(parts: list[Part]) -> pd.DataFrame:
@@ -178,14 +204,14 @@ def rates_of(parts: list[Part]) -> pd.DataFrame:
     return rates[["prompt_set", *rates.columns.drop("prompt_set")]]
 
 
-def judge_claims(part: Part, first: bool, paper: pd.DataFrame) -> list[Row]:
+def judge_claims(part: Part, first: bool, paper: pd.DataFrame, wins: bool = True) -> list[Row]:
     """The paper's claims, asked of one set of prompts; `first` is the one that stands for PKU-SafeRLHF."""
     two = len(part.columns) == 2
     return [
         *(ranked_claims(part, paper) if first and two else []),
         *(alone_claims(part) if first else overtaken_claims(part) if two else []),
         *average_claims(part),
-        *win_claims(part),
+        *(win_claims(part) if wins else []),
     ]
 
 

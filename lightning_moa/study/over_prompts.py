@@ -65,40 +65,44 @@ def _verdict(row: Row, low: float, high: float) -> str:
 
 
 def drawn_from(collected: Collected, random: np.random.Generator) -> Collected:
-    """The rows with prompts and pairs drawn with replacement, as many as there were."""
-    names = list(collected.objectives)
+    """The rows with prompts and pairs drawn with replacement, as many as there were. A prompt that was drawn twice is
+    two prompts of the same responses."""
+    names, responses = list(collected.objectives), collected.responses
+    times = _times(responses["prompt_index"], random)
     points = _redrawn(
         collected.points,
-        collected.responses.assign(kl=collected.responses["log_ratio"]),
-        "prompt_index",
-        [*_scored(collected.responses), "kl"],
+        responses.assign(kl=responses["log_ratio"]),
+        times,
+        [*_scored(responses), "kl"],
         names,
-        random,
     )
+    drawn = pd.DataFrame({"prompt_index": times.index.repeat(times), "place": range(len(times))})
+    again = drawn.merge(responses, on="prompt_index").assign(prompt_index=lambda rows: rows["place"])
+    collected = replace(collected, points=points, responses=again[list(responses)])
     if not len(collected.ranked):
-        return replace(collected, points=points)
+        return collected
     own = [f"accuracy_{name}" for name in names]
-    accuracies = _redrawn(collected.accuracies, collected.ranked, "pair", own, names, random)
-    return replace(collected, points=points, accuracies=accuracies)
+    pairs = _times(collected.ranked["pair"], random)
+    return replace(collected, accuracies=_redrawn(collected.accuracies, collected.ranked, pairs, own, names))
 
 
 def _scored(responses: pd.DataFrame) -> list[str]:
     return [name for name in map(str, responses) if name.startswith(SCORES) or name in RULES]
 
 
+def _times(units: pd.Series, random: np.random.Generator) -> pd.Series:
+    """How often each of a column's different values is drawn; under the column's name."""
+    different = np.unique(units.to_numpy())
+    drawn = random.multinomial(len(different), np.full(len(different), 1 / len(different)))
+    return pd.Series(drawn, index=pd.Index(different, name=units.name))
+
+
 def _redrawn(
-    means: pd.DataFrame,
-    each: pd.DataFrame,
-    unit: str,
-    columns: list[str],
-    objectives: list[str],
-    random: np.random.Generator,
+    means: pd.DataFrame, each: pd.DataFrame, times: pd.Series, columns: list[str], objectives: list[str]
 ) -> pd.DataFrame:
     """`means` with new values in `columns`: those of rows of `each` whose unit was drawn, as often as it was."""
-    units = np.unique(each[unit].to_numpy())
-    times = pd.Series(random.multinomial(len(units), np.full(len(units), 1 / len(units))), index=units)
     keys = ["method", "seed", "policy", "step", *(f"lambda_{name}" for name in objectives)]
-    weight = each[unit].map(times).to_numpy(np.float64)
+    weight = each[times.index.name].map(times).to_numpy(np.float64)
     known = each[columns].notna()
     summed = (each[columns].mul(weight, axis=0)).assign(**{key: each[key] for key in keys})
     counted = known.mul(weight, axis=0).assign(**{key: each[key] for key in keys})

@@ -136,6 +136,11 @@ def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, scrip
     # None of the claims but those on numbers that no seed changes says more than that.
     claims = pd.read_csv(made / "claims.csv")
     assert set(claims["verdict"][claims["seeds"] == 1]) == {"one seed"}
+    if script == TABLE:
+        over = pd.read_csv(made / "over_prompts.csv")
+        assert over["claim"].tolist() == claims["claim"][claims["seeds"] == 1].tolist()
+        assert (over["ci_low"] <= over["ci_high"]).all()
+        assert over["claim"].str.contains("preferred to").sum() == 4
     assert len(reward_models(folder)) == 2
 
 

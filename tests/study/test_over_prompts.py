@@ -103,3 +103,15 @@ def test_a_draw_takes_the_same_prompts_for_all_and_pairs_with_a_label_alone():
     for each in drawn:
         assert (each.accuracies["accuracy_concise"] == 1).all()
         assert ((each.accuracies["accuracy_helpful"] - means).abs() < 0.2).all()
+
+
+def test_a_draws_responses_have_the_means_of_its_points():
+    """A prompt that was drawn twice counts twice, and each method still answers a prompt once."""
+    rows = collected(gap=0.5)
+    drawn = drawn_from(rows, np.random.default_rng(1))
+    assert list(drawn.responses) == list(rows.responses)
+    assert not drawn.responses.duplicated(["method", "prompt_index"]).any()
+    assert len(drawn.responses) == len(rows.responses)
+    assert drawn.responses["reward_helpful"].nunique() < len(rows.responses)
+    means = drawn.responses.groupby("method")["reward_helpful"].mean()
+    assert means.to_dict() == pytest.approx(drawn.points.set_index("method")["reward_helpful"].to_dict())
