@@ -59,7 +59,7 @@ from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.over_prompts import over_prompts
+from lightning_moa.study.over_prompts import over_prompts, together
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, Judged, Tables, print_claims
 from lightning_moa.study.script import script
@@ -129,8 +129,7 @@ def main(config: TableMainConfig, console: Console) -> None:
         parts.append(part)
         rows += judge_claims(part, first, paper)
         over.append(over_prompts(artefact, collected, drawn_claims(config, name, first, paper, judges)))
-    known = [each for each in over if each is not None]
-    claims = Judged(claims_frame(rows), over_prompts=pd.concat(known) if known else None)
+    claims = Judged(claims_frame(rows), over_prompts=together(over))
 
     folder = Artefact.begin("gapo", "table_main", config).folder
     frames = {"table": table_of(parts), "win_rates": rates_of(parts), "paper_table": paper}

@@ -8,7 +8,14 @@ for better summaries: `hallucination` is high where little is invented.
 
 from rich.console import Console
 
-from lightning_moa.figures.cluster_figures import Panel, conduct_panels, draw_fronts, judge_panel, publish
+from lightning_moa.figures.cluster_figures import (
+    Panel,
+    conduct_panels,
+    draw_fronts,
+    judge_panel,
+    panels_over_prompts,
+    publish,
+)
 from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import Row
 from lightning_moa.study.results import judged
@@ -26,7 +33,8 @@ def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
     for panel in panels:
         panel.write()
-    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]))
+    over = panels_over_prompts(panels, judge_claims)
+    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]), over)
     picture = draw_fronts(panels, "HaM: fronts over clusters of sources, faithful and free of hallucination")
     publish(panels, claims, picture, console)
 

@@ -14,6 +14,7 @@ from lightning_moa.figures.cluster_figures import (
     conduct_panels,
     draw_fronts,
     judge_panel,
+    panels_over_prompts,
     publish,
 )
 from lightning_moa.figures.panels import ShownConfig, panel_study
@@ -31,7 +32,8 @@ def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure6", OBJECTIVES, console)
     for panel in panels:
         panel.write()
-    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]))
+    over = panels_over_prompts(panels, judge_claims)
+    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]), over)
     picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless, helpful and humorous")
     publish(panels, claims, picture, console)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
@@ -37,6 +37,7 @@ from lightning_moa.reporting.statistics import PerSeed, metric_difference
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import JudgeClaims, over_prompts, together
 from lightning_moa.study.results import Artefact, Judged, Tables, print_claims, print_methods
 from lightning_moa.task_files import HEADS
 
@@ -62,6 +63,8 @@ class Panel:
     dominations: pd.DataFrame
     heads: pd.DataFrame
     """The last look at HaM's heads: `seed`, then the columns of heads.csv; empty where nobody looked."""
+    clusters: Mapping[str, int]
+    """Of `clusters_of`."""
 
     @property
     def words(self) -> str:
@@ -92,6 +95,12 @@ class Panel:
     def at(self, reference: str) -> Panel:
         """The same, with hypervolumes above another reference point; see `Tables.at`."""
         return replace(self, tables=self.tables.at(reference))
+
+    def drawn(self, collected: Collected, tables: Tables) -> Panel:
+        """The same of prompts that were drawn anew, in the clusters that they have here; without heads, whose
+        likelihoods are of rows that nobody drew."""
+        again = _panel(self.artefact, self.letter, collected, tables, self.clusters)
+        return replace(again, heads=self.heads[:0])
 
     def write(self, others: Mapping[str, pd.DataFrame] | None = None) -> None:
         """The part's tables but for its claims; `others` as in `Artefact.write`."""
@@ -131,10 +140,17 @@ def conduct_panels(
 
 def _conduct(artefact: Artefact, letter: str, console: Console) -> Panel:
     config: Any = artefact.config
-    methods = methods_of(len(config.objectives))
-    collected = conduct(config, methods, console)
+    collected = conduct(config, methods_of(len(config.objectives)), console)
+    return _panel(
+        artefact, letter, collected, artefact.tables(collected), clusters_of(collected, config.clusters)
+    )
+
+
+def _panel(
+    artefact: Artefact, letter: str, collected: Collected, tables: Tables, clusters: Mapping[str, int]
+) -> Panel:
+    methods = methods_of(len(collected.objectives))
     responses = collected.responses[collected.responses["method"].isin(list(methods))]
-    clusters = clusters_of(collected, config.clusters)
     responses = responses.assign(cluster=as_asked(responses, collected).map(clusters))
     space_of = (collected.objectives, collected.space)
     points = cluster_points(responses, *space_of)
@@ -142,12 +158,24 @@ def _conduct(artefact: Artefact, letter: str, console: Console) -> Panel:
         letter,
         artefact,
         collected,
-        artefact.tables(collected),
+        tables,
         points,
         policy_means(responses, *space_of),
         dominations(points, *space_of),
         last_looks(collected),
+        clusters,
     )
+
+
+def panels_over_prompts(
+    panels: Sequence[Panel], judge_claims: Callable[[list[Panel]], Sequence[Row]]
+) -> pd.DataFrame | None:
+    """Of a script's claims what `over_prompts` says, panel by panel."""
+
+    def claims(panel: Panel) -> JudgeClaims:
+        return lambda collected, tables: judge_claims([panel.drawn(collected, tables)])
+
+    return together(over_prompts(panel.artefact, panel.collected, claims(panel)) for panel in panels)
 
 
 def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:

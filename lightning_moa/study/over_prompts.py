@@ -7,7 +7,7 @@ noise of what was asked, not that of training once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +56,12 @@ def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeCl
             {**row, "draws": draws, "ci_low": low, "ci_high": high, "verdict": _verdict(row, low, high)}
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def together(found: Iterable[pd.DataFrame | None]) -> pd.DataFrame | None:
+    """The rows of an artefact's parts; None where no part has any."""
+    known = [each for each in found if each is not None]
+    return pd.concat(known, ignore_index=True) if known else None
 
 
 def _verdict(row: Row, low: float, high: float) -> str:

@@ -41,7 +41,7 @@ def made_up_panel(module: Any, rng: Rng, letter: str) -> Panel:
         for seed, end in product(SEEDS, ends)
     )
     artefact, wins = SimpleNamespace(name=name, config=own), dominations(points, *space)
-    return Panel(letter, artefact, collected, volumes_of(collected), points, points, wins, heads)
+    return Panel(letter, artefact, collected, volumes_of(collected), points, points, wins, heads, {})
 
 
 def panels(module: Any, rng: Rng) -> list[Row]:
