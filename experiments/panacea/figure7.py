@@ -29,6 +29,7 @@ from lightning_moa.reporting.statistics import PerSeed, metric, metric_differenc
 from lightning_moa.reporting.styles import Style, styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
@@ -49,7 +50,8 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     values = singular_values(collected)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name), values))
+    over = over_prompts(artefact, collected, front_claims)
+    claims = judged(lambda name: judge_claims(collected, tables.at(name), values), over)
     artefact.write(collected, tables, claims, {"singular_values.csv": values})
 
     pictures = [artefact.folder / f"figure7.{suffix}" for suffix in ("png", "pdf")]
@@ -106,6 +108,11 @@ def singular_values(collected: Collected) -> pd.DataFrame:
 
 def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> list[Row]:
     """The paper's claims about this figure, asked of the tables."""
+    return [*front_claims(collected, tables), *size_claims(values)]
+
+
+def front_claims(collected: Collected, tables: Tables) -> list[Row]:
+    """Those about what the policies do."""
     rows, space = [], collected.space
     for name, scale in FIXED.items():
         worse = metric_difference(tables.metrics, "hypervolume", LEARNED, name, space)
@@ -117,21 +124,19 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
             regret = metric_difference(tables.metrics, "mean_regret", LEARNED, name, space)
             words, what, margin = f"{claim}, in regret", "mean regret difference", regret_margin(collected)
             rows.append(judge(words, "Fig. 7", what, regret, "<", 0, margin=margin, whose=OURS))
+    return rows
+
+
+def size_claims(values: pd.DataFrame) -> list[Row]:
+    """Those about what they have learned, of `singular_values`."""
     what = f"orders of magnitude by which nine of ten |sigma| leave [{SMALLEST:g}, {LARGEST:g}]"
     claim = "singular values range from 1e-2 to 1e-5"
-    rows.append(judge(claim, "4.1", what, outside(values), "<=", 0, margin=LOG10))
-    apart = magnitude_gap(values)
-    rows.append(
-        judge(
-            "the learned scale is of the singular values' magnitude",
-            "5.2",
-            "log10 median |s| - log10 median |sigma|",
-            apart,
-            "within",
-            1,
-        )
-    )
-    return rows
+    near = "the learned scale is of the singular values' magnitude"
+    apart = "log10 median |s| - log10 median |sigma|"
+    return [
+        judge(claim, "4.1", what, outside(values), "<=", 0, margin=LOG10),
+        judge(near, "5.2", apart, magnitude_gap(values), "within", 1),
+    ]
 
 
 def outside(values: pd.DataFrame) -> PerSeed:
