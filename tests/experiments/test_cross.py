@@ -297,16 +297,18 @@ def test_any_preference_is_asked_of_policies_that_hear_one(unseen):
 
 def test_a_panel_is_for_what_its_methods_learn_from(fronts, config):
     front = SimpleNamespace(config=config, methods=fronts.METHODS)
-    panels = fronts.panels_of(front)
-    assert list(panels) == ["pairs", "prompts", "sequences"]
+    panels = fronts.panels_of(front, {"morlhf_gdpo", "modpo"})
+    sampled = fronts.PANELS["prompts"]
+    assert list(panels) == [*fronts.PANELS.values(), fronts.FOR_ALL]
     assert sorted(name for names in panels.values() for name in names) == sorted(fronts.METHODS)
-    for name, view in (
-        ("modpo", "pairs"),
-        ("gapo", "prompts"),
-        ("morlhf_gdpo", "prompts"),
-        ("ham", "sequences"),
+    assert panels[sampled] == ["morlhf_gdpo"]
+    for name, words in (
+        ("modpo", fronts.PANELS["pairs"]),
+        ("dpo_heads", fronts.PANELS["pairs"]),
+        ("gapo", fronts.FOR_ALL),
+        ("ham", fronts.PANELS["sequences"]),
     ):
-        assert name in panels[view]
+        assert name in panels[words]
 
 
 def test_half_of_the_seeds_attain_the_bold_front(fronts):
