@@ -3,10 +3,11 @@
     python experiments/cross/figure_fronts.py [scale=smoke|tiny] [key=value ...]
 
 The policies are those of table_methods.py, at the learning rates that its rule takes: where the table is made, nothing
-is trained again. A panel for each kind of thing that policies learn from: pairs, what they sample themselves (those that
-hear a preference, and those that are alike for all users), and rows with rewards. What a seed's front attains lies below and left of it; the bold staircase is what at least half of the
-seeds attain, the black line the best that exists; a row of panels for each two of the objectives. Writes attained.csv
-(the points of the bold staircases), the study's own CSVs, figure_fronts.png and .pdf to results/cross/figure_fronts/.
+is trained again. A panel for each kind of thing that policies learn from: pairs, what they sample themselves (those
+that hear a preference, and those that are alike for all users), and rows with rewards. What a seed's front attains lies
+below and left of it; the bold staircase is what at least half of the seeds attain, the black line the best that exists;
+a row of panels for each two of the objectives. Writes attained.csv (the points of the bold staircases), the study's own
+CSVs, figure_fronts.png and .pdf to results/cross/figure_fronts/.
 """
 
 from collections.abc import Collection, Mapping, Sequence
