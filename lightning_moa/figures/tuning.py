@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from lightning_moa.methods.products import Product
 from lightning_moa.pareto import expected_utility, maximum_utility_loss
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.conduct import conduct
+from lightning_moa.study.diverging import conduct_what_converges
 
 
 @dataclass
@@ -53,21 +53,42 @@ def variants(config: TunedConfig, methods: Mapping[str, Product]) -> tuple[Tuned
 def tuned(
     config: TunedConfig, methods: Mapping[str, Product], console: Console
 ) -> tuple[TunedConfig, pd.DataFrame]:
-    """The configuration with the rates that the rule takes; and what was tried: method, lr, expected utility, taken."""
+    """The configuration with the rates that the rule takes; and what was tried: method, lr, expected utility, taken.
+
+    A rate at which a training diverges, or leaves a policy that no finite number is measured of, has no expected
+    utility and is not taken.
+
+    Raises:
+        UserError: what `variants` raises; a method of which a training diverges at every rate.
+    """
     own, tried = variants(config, methods)
-    collected = conduct(own, tried, console)
+    collected, diverged = conduct_what_converges(own, tried, console)
+    for name, why in diverged.items():
+        console.print(f"{name} is not taken: {why}", highlight=False)
     chosen, rows = deepcopy(config), []
     for name in methods:
         of_rates = [f"{name} x {factor:g}" for factor in config.factors]
-        utility = {
-            each: np.mean([utilities(collected, each, seed)[0] for seed in own.seeds]) for each in of_rates
-        }
-        best = max(of_rates, key=lambda each: float(utility[each]))
+        utility = {each: mean_utility(collected, each, own.seeds) for each in of_rates}
+        known = [each for each in of_rates if np.isfinite(utility[each])]
+        if not known:
+            raise UserError(f"factors={config.factors}: {name} diverges at each; smaller ones are needed")
+        best = max(known, key=lambda each: utility[each])
         for each in of_rates:
             row = {"lr": own.methods[each].lr, "expected_utility": utility[each], "taken": each == best}
             rows.append({"method": name, **row})
         chosen.methods[name] = own.methods[best]
     return chosen, pd.DataFrame(rows)
+
+
+def mean_utility(collected: Collected | None, method: str, seeds: Sequence[int]) -> float:
+    """Expected utility, mean over the seeds; NaN where a policy has none, or the method was not trained to the end."""
+    if collected is None:
+        return float("nan")
+    mine = collected.points[collected.points["method"] == method]
+    measured = mine[[*(f"gold_{name}" for name in collected.objectives), "kl"]].to_numpy(np.float64)
+    if not len(mine) or not np.isfinite(measured).all():
+        return float("nan")
+    return float(np.mean([utilities(collected, method, seed)[0] for seed in seeds]))
 
 
 def utilities(collected: Collected, method: str, seed: int) -> tuple[float, float]:

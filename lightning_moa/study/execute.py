@@ -34,6 +34,9 @@ from lightning_moa.workers import Slot, leave_if_imported, report, slots
 STOPS_WITHIN = 120.0
 """Seconds that workers have to leave checkpoints in when a study is stopped; SLURM gives notice of three minutes."""
 
+DIVERGED = "diverged.txt"
+"""In the folder of a failed training, where that it diverged is why it failed: what it said."""
+
 
 class RunsFailed(RuntimeError):
     """Some runs failed; the others have finished and are kept."""
@@ -262,6 +265,8 @@ def perform(order: _Order) -> None:
         (folder / "error.txt").write_text(
             f"{order.name}\n{json.dumps(order.spec, indent=1)}\n\n{traceback.format_exc()}"
         )
+        if isinstance(error, Diverged):
+            (folder / DIVERGED).write_text(str(error))
         run_folders.publish(order.runs, f"failed-{order.key}", folder, replace=True)
         where = order.runs / f"failed-{order.key}" / "error.txt"
         raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
@@ -273,6 +278,12 @@ def perform(order: _Order) -> None:
     else:
         shutil.rmtree(folder)
     _wait_for_all()
+
+
+def why_diverged(runs: Path, key: str) -> str | None:
+    """What the training under this key said when it diverged; None where it has not."""
+    file = runs / f"failed-{key}" / DIVERGED
+    return file.read_text() if file.is_file() else None
 
 
 def _said(error: Exception) -> str:

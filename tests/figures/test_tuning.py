@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lightning_moa.errors import UserError
 from lightning_moa.figures import tuning
@@ -49,7 +51,7 @@ def test_each_rate_is_tried_on_seeds_that_are_not_reported(cross_config):
 
 def test_the_rate_of_the_largest_expected_utility_is_taken(cross_config, monkeypatch):
     found = collected(one_x_1=1.0, one_x_3=2.0, two_x_1=1.5, two_x_3=-1.0)
-    monkeypatch.setattr(tuning, "conduct", lambda *given: found)
+    monkeypatch.setattr(tuning, "conduct_what_converges", lambda *given: (found, {}))
     methods = {"one": METHODS["epo"], "two": METHODS["epo"]}
     chosen, rates = tuning.tuned(cross_config, methods, None)
     assert {name: each.lr for name, each in chosen.methods.items()} == pytest.approx(
@@ -71,3 +73,23 @@ def test_utilities_have_the_kl_taken_off_and_the_best_policy_chosen():
     utility, loss = tuning.utilities(found, "one", 100)
     assert utility == pytest.approx(np.mean([3.0, 1.5, 1.5]))
     assert loss == pytest.approx(1.5)
+
+
+def test_a_rate_at_which_a_training_diverges_is_not_taken(cross_config, monkeypatch):
+    console = Console(file=io.StringIO(), width=200)
+    # `one` is not trained to the end at its larger rate, `two` leaves no finite number there.
+    found = collected(one_x_1=1.0, two_x_1=-1.5, two_x_3=float("nan"))
+    monkeypatch.setattr(
+        tuning, "conduct_what_converges", lambda *given: (found, {"one x 3": "step 7: too far"})
+    )
+    methods = {"one": METHODS["epo"], "two": METHODS["epo"]}
+    chosen, rates = tuning.tuned(cross_config, methods, console)
+    assert {name: each.lr for name, each in chosen.methods.items()} == {"one": 0.01, "two": 0.01}
+    assert rates["taken"].tolist() == [True, False, True, False]
+    assert rates["expected_utility"].isna().tolist() == [False, True, False, True]
+    assert "one x 3 is not taken: step 7: too far" in console.file.getvalue()
+    with pytest.raises(UserError, match=r"^factors=\[1.0, 3.0\]: three diverges at each"):
+        tuning.tuned(cross_config, {**methods, "three": METHODS["epo"]}, console)
+    monkeypatch.setattr(tuning, "conduct_what_converges", lambda *given: (None, {}))
+    with pytest.raises(UserError, match="one diverges at each"):
+        tuning.tuned(cross_config, methods, console)
