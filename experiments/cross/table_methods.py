@@ -3,10 +3,11 @@
     python experiments/cross/table_methods.py [scale=smoke|tiny] [key=value ...]
 
 Every method starts from one reference policy, has the same rewards and the same responses an update, and is measured on
-the same held-out prompts. It is tuned by one rule (`factors`, `tuning_seeds`): its learning rate times each factor on
-seeds that are not reported, the largest expected utility decides. Writes table.csv (a row for each method and seed),
-ranks.csv and ranks.png (mean ranks, and how far two must lie apart), claims.csv (QUESTIONS, of pairs of methods),
-rates.csv (what was tried and taken), table.md, the study's own CSVs and the fronts to results/cross/table_methods/.
+the same held-out prompts. It is tuned by one rule (`factors`, `widen`, `tuning_seeds`): its learning rate times each
+factor, and some beyond the best while that is the outermost, on seeds that are not reported; the largest expected
+utility decides. Writes table.csv (a row for each method and seed), ranks.csv and ranks.png (mean ranks, and how far two
+must lie apart), claims.csv (QUESTIONS, of pairs of methods), rates.csv (what was tried and taken), table.md and the
+study's own CSVs to results/cross/table_methods/.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.markdown import markdown_table
-from lightning_moa.reporting.plots import canvas, front_figure, save_figure
+from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.collect import Collected
@@ -115,7 +116,10 @@ def angle(collected: Collected, mine: pd.DataFrame, seed: int) -> float:
         return float("nan")
     points = collected.points
     start = points.loc[(points["method"] == REFERENCE) & (points["seed"] == seed), names].to_numpy()[0]
-    gained, preferences = (mine[names].to_numpy() - start)[inside] / units(collected)[seed], preferences[inside]
+    gained, preferences = (
+        (mine[names].to_numpy() - start)[inside] / units(collected)[seed],
+        preferences[inside],
+    )
     lengths = np.linalg.norm(gained, axis=1) * np.linalg.norm(preferences, axis=1)
     cosines = (gained * preferences).sum(axis=1) / np.where(lengths == 0, 1.0, lengths)
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean())
@@ -205,17 +209,15 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     claims = Judged(claims_frame(rows)) if rows else None
     others = {"table.csv": table, "ranks.csv": ranks, "rates.csv": front.rates}
     artefact.write(collected, tables, claims, others)
-    pictures = [artefact.folder / "fronts.png", *([artefact.folder / "ranks.png"] if len(ranks) else [])]
-    if len(ranks):
-        save_figure(draw(ranks), pictures[-1])
-    write_atomically(artefact.folder / "table.md", page(table, collected.timings, at_the_edge(front.rates)))
-    exact = {"gold": front.exact.front[front.gold].to_numpy()}
-    picture = front_figure(tables.points, spaces=["gold"], title="All methods", fronts=exact)
-    save_figure(picture, pictures[0])
+    pictures = [artefact.folder / "ranks.png"] if len(ranks) else []
+    if pictures:
+        save_figure(draw(ranks), *pictures)
+    edge = at_the_edge(front.rates)
+    write_atomically(artefact.folder / "table.md", page(table, collected.timings, edge))
     print_methods(console, artefact, collected, tables)
     if claims is not None:
         print_claims(console, claims, pictures)
-    console.print(at_the_edge(front.rates), highlight=False, markup=False)
+    console.print(edge, highlight=False, markup=False)
     console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
 
 

@@ -27,11 +27,17 @@ class TunedConfig(StudyConfig):
     factors: list[float] = option(
         [1.0], "on each method's learning rate; the best by expected utility is taken"
     )
+    widen: int = option(
+        0, "how many factors more, one by one, where a method's best is the least or the largest", at_least=0
+    )
     tuning_seeds: list[int] = option([100], "seeds that they are compared on, and that are not reported")
 
 
-def variants(config: TunedConfig, methods: Mapping[str, Product]) -> tuple[TunedConfig, dict[str, Product]]:
-    """Each method with its learning rate times each factor, on the tuning seeds.
+def variants(
+    config: TunedConfig, methods: Mapping[str, Product], factors: Mapping[str, Sequence[float]] | None = None
+) -> tuple[TunedConfig, dict[str, Product]]:
+    """Each method with its learning rate times each of its factors, the configuration's where none are given, on the
+    tuning seeds.
 
     Raises:
         UserError: tuning seeds among those that are reported, or factors that are not above 0.
@@ -43,11 +49,16 @@ def variants(config: TunedConfig, methods: Mapping[str, Product]) -> tuple[Tuned
     own = deepcopy(config)
     own.seeds, own.methods, found = list(config.tuning_seeds), {}, {}
     for name, chosen in chosen_methods(config, methods).items():
-        for factor in config.factors:
+        for factor in config.factors if factors is None else factors.get(name, ()):
             rate = float(chosen.settings.lr) * factor
-            found[f"{name} x {factor:g}"] = methods[name]
-            own.methods[f"{name} x {factor:g}"] = replace(config.methods.get(name, MethodConfig()), lr=rate)
+            found[named(name, factor)] = methods[name]
+            own.methods[named(name, factor)] = replace(config.methods.get(name, MethodConfig()), lr=rate)
     return own, found
+
+
+def named(method: str, factor: float) -> str:
+    """What a method is called at a rate that is tried."""
+    return f"{method} x {factor:g}"
 
 
 def tuned(
@@ -61,23 +72,49 @@ def tuned(
     Raises:
         UserError: what `variants` raises; a method of which a training diverges at every rate.
     """
-    own, tried = variants(config, methods)
-    collected, diverged = conduct_what_converges(own, tried, console)
-    for name, why in diverged.items():
-        console.print(f"{name} is not taken: {why}", highlight=False)
+    asked: Mapping[str, Sequence[float]] = dict.fromkeys(methods, sorted(set(config.factors)))
+    found: dict[str, dict[float, float]] = {name: {} for name in methods}
+    rates: dict[str, MethodConfig] = {}
+    for _ in range(1 + config.widen):
+        own, tried = variants(config, methods, asked)
+        collected, diverged = conduct_what_converges(own, tried, console)
+        for name, why in diverged.items():
+            console.print(f"{name} is not taken: {why}", highlight=False)
+        for name, factors in asked.items():
+            found[name] |= {each: mean_utility(collected, named(name, each), own.seeds) for each in factors}
+        rates |= own.methods
+        asked = {name: further(mine) for name, mine in found.items() if further(mine)}
+        if not asked:
+            break
     chosen, rows = deepcopy(config), []
-    for name in methods:
-        of_rates = [f"{name} x {factor:g}" for factor in config.factors]
-        utility = {each: mean_utility(collected, each, own.seeds) for each in of_rates}
-        known = [each for each in of_rates if np.isfinite(utility[each])]
+    for name, mine in found.items():
+        known = {factor: utility for factor, utility in mine.items() if np.isfinite(utility)}
         if not known:
-            raise UserError(f"factors={config.factors}: {name} diverges at each; smaller ones are needed")
-        best = max(known, key=lambda each: utility[each])
-        for each in of_rates:
-            row = {"lr": own.methods[each].lr, "expected_utility": utility[each], "taken": each == best}
-            rows.append({"method": name, **row})
-        chosen.methods[name] = own.methods[best]
+            raise UserError(f"factors={sorted(mine)}: {name} diverges at each; smaller ones are needed")
+        best = max(sorted(known), key=lambda factor: known[factor])
+        chosen.methods[name] = rates[named(name, best)]
+        rows += [
+            {
+                "method": name,
+                "lr": rates[named(name, factor)].lr,
+                "expected_utility": mine[factor],
+                "taken": factor == best,
+            }
+            for factor in sorted(mine)
+        ]
     return chosen, pd.DataFrame(rows)
+
+
+def further(utility: Mapping[float, float]) -> list[float]:
+    """The factor that is to be tried next: beyond the best, where that is the least or the largest of two or more, as
+    far as that is from its neighbour; below the least where a training diverges at each."""
+    factors = sorted(utility)
+    known = [factor for factor in factors if np.isfinite(utility[factor])]
+    best = max(known, key=lambda factor: utility[factor]) if known else factors[0]
+    if len(factors) > 1 and best in (factors[0], factors[-1]):
+        neighbour = factors[1] if best == factors[0] else factors[-2]
+        return [float(f"{best * best / neighbour:.2g}")]
+    return []
 
 
 def mean_utility(collected: Collected | None, method: str, seeds: Sequence[int]) -> float:

@@ -93,3 +93,38 @@ def test_a_rate_at_which_a_training_diverges_is_not_taken(cross_config, monkeypa
     monkeypatch.setattr(tuning, "conduct_what_converges", lambda *given: (None, {}))
     with pytest.raises(UserError, match="one diverges at each"):
         tuning.tuned(cross_config, methods, console)
+
+
+def test_a_method_whose_best_rate_is_the_least_or_the_largest_has_more(cross_config, monkeypatch):
+    """`up` is better the larger the rate until 10, `down` the smaller; `inside` has its best inside."""
+    gold = {
+        "up": lambda factor: -abs(factor - 10),
+        "down": lambda factor: -factor,
+        "inside": lambda factor: -abs(factor - 1),
+        "wild": lambda factor: factor if factor < 9 else float("nan"),
+    }
+    asked = []
+
+    def conducted(own, tried, console):
+        asked.append(list(tried))
+        return collected(**{name: gold[name.split()[0]](own.methods[name].lr / 0.01) for name in tried}), {}
+
+    monkeypatch.setattr(tuning, "conduct_what_converges", conducted)
+    cross_config.factors, cross_config.widen = [1.0, 0.3, 3.0], 2
+    methods = dict.fromkeys(gold, METHODS["epo"])
+    chosen, rates = tuning.tuned(cross_config, methods, None)
+    assert asked[1:] == [["up x 9", "down x 0.09", "wild x 9"], ["up x 27", "down x 0.027"]]
+    lrs = {name: each.lr for name, each in chosen.methods.items()}
+    assert lrs == pytest.approx({"up": 0.09, "down": 0.00027, "inside": 0.01, "wild": 0.03})
+    up = rates[rates["method"] == "up"]
+    assert up["lr"].tolist() == pytest.approx([0.003, 0.01, 0.03, 0.09, 0.27])
+
+
+def test_what_is_tried_next_lies_as_far_beyond_the_best_as_that_is_from_its_neighbour():
+    nan = float("nan")
+    assert tuning.further({1.0: 0.0, 0.3: 1.0, 3.0: 0.5}) == [0.09]
+    assert tuning.further({1.0: 0.0, 10.0: 1.0, 3.0: 0.5}) == [33.0]
+    assert tuning.further({1.0: 1.0, 0.3: 0.0, 3.0: 0.5}) == []
+    assert tuning.further({1.0: 0.5, 3.0: 1.0, 10.0: nan}) == []
+    assert tuning.further({1.0: 1.0}) == []
+    assert tuning.further({1.0: nan, 3.0: nan}) == [0.33]
