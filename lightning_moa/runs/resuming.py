@@ -133,6 +133,12 @@ class Resume(Callback):
         }
         write_checkpoint(self.folder, self.run, update, state)
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        # A training that fails is not torn down, and signals are for whoever goes on.
+        self._heeding.close()
+
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._heeding.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 
 import pytest
 from rich.console import Console
@@ -43,11 +44,13 @@ def conducted(tmp_path, methods=METHODS_OF, **changed):
 
 
 def test_a_method_that_diverges_is_left_out_and_not_trained_again(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     collected, lost, shown = conducted(tmp_path)
     assert set(collected.points["method"]) == {"well", "sft"}
     assert list(lost) == ["far"]
     assert lost["far"].startswith("far, seed 0: step ")
     assert "failed: far" in shown
+    assert signal.getsignal(signal.SIGTERM) is before
     again, known, said = conducted(tmp_path)
     assert again.points.equals(collected.points)
     assert known == lost
