@@ -13,12 +13,11 @@ from lightning_moa.figures.cluster_figures import (
     conduct_panels,
     draw_fronts,
     judge_panel,
-    panels_over_prompts,
+    judged_panels,
     publish,
 )
 from lightning_moa.figures.panels import ShownConfig, panel_study
 from lightning_moa.reporting.claims import Row
-from lightning_moa.study.results import judged
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("faithful", "hallucination")
@@ -33,8 +32,7 @@ def main(config: ShownConfig, console: Console) -> None:
     panels = conduct_panels(config, "figure5", OBJECTIVES, console, home="synthetic_summaries")
     for panel in panels:
         panel.write()
-    over = panels_over_prompts(panels, judge_claims)
-    claims = judged(lambda name: judge_claims([panel.at(name) for panel in panels]), over)
+    claims = judged_panels(panels, judge_claims)
     picture = draw_fronts(panels, "HaM: fronts over clusters of sources, faithful and free of hallucination")
     publish(panels, claims, picture, console)
 

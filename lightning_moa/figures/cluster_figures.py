@@ -38,7 +38,7 @@ from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import JudgeClaims, over_prompts, together
-from lightning_moa.study.results import Artefact, Judged, Tables, print_claims, print_methods
+from lightning_moa.study.results import Artefact, Judged, Tables, judged, print_claims, print_methods
 from lightning_moa.task_files import HEADS
 
 BASELINES = ("ric", "sca")
@@ -167,15 +167,14 @@ def _panel(
     )
 
 
-def panels_over_prompts(
-    panels: Sequence[Panel], judge_claims: Callable[[list[Panel]], Sequence[Row]]
-) -> pd.DataFrame | None:
-    """Of a script's claims what `over_prompts` says, panel by panel."""
+def judged_panels(panels: Sequence[Panel], judge_claims: Callable[[list[Panel]], Sequence[Row]]) -> Judged:
+    """A script's claims: of all panels together, and panel by panel what `over_prompts` says."""
 
     def claims(panel: Panel) -> JudgeClaims:
         return lambda collected, tables: judge_claims([panel.drawn(collected, tables)])
 
-    return together(over_prompts(panel.artefact, panel.collected, claims(panel)) for panel in panels)
+    over = together(over_prompts(panel.artefact, panel.collected, claims(panel)) for panel in panels)
+    return judged(lambda name: judge_claims([panel.at(name) for panel in panels]), over)
 
 
 def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
@@ -317,10 +316,10 @@ def _exact_handle(panel: Panel) -> list[Line2D]:
     return [Line2D([], [], color="black", linewidth=1.3, label=label, **look)]
 
 
-def publish(panels: Sequence[Panel], judged: Judged, picture: Figure, console: Console) -> None:
+def publish(panels: Sequence[Panel], claims: Judged, picture: Figure, console: Console) -> None:
     """Write the claims and the picture above the parts, and print the summary."""
     folder = panels[0].artefact.folder.parent
-    judged.write(folder)
+    claims.write(folder)
     files = [folder / f"{panels[0].artefact.name}.{suffix}" for suffix in ("png", "pdf")]
     save_figure(picture, *files)
     for panel in panels:
@@ -332,7 +331,7 @@ def publish(panels: Sequence[Panel], judged: Judged, picture: Figure, console: C
             f"{panel.scalarised:.0%} of its learning rate is scalarised",
             markup=False,
         )
-    print_claims(console, judged, files)
+    print_claims(console, claims, files)
 
 
 def seconds_ratio(collected: Collected) -> PerSeed:

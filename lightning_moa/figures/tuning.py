@@ -83,7 +83,7 @@ def tuned(
         for name, factors in asked.items():
             found[name] |= {each: mean_utility(collected, named(name, each), own.seeds) for each in factors}
         rates |= own.methods
-        asked = {name: further(mine) for name, mine in found.items() if further(mine)}
+        asked = {name: more for name, mine in found.items() if (more := further(mine))}
         if not asked:
             break
     chosen, rows = deepcopy(config), []
