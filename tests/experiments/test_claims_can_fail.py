@@ -320,7 +320,7 @@ def test_every_script_that_judges_is_asked() -> None:
     judging = {
         f"{path.parent.name}/{path.stem}"
         for path in (REPOSITORY / "experiments").glob("*/*.py")
-        if re.search(r"\bclaims_frame\(|\bjudged\(", path.read_text())
+        if re.search(r"\bclaims_frame\(|\bjudged(_panels)?\(", path.read_text())
     }
     assert judging == set(CASES)
 
