@@ -3,10 +3,11 @@
     python experiments/cross/transfer.py [results_dir=FOLDER] [scale=tiny] [other=laptop]
 
 Nothing is trained: the results in the folder are read, those of `scale` and those of `other`, by the artefacts that
-have both. A claim agrees where both scales say the same, that it holds, fails or is level, and disagrees where one says
-that it holds and the other that it fails; else it is unknown. Where the other scale has one seed its verdicts are over
-prompts, and say so. Writes claims_compared.csv, orders.csv (Kendall's tau between the methods' hypervolumes) and
-run.yaml to results/cross/transfer/.
+have both. Roles go by order, as in the scripts themselves: the first objective of the one scale stands for the first of
+the other, and so do sets of prompts of other names. A claim agrees where both scales say the same, that it holds, fails
+or is level, and disagrees where one says that it holds and the other that it fails; else it is unknown. Where the other
+scale has one seed its verdicts are over prompts, and say so. Writes claims_compared.csv, orders.csv (Kendall's tau
+between the methods' hypervolumes) and run.yaml to results/cross/transfer/.
 """
 
 from dataclasses import dataclass
@@ -23,11 +24,8 @@ from lightning_moa.reporting.transfer import (
     AGREE,
     DISAGREE,
     UNKNOWN,
-    claims_of,
-    compared_claims,
-    order,
     pairs_of,
-    per_seed,
+    side_by_side,
 )
 from lightning_moa.study.results import Artefact
 from lightning_moa.study.script import script
@@ -46,9 +44,9 @@ def main(config: TransferConfig, console: Console) -> None:
     claims, orders = [], []
     for paper, name, mine, theirs in pairs_of(results, config.scale, config.other):
         of = {"of_paper": paper, "of_artefact": name, "other_scale": theirs.name}
-        claims.append(compared_claims(claims_of(mine), claims_of(theirs)).assign(**of))
-        found = order(per_seed(mine), per_seed(theirs))
-        orders += [] if found is None else [{**of, **found}]
+        together, found = side_by_side(mine, theirs)
+        claims.append(together.assign(**of))
+        orders += [{**of, **each} for each in found]
     if not claims:
         raise UserError(f"{results}: no artefact has results of both {config.scale} and {config.other}")
     artefact = Artefact.begin("cross", "transfer", config)

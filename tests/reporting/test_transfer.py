@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from lightning_moa.reporting.transfer import compared_claims, order, pairs_of
+from lightning_moa.reporting.claims import claims_frame, judge
+from lightning_moa.reporting.schema import METRICS
+from lightning_moa.reporting.transfer import Roles, compared_claims, order, pairs_of, parts_of, side_by_side
 
 
 def claims(**verdicts):
@@ -57,6 +59,60 @@ def test_the_order_is_kendalls_tau_of_means_and_its_range_that_of_pairs_of_seeds
     assert (found["methods"], found["small_seeds"], found["other_seeds"]) == (4, 3, 1)
     assert order(mine, {}) is None
     assert order(mine, {0: pd.Series([1.0, 2.0], index=["p", "q"])}) is None
+
+
+def test_names_of_another_world_stand_for_those_at_the_same_place():
+    small = claims(
+        **{"risky, kind: PPO on kind < kinder": "holds", "unkind is kind": "fails", "only here": "holds"}
+    )
+    other = claims(
+        **{"set_3, long: PPO on long < kinder": "holds", "unkind is long": "holds", "risky": "holds"}
+    )
+    roles = (
+        Roles({"kind": "objective 1", "risky": "part 1"}),
+        Roles({"long": "objective 1", "set_3": "part 1"}),
+    )
+    found = compared_claims(small, other, *roles)
+    assert found["claim"].tolist() == ["risky, kind: PPO on kind < kinder", "unkind is kind"]
+    assert found["other_claim"].tolist() == ["set_3, long: PPO on long < kinder", "unkind is long"]
+    assert found["together"].tolist() == ["agree", "disagree"]
+    assert roles[0]("ppo_kind") == roles[1]("ppo_long") == "ppo_objective 1"
+
+
+def laid(folder, parts, objectives, heights):
+    """A result with parts, whose claims name the last part first."""
+    methods = [f"ppo_{objectives[0]}", "linear", "sft"]
+    said = [f"{part}, {objectives[0]}: linear < {methods[0]}" for part in reversed(parts)]
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        of = {"paper": "gapo", "artefact": "table", "scale": folder.name, "seed": 0, "space": "gold"}
+        measured = dict.fromkeys([f"reference_{name}" for name in objectives], 0.0) | {"non_dominated": 1}
+        rows = [
+            {**of, **measured, "method": method, "hypervolume": height}
+            for method, height in zip(methods, heights[part], strict=True)
+        ]
+        frame = pd.DataFrame(rows, columns=list(METRICS.names(tuple(objectives))))
+        frame.to_csv(folder / part / "metrics.csv", index=False)
+    rows = [judge(each, "x", "x", {0: 1.0, 1: 1.1, 2: 1.2}, ">", 0.0) for each in said]
+    claims_frame(rows).to_csv(folder / "claims.csv", index=False)
+    return folder
+
+
+def test_parts_are_paired_by_name_or_else_by_place(tmp_path):
+    heights = {"mixed": [1.0, 2.0, 3.0], "risky": [3.0, 2.0, 1.0]}
+    mine = laid(tmp_path / "tiny", ["mixed", "risky"], ["kind", "safe"], heights)
+    theirs = laid(tmp_path / "laptop", ["people"], ["deep", "short"], {"people": [6.0, 4.0, 2.0]})
+    assert list(parts_of(mine, pd.DataFrame({"claim": ["risky, kind: x", "mixed: y"]}))) == ["risky", "mixed"]
+    found, orders = side_by_side(mine, theirs)
+    assert found["claim"].tolist() == ["risky, kind: linear < ppo_kind"]
+    (row,) = orders
+    assert (row["of_part"], row["other_part"], row["tau"], row["methods"]) == ("risky", "people", 1.0, 3)
+
+    same = laid(tmp_path / "laptop-a", ["mixed"], ["deep", "short"], {"mixed": [3.0, 2.0, 1.0]})
+    found, orders = side_by_side(mine, same)
+    assert found["claim"].tolist() == ["mixed, kind: linear < ppo_kind"]
+    (row,) = orders
+    assert (row["of_part"], row["other_part"], row["tau"]) == ("mixed", "mixed", -1.0)
 
 
 def test_artefacts_of_both_scales_are_found_whatever_the_others_data(tmp_path):
