@@ -15,7 +15,7 @@ multiplies=objective score and KL term are multiplied together: the gradient its
 results of the second lie in results/gapo/figure_scale_objective/. Safe RLHF's thresholds are multiplied in neither.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -51,9 +51,11 @@ from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import final_rows
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.styles import styles_of
+from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts_of_all, together
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, Judged, print_claims
+from lightning_moa.study.results import Artefact, Judged, Tables, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 from lightning_moa.world import World
@@ -86,8 +88,13 @@ class FigureScaleConfig(StudyConfig):
 def main(config: FigureScaleConfig, console: Console) -> None:
     check_options(config)
     artefact = Artefact.begin("gapo", name_of(config), config)
-    parts = [conduct_part(config, names, console) for names in sets_of(config)]
-    claims = Judged(claims_frame([row for part in parts for row in judge_claims(part, config.multiplies)]))
+    parts, over = [], []
+    for names in sets_of(config):
+        part, studied = conduct_part(config, names, console)
+        parts.append(part)
+        over.append(over_prompts_of_all(studied, drawn_claims(config, part)))
+    rows = [row for part in parts for row in judge_claims(part, config.multiplies)]
+    claims = Judged(claims_frame(rows), over_prompts=together(over))
     claims.write(artefact.folder)
 
     pictures = [artefact.folder / f"figure_scale.{suffix}" for suffix in ("png", "pdf")]
@@ -132,27 +139,52 @@ def sets_of(config: FigureScaleConfig) -> list[tuple[str, ...]]:
     return [own, (*own, more[0])] if more else [own]
 
 
-def conduct_part(config: FigureScaleConfig, objectives: tuple[str, ...], console: Console) -> Part:
-    """Train and measure with these objectives at each factor, and write the files."""
+def conduct_part(
+    config: FigureScaleConfig, objectives: tuple[str, ...], console: Console
+) -> tuple[Part, list[tuple[Artefact, Collected]]]:
+    """Train and measure with these objectives, and write the files; also what was measured, a study a factor."""
     scaled = scaled_of(config, objectives)
-    rows = []
+    studied, measured = [], []
     for factor in config.factors:
         own = settings_for(config, objectives, scaled, factor)
         artefact = Artefact.begin("gapo", name_of(config), own, part=f"m{len(objectives)}/x{factor:g}")
         collected = conduct(own, METHODS, console)
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)
-        measured = final_rows(tables.points)
-        rows.append(over_start(measured, collected.space, objectives, factor))
-    values = [f"{collected.space}_{name}" for name in objectives]
-    # The SFT model is the same at every factor.
-    start = measured[measured["method"] == REFERENCE][values].mean().to_numpy()
-    part = Part(
-        objectives, scaled, collected.space, pd.concat(rows, ignore_index=True), start, collected.exact
-    )
+        studied.append((artefact, collected))
+        measured.append((collected, tables))
+    part = part_of(objectives, scaled, config.factors, measured)
     for file, frame in {"scale.csv": part.rows, "movement.csv": movement_of(part)}.items():
         write_atomically(artefact.folder.parent / file, frame.to_csv(index=False, lineterminator="\n"))
-    return part
+    return part, studied
+
+
+def part_of(
+    objectives: tuple[str, ...],
+    scaled: str,
+    factors: Sequence[float],
+    measured: Sequence[tuple[Collected, Tables]],
+) -> Part:
+    """What each factor's study measured, over the SFT model, which is the same at every factor."""
+    collected, _ = measured[0]
+    ends = [final_rows(tables.points) for _, tables in measured]
+    rows = [
+        over_start(points, collected.space, objectives, factor)
+        for points, factor in zip(ends, factors, strict=True)
+    ]
+    values = [f"{collected.space}_{name}" for name in objectives]
+    start = ends[0][ends[0]["method"] == REFERENCE][values].mean().to_numpy()
+    every = pd.concat(rows, ignore_index=True)
+    return Part(objectives, scaled, collected.space, every, start, collected.exact)
+
+
+def drawn_claims(
+    config: FigureScaleConfig, part: Part
+) -> Callable[[list[tuple[Collected, Tables]]], list[Row]]:
+    """The claims of prompts that were drawn anew, the same ones at every factor."""
+    return lambda drawn: judge_claims(
+        part_of(part.objectives, part.scaled, config.factors, drawn), config.multiplies
+    )
 
 
 def settings_for(

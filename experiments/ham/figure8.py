@@ -19,8 +19,6 @@ in each objective, less a tenth of its range.
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
-from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -30,26 +28,36 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
 
-from lightning_moa import pareto
 from lightning_moa.config import SYNTHETIC
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
-from lightning_moa.figures.cluster_figures import last_looks, margins_of_heads
 from lightning_moa.figures.margins import common_margin
-from lightning_moa.figures.over_heads import draw_alive, draw_growth
+from lightning_moa.figures.over_heads import (
+    FOUR,
+    HEADS_OF,
+    Panel,
+    draw_alive,
+    draw_growth,
+    growth_of,
+    head_panel,
+    label_of,
+    panel_of,
+    per_seed,
+)
 from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import OURS, Row, judge
-from lightning_moa.reporting.cluster_fronts import cluster_points, dominations, policy_means
+from lightning_moa.reporting.cluster_fronts import dominations
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, legend_entries
 from lightning_moa.reporting.margins import CORRELATION, LOG, of_larger
 from lightning_moa.reporting.metrics import MARGIN
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
-from lightning_moa.reporting.statistics import PerSeed, paired
+from lightning_moa.reporting.statistics import paired
 from lightning_moa.reporting.styles import Style
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts_of_all
 from lightning_moa.study.results import FAR, REFERENCES, Artefact, judged, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
@@ -66,18 +74,14 @@ NAMED = {"a": SUMMARIES, "b": "harmless-helpful"}
 PAPER = (1, 2, 4, 5, 8)
 MORE = {"tiny": (16, 32, 64)}
 """Scale -> K beyond the paper's; elsewhere none."""
-METHODS = {f"ham_k{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
+METHODS = {f"{HEADS_OF}{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
 TITLES = {
     "a": "(a) each head, small model, summaries",
     "b": "(b) each head, large model",
     "c": "(c) all heads, small model",
 }
-MOST = 0.5
-"""Of heads."""
-FOUR, EIGHT = 4, 8
-"""Those that the paper compares."""
-DRAWS = 70
-"""Of four heads: as many as eight have."""
+EIGHT = 8
+"""Heads that the paper compares with FOUR."""
 MARGINS = dict(zip(REFERENCES, (MARGIN, 0.0, FAR), strict=True))
 """How far below the panel's worst values the reference point lies, as a share of their range; "corner": on them."""
 
@@ -94,48 +98,23 @@ class Figure8Config(PanelsConfig):
     )
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A study, and the points of its policies on clusters of prompts."""
-
-    letter: str
-    title: str
-    artefact: Artefact
-    collected: Collected
-    responses: pd.DataFrame
-    """HaM's, with their `cluster`."""
-    points: pd.DataFrame
-    """Of `cluster_points`; as `method` one head each (a, b), or one K each (c)."""
-    margin: float = MARGIN
-    """One of MARGINS."""
-
-    @property
-    def axes(self) -> tuple[tuple[str, ...], str]:
-        """Objectives and space."""
-        return self.collected.objectives, self.collected.space
-
-    @property
-    def columns(self) -> list[str]:
-        objectives, space = self.axes
-        return [f"{space}_{name}" for name in objectives]
-
-    def volume(self, points: pd.DataFrame) -> float:
-        """Hypervolume above one point for all of the panel."""
-        corner = pareto.default_reference(self.points[self.columns], self.margin)
-        return pareto.hypervolume(points[self.columns], corner)
-
-
 def main(config: Figure8Config, console: Console) -> None:
     numbers = numbers_of(config)
     panels = [conduct_panel(config, letter, console) for letter in TITLES]
     panels[:2] = [head_panel(panel) for panel in panels[:2]]
+    over = over_prompts_of_all(
+        [(panel.artefact, panel.collected) for panel in panels],
+        lambda drawn: judge_claims(
+            [panel.drawn(rows) for panel, (rows, _) in zip(panels, drawn, strict=True)], numbers
+        ),
+    )
     growth = growth_of(panels[2], numbers)
     for panel in panels:
         more = {"growth.csv": growth} if panel.letter == "c" else {}
         tables = panel.artefact.tables(panel.collected)
         panel.artefact.write(panel.collected, tables, None, {"clusters.csv": panel.points, **more})
     claims = judged(
-        lambda name: judge_claims([replace(each, margin=MARGINS[name]) for each in panels], numbers)
+        lambda name: judge_claims([replace(each, margin=MARGINS[name]) for each in panels], numbers), over
     )
     folder = panels[0].artefact.folder.parent
     claims.write(folder)
@@ -170,7 +149,7 @@ def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[
     own = settings_of(on_summaries(config) if task == SUMMARIES else config, TASKS[task], large=letter == "b")
     if len(own.objectives or ()) != 2:
         raise UserError(f"objectives={own.objectives}: the figure shows two")
-    methods = {f"ham_k{k}": ham(k) for k in numbers}
+    methods = {f"{HEADS_OF}{k}": ham(k) for k in numbers}
     own.methods = {name: each for name, each in config.methods.items() if name in methods}
     return own, methods
 
@@ -192,10 +171,6 @@ def of_ones_own(config: Figure8Config) -> bool:
     return bool(config.objectives) or config.data.name != STUDY.read([f"scale={config.scale}"])[0].data.name
 
 
-def label_of(k: int) -> str:
-    return f"K = {k}"
-
-
 def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel:
     """Train and measure a panel's study; a `method` of the points is a K."""
     own, methods = study_of(config, letter)
@@ -203,72 +178,7 @@ def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel
     home = SYNTHETIC if own.data.name == config.data.name else own.data.name
     artefact = Artefact.begin("ham", "figure8", own, letter, home=home)
     collected = conduct(own, methods, console)
-    names = {name: label_of(int(name.removeprefix("ham_k"))) for name in methods}
-    clusters = clusters_of(collected, config.clusters)
-    responses = collected.responses[collected.responses["method"].isin(list(methods))]
-    responses = responses.assign(
-        method=responses["method"].map(names), cluster=responses["prompt"].map(clusters)
-    )
-    points = cluster_points(responses, collected.objectives, collected.space)
-    return Panel(letter, TITLES[letter], artefact, collected, responses, points)
-
-
-def head_panel(panel: Panel) -> Panel:
-    """The same, each head by itself."""
-    means = policy_means(panel.responses, *panel.axes)
-    ranks = means.groupby("seed")[panel.columns[0]].rank(method="first").astype(int)
-    places = {
-        (seed, policy): f"head {rank}"
-        for seed, policy, rank in zip(means["seed"], means["policy"], ranks, strict=True)
-    }
-    mine = [places[key] for key in zip(panel.responses["seed"], panel.responses["policy"], strict=True)]
-    responses = panel.responses.assign(method=mine)
-    return replace(panel, points=cluster_points(responses, *panel.axes))
-
-
-def growth_of(panel: Panel, numbers: Sequence[int]) -> pd.DataFrame:
-    """A row for each K and seed: `k`, `seed`, `hypervolume` and `front`, the number of points on the front, `any_four`
-    (see above; empty for fewer heads), `alive`, the share of heads in which the hypervolume has a gradient at the
-    end, `margin`, that of most heads (see `margins_of_heads`; both empty where nobody looked), and
-    `trained_parameters`."""
-    costs = panel.collected.costs.set_index(["method", "seed"])["trained_parameters"]
-    rows = []
-    for k in numbers:
-        alive, margins = looks_at(panel.collected, k)
-        for seed, points in panel.points[panel.points["method"] == label_of(k)].groupby("seed"):
-            row = {"k": k, "seed": seed, "hypervolume": panel.volume(points), "front": points["front"].sum()}
-            shares = {"any_four": any_four(panel, points), "alive": alive.get(int(str(seed)), np.nan)}
-            shares["margin"] = margins.get(int(str(seed)), np.nan)
-            rows.append({**row, **shares, "trained_parameters": costs[f"ham_k{k}", seed]})
-    return pd.DataFrame(rows)
-
-
-def any_four(panel: Panel, points: pd.DataFrame) -> float:
-    """Mean hypervolume of four of the heads: of all choices, or of DRAWS drawn ones; NaN for fewer heads."""
-    heads = [rows for _, rows in points.groupby("policy", sort=False)]
-    if len(heads) < FOUR:
-        return np.nan
-    choices = list(islice(combinations(range(len(heads)), FOUR), DRAWS + 1))
-    if len(choices) > DRAWS:
-        rng = np.random.default_rng(0)
-        choices = [tuple(rng.choice(len(heads), FOUR, replace=False).tolist()) for _ in range(DRAWS)]
-    return fmean(panel.volume(pd.concat([heads[i] for i in each])) for each in choices)
-
-
-def looks_at(collected: Collected, k: int) -> tuple[PerSeed, PerSeed]:
-    """seed -> share of K heads that are alive at the end, and the margin of most of them. A single head is alive, and
-    has no other to be dominated by."""
-    if k == 1:
-        return {seed: 1.0 for method, seed in collected.policies if method == "ham_k1"}, {}
-    looks = last_looks(collected, f"ham_k{k}")
-    if looks.empty:
-        return {}, {}
-    return per_seed(looks.groupby("seed")["alive"].mean()), margins_of_heads(looks, MOST)
-
-
-def per_seed(values: pd.Series) -> PerSeed:
-    """A series whose index are seeds."""
-    return {int(str(seed)): float(value) for seed, value in values.items()}
+    return panel_of(letter, TITLES[letter], artefact, collected, clusters_of(collected, config.clusters))
 
 
 def judge_claims(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Row]:

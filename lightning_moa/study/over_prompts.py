@@ -39,13 +39,29 @@ def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeCl
         Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. None where there
         are several seeds, or no draws.
     """
-    draws = artefact.config.evaluation.draws
-    if not draws or collected.points["seed"].nunique() != 1:
+    return over_prompts_of_all([(artefact, collected)], lambda drawn: judge_claims(*drawn[0]))
+
+
+def over_prompts_of_all(
+    studies: Sequence[tuple[Artefact, Collected]],
+    judge_claims: Callable[[list[tuple[Collected, Tables]]], Sequence[Row]],
+) -> pd.DataFrame | None:
+    """The same for claims that rest on several studies together. Each study is drawn from a generator of its own with
+    one seed for all, so that studies of the same prompts and pairs are drawn alike."""
+    draws = min(artefact.config.evaluation.draws for artefact, _ in studies)
+    if not draws or any(collected.points["seed"].nunique() != 1 for _, collected in studies):
         return None
-    said = list(judge_claims(collected, artefact.tables(collected)))
-    random = np.random.default_rng(0)
-    drawn = [drawn_from(collected, random) for _ in range(draws)]
-    again = [list(judge_claims(each, artefact.tables(each))) for each in drawn]
+
+    def judged(drawn: Iterable[Collected]) -> list[Row]:
+        each = zip(studies, drawn, strict=True)
+        return list(judge_claims([(rows, artefact.tables(rows)) for (artefact, _), rows in each]))
+
+    said = judged(collected for _, collected in studies)
+    randoms = [np.random.default_rng(0) for _ in studies]
+    again = [
+        judged(drawn_from(collected, random) for (_, collected), random in zip(studies, randoms, strict=True))
+        for _ in range(draws)
+    ]
     rows = []
     for place, row in enumerate(said):
         if row["seeds"] != 1:

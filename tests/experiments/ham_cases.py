@@ -80,7 +80,7 @@ def heads(module: Any, rng: Rng) -> list[Row]:
             place = points["method"].str[-1].astype(int) - 3
             apart = place**2 + 0.003 * rng.normal(size=len(points))
             points = points.assign(gold_helpful=place, gold_harmless=apart)
-        panel = module.Panel(letter, title, None, collected, answers, points)
+        panel = module.Panel(letter, title, None, collected, answers, points, {})
         if letter != "c":
             rows += module.judge_heads(panel)
             continue

@@ -75,6 +75,7 @@ def pareto(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scale(tmp_path_factory):
     words = ("data.eval_pairs=64", "factors=[1,0.5]")
+    words = (*words, "evaluation.draws=8")
     return start("figure_scale", tmp_path_factory.mktemp("scale"), *words, methods=FEW)
 
 
@@ -187,7 +188,12 @@ def test_fronts_of_pairs_are_compared_by_reward(tmp_path, pairs):
 
 
 def test_each_factor_leaves_its_tables(scale):
-    assert names(scale) == {"m2", "m3", "claims.csv", "figure_scale.png", "figure_scale.pdf"}
+    claims = {"claims.csv", "over_prompts.csv"}
+    assert names(scale) == {"m2", "m3", *claims, "figure_scale.png", "figure_scale.pdf"}
+    claims, over = pd.read_csv(scale / "claims.csv"), pd.read_csv(scale / "over_prompts.csv")
+    assert over[["claim", "statistic"]].equals(claims[["claim", "statistic"]])
+    assert over["value"].to_numpy() == pytest.approx(claims["value"].to_numpy())
+    assert (over["ci_low"] < over["ci_high"]).all()
     for m in (2, 3):
         assert names(scale / f"m{m}") == {"x0.5", "x1", "scale.csv", "movement.csv"}
         assert names(scale / f"m{m}" / "x0.5") == TABLES | {"exact_front.csv"}

@@ -67,7 +67,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def figure(root):
-    return start(FIGURE, root, *WORDS)
+    return start(FIGURE, root, *WORDS, "evaluation.draws=8")
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +85,23 @@ def points_of(folder, part):
 
 def test_figure8_leaves_every_file(figure):
     folder, shown = figure
-    assert names(folder) == {"a", "b", "c", "claims.csv", "sensitivity.csv", "figure8.png", "figure8.pdf"}
+    claims = {"claims.csv", "over_prompts.csv", "sensitivity.csv"}
+    assert names(folder) == {"a", "b", "c", *claims, "figure8.png", "figure8.pdf"}
     for part in "ab":
         assert names(folder / part) == TABLES | {"clusters.csv"}
     assert names(folder / "c") == TABLES | {"clusters.csv", "growth.csv"}
     assert "what comes of K" in shown
     policies = POINTS.read(folder / "c" / "points.csv").groupby("method")["policy"].nunique()
     assert policies.to_dict() == {"ham_k1": 1, "ham_k4": 4, "ham_k5": 5, "ham_k8": 8, "sft": 1}
+
+
+def test_figure8_of_one_seed_says_what_its_prompts_say(figure):
+    folder, _ = figure
+    claims, over = claims_of(folder), pd.read_csv(folder / "over_prompts.csv").set_index("claim")
+    # The likelihoods of heads are of rows that nobody drew.
+    assert [*over.index] == [name for name in claims.index if "not dominated" not in name]
+    assert over["value"].to_dict() == pytest.approx(claims.loc[over.index, "value"].to_dict())
+    assert (over["ci_low"] < over["ci_high"]).all()
 
 
 def test_five_heads_are_figure_3s(root):

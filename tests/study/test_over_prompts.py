@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 
 from lightning_moa.reporting.claims import judge
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.over_prompts import drawn_from, over_prompts
+from lightning_moa.study.over_prompts import drawn_from, over_prompts, over_prompts_of_all
 
 NAMES = ("helpful", "concise")
 PROMPTS = 100
@@ -82,6 +83,36 @@ def test_what_is_less_than_the_margin_is_level():
     assert found["margin"] == 0.25
     assert -0.25 < found["ci_low"] < 0 < found["ci_high"] < 0.25
     assert found["verdict"] == "level"
+
+
+def test_claims_of_several_studies_are_of_the_same_prompts_in_each():
+    """Two methods' difference is as certain in two studies of one method each as in one study of both."""
+    both = collected(gap=0.5)
+    apart = [
+        replace(both, points=of(both.points, name), responses=of(both.responses, name), ranked=empty(both))
+        for name in "ab"
+    ]
+
+    def gap(drawn: list[tuple[Collected, object]]) -> list[dict[str, object]]:
+        first, second = (rows.points["reward_helpful"].iloc[0] for rows, _ in drawn)
+        return [judge("b is better", "here", "reward difference", {0: second - first}, ">", 0)]
+
+    (found,) = over_prompts_of_all([(artefact(300), rows) for rows in apart], gap).to_dict("records")
+    (paired,) = over_prompts(artefact(300), both, difference).to_dict("records")
+    assert found["verdict"] == "holds"
+    assert found["value"] == pytest.approx(paired["value"])
+    width = found["ci_high"] - found["ci_low"]
+    assert width == pytest.approx(paired["ci_high"] - paired["ci_low"], rel=0.2)
+    several = [(artefact(60), apart[0]), (artefact(60), collected(seeds=(0, 1)))]
+    assert over_prompts_of_all(several, gap) is None
+
+
+def of(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    return frame[frame["method"] == method].reset_index(drop=True)
+
+
+def empty(rows: Collected) -> pd.DataFrame:
+    return rows.ranked[:0]
 
 
 def test_several_seeds_speak_for_themselves():
