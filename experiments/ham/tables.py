@@ -9,6 +9,9 @@ the first distinct held-out ones, where the data have a kind of prompt that the 
 earns more of an objective than the mean response of all heads to this prompt, else down. The paper's notes on single
 responses are its authors' reading, and have no counterpart here.
 
+With objectives of one's own, as at scale=laptop, there is one task: Table 1 shows it, Table 2 would be the same, and
+summaries (3, 4) are made where `summary` has words for them.
+
 Table 5 needs no run (responses=false writes it alone): the paper's rows and what its section 4 adds, with what
 `config/*/paper.yaml` sets, what this start sets, and the keys. Where it takes no key, the paper's word is repeated.
 
@@ -34,6 +37,7 @@ from lightning_moa.methods.products import ham
 from lightning_moa.reporting.cluster_fronts import policy_means
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table, one_line
+from lightning_moa.reporting.study_tables import reward_model_lines
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact
@@ -48,7 +52,9 @@ STUDIES = {
     "table2": ("harmless", "humorous"),
     "table3": ("faithful", "hallucination"),
 }
-"""Table -> objectives, in the order of the figures whose runs it uses; Table 4 is of Table 3's study."""
+"""Table -> objectives, in the order of the figures whose runs it uses; Table 4 is of Table 3's study. Objectives of
+one's own go before them."""
+SUMMARY = " of config/summary"
 Row = tuple[str, Any, str]
 """The paper's name of a hyper-parameter, the value, where it comes from."""
 TITLES = {
@@ -73,18 +79,27 @@ class TablesConfig(PanelsConfig):
 
 def main(config: TablesConfig, console: Console) -> None:
     summary = summary_settings(config)
-    frames = response_tables(config, summary, console) if config.responses else {}
+    frames, models = response_tables(config, summary, console) if config.responses else ({}, {})
     frames["table5"] = settings_table(config, summary)
     folder = Artefact.begin("ham", "tables", config).folder
+    titles = TITLES | ({"table1": own_title(config.objectives)} if config.objectives else {})
     for name, frame in frames.items():
         write_atomically(folder / f"{name}.csv", printable(frame).to_csv(index=False, lineterminator="\n"))
-    pages = [f"## {TITLES[name]}\n\n{markdown(frame)}" for name, frame in frames.items()]
+    notes = {name: "".join(f"\n{line}\n" for line in lines) for name, lines in models.items()}
+    pages = [f"## {titles[name]}\n\n{markdown(frame)}{notes.get(name, '')}" for name, frame in frames.items()]
     write_atomically(folder / "tables.md", "\n".join(pages))
     console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
 
 
-def summary_settings(config: TablesConfig) -> PanelsConfig:
-    """Those of the summaries' studies at the same scale, in the same folders."""
+def own_title(objectives: Sequence[str]) -> str:
+    """Of Table 1, where it is not the paper's task."""
+    return f"Table 1: {' and '.join(objectives)}, {len(objectives)} heads"
+
+
+def summary_settings(config: TablesConfig) -> PanelsConfig | None:
+    """Those of the summaries' studies at the same scale, in the same folders; None where there is one task."""
+    if config.objectives and not config.summary:
+        return None
     own, _ = Study(__file__, "summary", METHODS, PanelsConfig).read(
         [f"scale={config.scale}", *config.summary]
     )
@@ -93,20 +108,32 @@ def summary_settings(config: TablesConfig) -> PanelsConfig:
     return own
 
 
-def response_tables(config: TablesConfig, summary: PanelsConfig, console: Console) -> dict[str, pd.DataFrame]:
-    """Tables 1 to 4."""
-    found = {name: answers(config, STUDIES[name], config.shown, console) for name in ("table1", "table2")}
-    both = answers(summary, STUDIES["table3"], 2, console)
-    return found | {name: both[both["number"] == number] for number, name in ((1, "table3"), (2, "table4"))}
+def response_tables(
+    config: TablesConfig, summary: PanelsConfig | None, console: Console
+) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
+    """Tables 1 to 4, of those that there are; and what the reward models of each are worth, where they were trained."""
+    names = ("table1",) if config.objectives else ("table1", "table2")
+    each = {name: answers(config, STUDIES[name], config.shown, console) for name in names}
+    found, models = {}, {}
+    for name, (frame, collected) in each.items():
+        found[name], models[name] = frame, reward_model_lines(collected.reward_models)
+    if summary is None:
+        return found, models
+    both, collected = answers(summary, STUDIES["table3"], 2, console)
+    found |= {name: both[both["number"] == number] for number, name in ((1, "table3"), (2, "table4"))}
+    return found, models | {"table4": reward_model_lines(collected.reward_models)}
 
 
-def answers(config: PanelsConfig, objectives: Sequence[str], shown: int, console: Console) -> pd.DataFrame:
+def answers(
+    config: PanelsConfig, objectives: Sequence[str], shown: int, console: Console
+) -> tuple[pd.DataFrame, Collected]:
     """What the heads that are best for one objective each answer to the first prompts.
 
     Returns:
         A row for each prompt and head: `number` of the prompt from 1, `seed`, `prompt`, `head`, `best_for` (an
         objective), `response`, its `mode` where that is known, and for each objective the response's reward
-        `<space>_<objective>`, the `mean_<objective>` of all heads' responses to the prompt, and `arrow_<objective>`.
+        `<space>_<objective>`, the `mean_<objective>` of all heads' responses to the prompt, and `arrow_<objective>`;
+        and what was measured.
 
     Raises:
         UserError: fewer heads than objectives, or fewer prompts than are to be shown.
@@ -130,7 +157,7 @@ def answers(config: PanelsConfig, objectives: Sequence[str], shown: int, console
     frame = pd.DataFrame(found)
     if isinstance(own.data, SyntheticConfig):
         frame.insert(6, "mode", world_of(own).modes(frame["response"].tolist()))
-    return frame
+    return frame, collected
 
 
 def reward_columns(collected: Collected) -> list[str]:
@@ -172,14 +199,18 @@ def rewards_of(response: pd.Series, means: pd.Series, collected: Collected) -> d
     return row
 
 
-def settings_table(config: PanelsConfig, summary: PanelsConfig) -> pd.DataFrame:
-    """Table 5 as text: `hyper_parameter`, `paper_scale` (as paper.yaml has it), `value` (of this start), `source`."""
+def settings_table(config: PanelsConfig, summary: PanelsConfig | None) -> pd.DataFrame:
+    """Table 5 as text: `hyper_parameter`, `paper_scale` (as paper.yaml has it), `value` (of this start; none where
+    there are no summaries), `source`."""
     ours = [
         Study(__file__, family, METHODS, PanelsConfig).read(["scale=paper"])[0]
         for family in ("assistant", "summary")
     ]
-    pairs = zip(settings_rows(*ours), settings_rows(config, summary), strict=True)
-    rows = [(name, text_of(paper), text_of(value), source) for (name, paper, source), (_, value, _) in pairs]
+    pairs = zip(settings_rows(*ours), settings_rows(config, summary or config), strict=True)
+    rows = [
+        (name, text_of(paper), text_of(None if summary is None and SUMMARY in source else value), source)
+        for (name, paper, source), (_, value, _) in pairs
+    ]
     return pd.DataFrame(rows, columns=["hyper_parameter", "paper_scale", "value", "source"])
 
 
@@ -216,7 +247,7 @@ def model_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
         (
             "Inference tokens for evaluation, Reddit summary",
             tokens[1],
-            "evaluation.max_new_tokens of config/summary",
+            f"evaluation.max_new_tokens{SUMMARY}",
         ),
     ]
 
@@ -248,7 +279,7 @@ def data_rows(config: PanelsConfig, summary: PanelsConfig) -> list[Row]:
         ),
         (
             "Reddit summary",
-            " of config/summary",
+            SUMMARY,
             summary,
             {"Faithful": "faithful", "Hallucination": "hallucination"},
         ),
@@ -301,7 +332,10 @@ def markdown(frame: pd.DataFrame) -> str:
     if "arrow" not in " ".join(frame.columns):
         return markdown_table([name.replace("_", "-") for name in frame.columns], frame.to_numpy().tolist())
     objectives = [name.removeprefix("mean_") for name in frame.columns if name.startswith("mean_")]
-    space = "gold" if f"gold_{objectives[0]}" in frame else "reward"
+    spaces = [
+        name.removesuffix(f"_{objectives[0]}") for name in frame.columns if name.endswith(f"_{objectives[0]}")
+    ]
+    (space,) = (name for name in spaces if name not in ("mean", "arrow"))
     body = []
     for row in frame.to_dict("records"):
         shown = [f"{ARROWS[row[f'arrow_{name}']]} {row[f'{space}_{name}']:.2f}" for name in objectives]

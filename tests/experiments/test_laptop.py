@@ -23,14 +23,16 @@ QUICK = [
     *("evaluation.prompts=2", "evaluation.max_new_tokens=4", "evaluation.draws=3"),
     "hardware.checkpoint_every=0",
 ]
-FIGURE5, TABLE, FIGURE3 = "panacea/figure5", "gapo/table_main", "ham/figure3"
+FIGURE5, TABLE, FIGURE3, TABLES = "panacea/figure5", "gapo/table_main", "ham/figure3", "ham/tables"
+HEADS = [
+    *("likelihood.steps=2", "likelihood.batch_size=2", "likelihood.rows=8"),
+    *("heads.number=2", "heads.rank=2", "heads.watch=1", "heads.watch_rows=2"),
+]
 OWN = {
     FIGURE5: ["dpo.steps=2", "dpo.batch_size=2", "dpo.preferences_per_batch=2"],
     TABLE: ["ppo.steps=1", "ppo.batch_size=2", "ppo.max_new_tokens=4"],
-    FIGURE3: [
-        *("panels=[a]", "likelihood.steps=2", "likelihood.batch_size=2", "likelihood.rows=8"),
-        *("heads.number=2", "heads.rank=2", "heads.watch=1", "heads.watch_rows=2", "clusters=2"),
-    ],
+    FIGURE3: ["panels=[a]", "clusters=2", *HEADS],
+    TABLES: ["shown=2", *HEADS],
 }
 """What else is quick in each paper's script."""
 SPACES = {"judge", "reward"}
@@ -68,7 +70,7 @@ def start(
     path = REPOSITORY / "experiments" / f"{script}.py"
     done = forked.run(path, [*given, *QUICK, *OWN[script], *words], folder=REPOSITORY)
     assert done.returncode == 0, done.stderr + done.stdout
-    if script != TABLE:
+    if script not in (TABLE, TABLES):
         assert "reward model, held-out pairs that it orders as labelled: complex" in done.stdout
         assert "judge model, held-out pairs that it orders as labelled: complex" in done.stdout
     return folder / "results" / script / name
@@ -143,6 +145,29 @@ def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, scrip
     assert (over["ci_low"] <= over["ci_high"]).all()
     assert over["claim"].str.contains("preferred to" if script == TABLE else "dominate").sum() >= 3
     assert len(reward_models(folder)) == 2
+
+
+def test_heads_answers_are_shown_with_the_judges_scores(small, figure5):
+    """Of the one task that there is, with Figure 3's heads."""
+    folder, words = small
+    made = start(folder, *words, script=TABLES)
+    assert {path.name for path in made.iterdir()} == {"table1.csv", "table5.csv", "tables.md"}
+    table = pd.read_csv(made / "table1.csv", keep_default_na=False)
+    assert table["best_for"].tolist() == ["complex", "concise"] * 2
+    assert (table["arrow_concise"] == "up").tolist() == (
+        table["judge_concise"] > table["mean_concise"]
+    ).tolist()
+    page = (made / "tables.md").read_text()
+    assert "## Table 1: complex and concise, 2 heads" in page
+    arrow = {"up": "↑", "down": "↓"}[table["arrow_complex"][0]]
+    assert f"| {arrow} {table['judge_complex'][0]:.2f} |" in page
+    for model in ("reward", "judge"):
+        assert f"\n{model} model, held-out pairs that it orders as labelled: complex" in page
+    settings = pd.read_csv(made / "table5.csv", keep_default_na=False).set_index("hyper_parameter")["value"]
+    assert settings["Reddit summary: dataset"] == "-"
+    assert settings["Helpful assistant: dataset"] == "helpsteer2"
+    heads = [file for file in (folder / "runs").glob("align-*/heads.csv")]
+    assert len(heads) == 1
 
 
 def test_the_script_runs_on_the_real_model(tmp_path):
