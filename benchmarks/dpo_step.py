@@ -4,9 +4,9 @@
 
 A step is the losses and their gradient. Ours: SVD-LoRA of rank 8 + 2 (Panacea), each pair's prompt in a row of either
 response (`rows`), and seen once by both (`model.share_prompts`); the reference's log-probs are worked out once before,
-as in a study, or in the step (`reference too`). TRL's: its `DPOTrainer` with a LoRA of rank 10 on the same layers,
-which runs the reference in each step. Prompts and responses are tokens at random, of lengths as HelpSteer2's have them
-where they are cut at 160. Prints a table and writes results/benchmarks/dpo_step.csv.
+as in a study, or in the step (`reference too`); `bf32` is with `hardware.bf32`. TRL's: its `DPOTrainer` with a LoRA of
+rank 10 on the same layers, which runs the reference in each step. Prompts and responses are tokens at random, of
+lengths as HelpSteer2's have them where they are cut at 160. Prints a table and writes results/benchmarks/dpo_step.csv.
 """
 
 from __future__ import annotations
@@ -62,11 +62,14 @@ def ours(texts: list[tuple[list[int], list[int], list[int]]], pad: int) -> PairB
 class Ours:
     """Panacea's step on a model."""
 
-    def __init__(self, folder: Path, batch: PairBatch, *, shared: bool, reference: bool) -> None:
+    def __init__(
+        self, folder: Path, batch: PairBatch, *, shared: bool, reference: bool, bf32: bool = False
+    ) -> None:
         self.policy = SVDLoRA(load_model(folder), 8, 2, targets=LAYERS, seed=0)
         if shared:
             share_prompts(self.policy)
         self.batch, self.reference, self.objective = replace(batch), reference, DPO(0.1)
+        self.products = "medium" if bf32 else "highest"
         self.batch.ref_logps = self._reference()
 
     def _reference(self) -> Tensor:
@@ -74,12 +77,14 @@ class Ours:
             return pair_logps(self.policy, self.batch)
 
     def __call__(self) -> None:
+        torch.set_float32_matmul_precision(self.products)
         if self.reference:
             self.batch.ref_logps = self._reference()
         preference = torch.tensor([0.5, 0.5])
         losses = self.objective.losses(self.policy, self.batch, preference)
         Linear()(losses, preference).backward()
         self.policy.zero_grad()
+        torch.set_float32_matmul_precision("highest")
 
 
 class TRLs:
@@ -144,6 +149,7 @@ def main(
             "rows, reference too": way(shared=False, reference=True),
             "shared prompts, reference too": way(shared=True, reference=True),
             "shared prompts": way(shared=True, reference=False),
+            "shared prompts, bf32": way(shared=True, reference=False, bf32=True),
         }
         seconds = medians(steps, trials)
         peaks = {}

@@ -150,6 +150,10 @@ class HardwareConfig:
     )
     optimiser: str = option("adamw", "AdamW with its state in 32 or in 8 bits", choices=OPTIMISERS)
     tf32: bool = option(False, "let the GPU multiply float32 matrices in TF32")
+    bf32: bool = option(
+        False,
+        "let the CPU multiply float32 matrices the fast way, where it has one in bfloat16 (torch's `medium`)",
+    )
     checkpoint_every: int = option(
         0,
         "updates between two checkpoints of a policy in training, ten times as many where all weights are trained; "

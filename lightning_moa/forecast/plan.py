@@ -17,7 +17,7 @@ from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.study import Part
 
-SHORT = ("accelerator", "devices", "nodes", "strategy", "precision", "optimiser", "tf32")
+SHORT = ("accelerator", "devices", "nodes", "strategy", "precision", "optimiser", "tf32", "bf32")
 """Keys that stand for `hardware.<key>`."""
 OWN = ("gpu", "utilisation", "gpu_type", "rows")
 """Keys of the plan's own."""

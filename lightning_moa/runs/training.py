@@ -31,12 +31,13 @@ bytes each."""
 
 
 def prepare(hardware: dict[str, Any]) -> None:
-    """Set what holds for a whole process: one thread on the CPU, or how the GPU multiplies float32."""
+    """Set what holds for a whole process: one thread on the CPU, and how float32 is multiplied."""
     # Where DeepSpeed is asked for, it looks for a GPU, and says so, unless it is told.
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if hardware["accelerator"] == "gpu" else "cpu")
     if hardware["accelerator"] == "cpu":
         # Numbers depend on the number of threads, and one core a run is what workers share out.
         torch.set_num_threads(1)
+        torch.set_float32_matmul_precision("medium" if hardware.get("bf32") else "highest")
     else:
         torch.set_float32_matmul_precision("high" if hardware["tf32"] else "highest")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from safetensors.torch import load_file
 
+from lightning_moa.config.options import HardwareConfig
 from lightning_moa.policies.quantised import is_quantised
 from lightning_moa.runs import loading, schedules
+from lightning_moa.runs.training import prepare
+from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
+from tests.experiments.scripts import load, settings
 
 QUICK = ["sft.steps=4", "evaluation.grid_step=1", "evaluation.prompts=16", "evaluation.max_new_tokens=4"]
 STUDIES = {
@@ -95,3 +100,26 @@ def test_a_script_runs_at_a_precision(precision, name, tmp_path, monkeypatch):
     assert types.count((False, torch.float32)) == len(rewards)
     assert set(types) - {(False, torch.float32)} == {(precision == "int8", torch.bfloat16)}
     assert OPTIMISERS[precision] in kinds
+
+
+def test_fast_products_are_asked_for_by_each_run_and_are_part_of_what_it_is():
+    """`medium` is torch's own word for it; whether a CPU then takes bfloat16 is torch's affair."""
+    hardware = asdict(HardwareConfig())
+    one, other = (torch.randn(256, 512, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    exact = one.double() @ other.double().T
+    before, errors = torch.get_float32_matmul_precision(), {}
+    try:
+        for bf32 in (True, False):
+            prepare({**hardware, "bf32": bf32})
+            assert torch.get_float32_matmul_precision() == ("medium" if bf32 else "highest")
+            errors[bf32] = float((one @ other.T - exact).abs().max() / exact.std())
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert errors[False] < 1e-5
+    assert errors[True] < 0.02
+    script = load(REPOSITORY / "experiments" / "panacea" / "figure5.py")
+    keys = set()
+    for bf32 in ("true", "false"):
+        plan = plan_study(*settings(script, f"hardware.bf32={bf32}"))
+        keys |= {task.key for task in plan.targets() if task is not plan.exact}
+    assert len(keys) == 2 * (len(plan.targets()) - 1)
