@@ -4,9 +4,11 @@
 
 A step is the losses and their gradient. Ours: SVD-LoRA of rank 8 + 2 (Panacea), each pair's prompt in a row of either
 response (`rows`), and seen once by both (`model.share_prompts`); the reference's log-probs are worked out once before,
-as in a study, or in the step (`reference too`); `bf32` is with `hardware.bf32`. TRL's: its `DPOTrainer` with a LoRA of
-rank 10 on the same layers, which runs the reference in each step. Prompts and responses are tokens at random, of
-lengths as HelpSteer2's have them where they are cut at 160. Prints a table and writes results/benchmarks/dpo_step.csv.
+as in a study, or in the step (`reference too`); `bf32` is with `hardware.bf32`, and `base in bf16` with
+`hardware.precision=bf16` as well, which is no comparison at equal terms: TRL's is its `DPOTrainer` in float32, with a
+LoRA of rank 10 on the same layers, which runs the reference in each step. Prompts and responses are tokens at random,
+of lengths as HelpSteer2's have them where they are cut at 160. Prints a table and writes
+results/benchmarks/dpo_step.csv.
 """
 
 from __future__ import annotations
@@ -63,9 +65,16 @@ class Ours:
     """Panacea's step on a model."""
 
     def __init__(
-        self, folder: Path, batch: PairBatch, *, shared: bool, reference: bool, bf32: bool = False
+        self,
+        folder: Path,
+        batch: PairBatch,
+        *,
+        shared: bool,
+        reference: bool,
+        bf32: bool = False,
+        dtype: str = "float32",
     ) -> None:
-        self.policy = SVDLoRA(load_model(folder), 8, 2, targets=LAYERS, seed=0)
+        self.policy = SVDLoRA(load_model(folder, dtype=dtype), 8, 2, targets=LAYERS, seed=0)
         if shared:
             share_prompts(self.policy)
         self.batch, self.reference, self.objective = replace(batch), reference, DPO(0.1)
@@ -141,7 +150,7 @@ def main(
         texts = pairs_of(pairs, config.vocab_size, lengths)
         batch = ours(texts, config.pad_token_id or 0)
 
-        def way(**options: bool) -> Ours:
+        def way(**options: Any) -> Ours:
             return Ours(weights, batch, **options)
 
         steps: dict[str, Callable[[], Any]] = {
@@ -150,6 +159,7 @@ def main(
             "shared prompts, reference too": way(shared=True, reference=True),
             "shared prompts": way(shared=True, reference=False),
             "shared prompts, bf32": way(shared=True, reference=False, bf32=True),
+            "shared prompts, base in bf16": way(shared=True, reference=False, bf32=True, dtype="bfloat16"),
         }
         seconds = medians(steps, trials)
         peaks = {}
