@@ -193,7 +193,9 @@ def test_each_factor_leaves_its_tables(scale):
     claims, over = pd.read_csv(scale / "claims.csv"), pd.read_csv(scale / "over_prompts.csv")
     assert over[["claim", "statistic"]].equals(claims[["claim", "statistic"]])
     assert over["value"].to_numpy() == pytest.approx(claims["value"].to_numpy())
-    assert (over["ci_low"] < over["ci_high"]).all()
+    # Two updates change hardly a response.
+    assert (over["ci_low"] <= over["ci_high"]).all()
+    assert (over["ci_low"] < over["ci_high"]).any()
     for m in (2, 3):
         assert names(scale / f"m{m}") == {"x0.5", "x1", "scale.csv", "movement.csv"}
         assert names(scale / f"m{m}" / "x0.5") == TABLES | {"exact_front.csv"}

@@ -93,4 +93,5 @@ def test_shards_give_the_same_scores(tmp_path, bias):
     folder = llama_folder(tmp_path / "shards", shard_size="20KB", **bias)
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     shards = HubRewards(REWARD, path=folder).scores(PROMPTS, RESPONSES)
-    np.testing.assert_array_equal(shards, whole.scores(PROMPTS, RESPONSES))
+    # Not to the bit: how a CPU adds up may hang on where in memory the weights lie.
+    np.testing.assert_allclose(shards, whole.scores(PROMPTS, RESPONSES), rtol=1e-6)
