@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ NEEDED = ("jinja2", "plotly")
 """Packages of the extra `report`."""
 HERE = Path(__file__).parent
 TITLE = "Multi-objective alignment"
+LARGE = 100_000
+"""Bytes above which a table is packed."""
 Measures = list[tuple[str, list[str]]]
 
 
@@ -156,7 +159,7 @@ class _Site:
         self._put("assets/plotly.min.js", get_plotlyjs())
 
     def _copies(self, content: Content) -> Iterator[tuple[Path, str]]:
-        """(file, its URL in the site) of each file of a result, copied there; a picture as WebP."""
+        """(file, its URL in the site) of each file of a result, copied there; pictures as WebP, large tables packed."""
         taken: dict[str, dict[str, int]] = {}
         for panel in content.panels:
             pictures = [picture.file for picture in panel.pictures]
@@ -165,6 +168,11 @@ class _Site:
                 (self.folder / stem).parent.mkdir(parents=True, exist_ok=True)
                 if file in pictures and self._picture(content, file, f"{stem}.webp"):
                     yield file, f"{stem}.webp"
+                elif file.suffix == ".csv" and file.stat().st_size > LARGE:
+                    # Without a time in it, so that the same results make the same site.
+                    packed = gzip.compress(file.read_bytes(), mtime=0)
+                    (self.folder / f"{stem}.csv.gz").write_bytes(packed)
+                    yield file, f"{stem}.csv.gz"
                 else:
                     shutil.copyfile(file, self.folder / f"{stem}{file.suffix}")
                     yield file, f"{stem}{file.suffix}"
@@ -224,7 +232,9 @@ class _Site:
 
     def _download(self, file: Path, url: str) -> tuple[str, str, str]:
         """Name, URL and size."""
-        return file.stem + Path(url).suffix, url, file_size(self.folder / url)
+        packed = file.suffix == ".csv" and url.endswith(".gz")
+        name = f"{file.name}.gz" if packed else file.stem + Path(url).suffix
+        return name, url, file_size(self.folder / url)
 
     def _index(self) -> None:
         papers: dict[str, list[Content]] = {}

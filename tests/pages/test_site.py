@@ -7,6 +7,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ from lightning_moa.cli import main
 from lightning_moa.errors import UserError
 from lightning_moa.pages.found import SITE
 from lightning_moa.pages.pictures import write_picture
-from lightning_moa.pages.site import _json, write_site
+from lightning_moa.pages.site import LARGE, _json, write_site
 from lightning_moa.reporting.claims import claims_frame, judge
 from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.run_folders import owner
@@ -137,6 +138,19 @@ def test_files_to_download_are_the_files(theirs, tmp_path):
     with Image.open(picture) as shown, Image.open(theirs / "figure4.png") as drawn:
         assert (np.asarray(shown.convert("RGB")) == np.asarray(drawn.convert("RGB"))).all()
     assert picture.stat().st_size < 0.7 * (theirs / "figure4.png").stat().st_size
+
+
+def test_a_large_table_is_packed_and_the_same(theirs, tmp_path):
+    table = pd.DataFrame({"number": np.random.default_rng(0).normal(size=8000)})
+    table.to_csv(theirs / "large.csv", index=False)
+    assert (theirs / "large.csv").stat().st_size > LARGE
+    written = [write_site([theirs], tmp_path / name) for name in ("site", "again")]
+    assert written[0].bytes == written[1].bytes
+    page = (tmp_path / "site" / "result-panacea-figure4-tiny.html").read_text()
+    (url,) = re.findall(r'<a href="(files/[^"]+)" download>large.csv.gz</a>', page)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "site" / url), pd.read_csv(theirs / "large.csv"))
+    assert (tmp_path / "site" / url).read_bytes() == (tmp_path / "again" / url).read_bytes()
+    assert (tmp_path / "site" / url).stat().st_size < 0.6 * (theirs / "large.csv").stat().st_size
 
 
 def test_a_picture_that_can_be_seen_through_is_on_white(tmp_path):
