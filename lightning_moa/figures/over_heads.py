@@ -100,10 +100,10 @@ def head_panel(panel: Panel) -> Panel:
 
 
 def growth_of(panel: Panel, numbers: Sequence[int]) -> pd.DataFrame:
-    """A row for each K and seed: `k`, `seed`, `hypervolume` and `front`, the number of points on the front, `any_four`
-    (see above; empty for fewer heads), `alive`, the share of heads in which the hypervolume has a gradient at the
-    end, `margin`, that of most heads (see `margins_of_heads`; both empty where nobody looked), and
-    `trained_parameters`."""
+    """A row for each K and seed: `k`, `seed`, `hypervolume` and `front`, the number of points on the front, `any_four`,
+    the mean hypervolume of four of the heads (empty for fewer), `alive`, the share of heads in which the hypervolume
+    has a gradient at the end, `margin`, that of most heads (see `margins_of_heads`; both empty where nobody looked),
+    and `trained_parameters`."""
     costs = panel.collected.costs.set_index(["method", "seed"])["trained_parameters"]
     rows = []
     for k in numbers:

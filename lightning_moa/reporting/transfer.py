@@ -64,9 +64,10 @@ class Roles:
 
     def __call__(self, text: str) -> str:
         """The text with each name replaced by what it stands for."""
-        for name, role in self.of.items():
-            text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", role, text)
-        return text
+        names = "|".join(re.escape(name) for name in sorted(self.of, key=len, reverse=True) if name)
+        if not names:
+            return text
+        return re.sub(rf"(?<![^\W_])({names})(?![^\W_])", lambda found: self.of[found[0]], text)
 
 
 def parts_of(folder: Path, claims: pd.DataFrame) -> dict[str, Path]:

@@ -77,6 +77,9 @@ def test_names_of_another_world_stand_for_those_at_the_same_place():
     assert found["other_claim"].tolist() == ["set_3, long: PPO on long < kinder", "unkind is long"]
     assert found["together"].tolist() == ["agree", "disagree"]
     assert roles[0]("ppo_kind") == roles[1]("ppo_long") == "ppo_objective 1"
+    # A scale without parts has no name for the one that there is, and what has been replaced is not read again.
+    assert Roles({"": "part 1"})("kind") == "kind"
+    assert Roles({"kind": "long", "long": "kind"})("kind, long") == "long, kind"
 
 
 def laid(folder, parts, objectives, heights):
