@@ -52,8 +52,12 @@ def _line(error: Exception) -> str:
 
 def partial_folder(scratch: Path) -> Path:
     """Where a task keeps what outlives it when it is stopped: checkpoints, beside all results."""
-    key = scratch.name.removeprefix(".").rpartition(".")[0]
-    return scratch.parent / f"partial-{key}"
+    return partial_folder_of(scratch.parent, scratch.name.removeprefix(".").rpartition(".")[0])
+
+
+def partial_folder_of(runs: Path, key: str) -> Path:
+    """`partial_folder` of the task with this key."""
+    return runs / f"partial-{key}"
 
 
 def snapshots_in(folder: Path) -> list[tuple[int, Path]]:

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 from rich.progress import Task as Bar
 from rich.text import Text
 
+from lightning_moa.reporting.remaining import Left, Part, kind_of, left_of
+
 
 class _Remaining(ProgressColumn):
     def render(self, task: Bar) -> Text:
@@ -34,8 +36,8 @@ class Work(Protocol):
 class Display:
     """The overall bar, and the runs under way.
 
-    The remaining time is the expected cost of what is left, times the ratio of measured to expected seconds of
-    what is done, over the number of workers. Before anything is done it says so instead of guessing.
+    The remaining time follows what runs of each kind have taken so far (`remaining.left_of`). Before anything of what
+    is left is measured it says so instead of guessing.
     """
 
     def __init__(self, todo: Sequence[Work], workers: int, console: Console) -> None:
@@ -43,6 +45,8 @@ class Display:
         self.names = {task.key: task.name for task in todo}
         self.workers = min(workers, len(todo))
         self.share: dict[str, float] = {}
+        self.before: dict[str, float] = {}
+        """Shares that runs began with, since an earlier start had done them."""
         self.started: dict[str, float] = {}
         self.spent: dict[str, float] = {}
         self.console = console
@@ -66,8 +70,11 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def start(self, key: str) -> None:
+    def start(self, key: str, *, goes_on: bool = False) -> None:
+        """A run begins; `goes_on`: from what an earlier start has left of it, so that its first share is that one's."""
         with self.lock:
+            if not goes_on:
+                self.before[key] = 0.0
             self.started[key] = time.monotonic()
             self.share[key] = 0.0
             self.bars[key] = self.progress.add_task(f"  {self.names[key]}", total=1.0, remaining="")
@@ -77,6 +84,7 @@ class Display:
         with self.lock:
             if key in self.bars and self.share.get(key, 1.0) < 1.0:
                 self.share[key] = min(share, 1.0)
+                self.before.setdefault(key, self.share[key])
                 self.progress.update(self.bars[key], completed=self.share[key])
         self.refresh()
 
@@ -88,7 +96,7 @@ class Display:
             if not self.console.is_terminal:
                 done = sum(1 for value in self.share.values() if value == 1.0)
                 left = self.remaining()
-                note = f", about {clock(left)} left" if left else ""
+                note = "" if left is None or not left.seconds else f", {left}"
                 self.console.print(
                     f"[{done}/{len(self.cost)}] {self.names[key]} ({self.spent[key]:.0f} s){note}",
                     highlight=False,
@@ -114,32 +122,17 @@ class Display:
         with self.lock:
             left = self.remaining()
             done = sum(self.cost[key] * share for key, share in self.share.items())
-            text = f"about {clock(left)} left" if left is not None else "measuring"
+            text = "measuring" if left is None else str(left)
             self.progress.update(self.bar, completed=done, remaining=text)
 
-    def remaining(self) -> float | None:
-        """Seconds until the last run ends, or None before anything has been measured."""
+    def remaining(self) -> Left | None:
+        """Time until the last run ends, or None before anything of what is left has been measured."""
         now = time.monotonic()
-        expected = sum(self.cost[key] * share for key, share in self.share.items())
-        measured = sum(self.spent.values()) + sum(now - self.started[key] for key in self.bars)
-        if expected <= 0 or now - self.begun < 5:
+        if now - self.begun < 5:
             return None
-        left = sum(self.cost.values()) - expected
-        return seconds_left(left, done=expected, measured=measured, workers=self.workers)
-
-
-def seconds_left(left: float, *, done: float, measured: float, workers: int) -> float | None:
-    """Seconds until work is done that `workers` do side by side; None before any was.
-
-    Args:
-        left, done: expected seconds of what is left, and of what is done.
-        measured: seconds that the latter took.
-    """
-    return left * (measured / done) / max(workers, 1) if done > 0 else None
-
-
-def clock(seconds: float) -> str:
-    """As 1:05, or 2:01:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        taken = {**{key: now - self.started[key] for key in self.bars}, **self.spent}
+        parts = [
+            Part(kind_of(key), cost, self.share.get(key, 0.0), self.before.get(key, 0.0), taken.get(key, 0.0))
+            for key, cost in self.cost.items()
+        ]
+        return left_of(parts, self.workers)

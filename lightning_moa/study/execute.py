@@ -28,7 +28,7 @@ from lightning_moa.signals import heeded, name_of
 from lightning_moa.strategies.launching import is_main_process
 from lightning_moa.study import tasks as store
 from lightning_moa.study.tasks import Task
-from lightning_moa.task_files import DONE
+from lightning_moa.task_files import DONE, partial_folder_of
 from lightning_moa.workers import Slot, leave_if_imported, report, slots
 
 STOPS_WITHIN = 120.0
@@ -148,7 +148,7 @@ class _Scheduler:
         for task in self._ready(pending)[: len(free)]:
             slot = free.pop()
             del pending[task.key]
-            self.display.start(task.key)
+            self.display.start(task.key, goes_on=partial_folder_of(self.runs, task.key).is_dir())
             self.running[slot.submit(perform, _Order.of(task, self.runs))] = (task, slot)
         return bool(self.running)
 

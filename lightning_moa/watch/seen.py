@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lightning_moa.reporting.progress import seconds_left
+from lightning_moa.reporting.remaining import Left, Part, kind_of, left_of
 from lightning_moa.reporting.under_way import FINISHED, Asked, Start
 from lightning_moa.watch.files import Series
 
@@ -29,6 +29,8 @@ class Run:
     state: str
     share: float = 0.0
     """Of its work, done."""
+    before: float = 0.0
+    """Of its work, done by an earlier start."""
     seconds: float | None = None
     """That it has taken so far, or did; None: not told."""
     left: float | None = None
@@ -79,17 +81,16 @@ class Study:
         return sum(asked.cost * run.share for asked, run in self._todo()) / whole if whole else 1.0
 
     @property
-    def left(self) -> float | None:
-        """Seconds until its last run is done, as far as those done have told; None: it can't be known."""
+    def left(self) -> Left | None:
+        """Time until its last run is done, as far as those at work and done have told; None: it can't be known."""
         if self.state != "in progress":
             return None
         waited = [(asked, run) for asked, run in self._todo() if run.state not in (FAILED, KILLED)]
-        rest = sum(asked.cost * (1 - run.share) for asked, run in waited)
-        done = sum(asked.cost * run.share for asked, run in waited)
-        measured = sum(run.seconds or 0.0 for _, run in waited)
-        together = seconds_left(rest, done=done, measured=measured, workers=self.start.workers)
-        alone = [run.left for _, run in waited if run.left is not None]
-        return None if together is None else max([together, *alone])
+        parts = [
+            Part(kind_of(asked.key), asked.cost, run.share, run.before, run.seconds or 0.0, run.left)
+            for asked, run in waited
+        ]
+        return left_of(parts, self.start.workers)
 
     def _todo(self) -> list[tuple[Asked, Run]]:
         pairs = zip(self.start.runs, self.runs, strict=True)

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lightning_moa.reporting.progress import clock
+from lightning_moa.reporting.remaining import clock
 from lightning_moa.reporting.under_way import FINISHED
 from lightning_moa.watch import seen
 from lightning_moa.watch.seen import Run, Seen, Study
@@ -138,7 +138,7 @@ def _how(study: Study) -> str:
         if study.alive is None and study.silent is not None:
             head += f", wrote last {clock(study.silent)} ago"
         left = study.left
-        told.append("no remaining time yet" if left is None else f"about {clock(left)} left")
+        told.append("no remaining time yet" if left is None else str(left))
         return f"{head}: {', '.join([done, *told])}"
     named = study.state in (FINISHED, seen.KILLED)
     head = (study.state if named else "ended") + where

@@ -154,7 +154,7 @@ class _Look:
         again = start is not None and alive and not there and (written or 0.0) < start.began - CLOCKS
         if written is not None and not again:
             record = self._record(key, written)
-            return Run(key, str(record.get("name", name)), seen.DONE, 1.0, _number(record, "seconds"))
+            return Run(key, str(record.get("name", name)), seen.DONE, 1.0, seconds=_number(record, "seconds"))
         if key in self.made_in:
             return self._at_work(key, name, *self.made_in[key])
         failed = self.runs / f"failed-{key}"
@@ -174,11 +174,14 @@ class _Look:
         silent = self._since(max(filter(None, times), default=self.now))
         share, began = _number(told, "share") or 0.0, _number(told, "began")
         state = seen.KILLED if folder.name in self.dead else seen.AT_WORK
+        # The first share of one that goes on from a checkpoint is what an earlier start had done.
+        before = 0.0 if self._checkpoint(key) is None else _number(told, "first_share") or 0.0
         return Run(
             key,
             str(told.get("name", name)),
             state,
             min(max(share, 0.0), 1.0) if state == seen.AT_WORK else 0.0,
+            before,
             None if began is None else self._since(began),
             _left(told, self.now) if state == seen.AT_WORK else None,
             silent,

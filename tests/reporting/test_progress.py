@@ -6,6 +6,7 @@ from rich.console import Console
 
 from lightning_moa.reporting import progress
 from lightning_moa.reporting.progress import Display
+from lightning_moa.reporting.remaining import Left
 from tests.study.jobs import job
 
 
@@ -33,20 +34,30 @@ def test_the_remaining_time_follows_what_was_measured(monkeypatch):
     clock["now"] += 20
     shown.finish(keys[0])
     # 10 units took 20 seconds, 30 units are left.
-    assert shown.remaining() == 60
+    assert shown.remaining() == Left(60, whole=True)
     shown.start(keys[1])
     clock["now"] += 30
     shown.advance(keys[1], 0.5)
     # 25 units took 50 seconds, 15 are left.
-    assert shown.remaining() == 30
+    assert shown.remaining() == Left(30, whole=True)
 
 
-def test_two_workers_share_what_is_left(monkeypatch):
+def test_one_run_left_has_one_worker(monkeypatch):
     shown, keys, clock, _ = display(monkeypatch, workers=2)
     shown.start(keys[0])
     clock["now"] += 20
     shown.finish(keys[0])
-    assert shown.remaining() == 30
+    assert shown.remaining() == Left(60, whole=True)
+
+
+def test_what_an_earlier_start_had_done_tells_nothing_of_the_pace(monkeypatch):
+    shown, keys, clock, _ = display(monkeypatch)
+    shown.start(keys[0], goes_on=True)
+    shown.advance(keys[0], 0.5)
+    clock["now"] += 10
+    shown.finish(keys[0])
+    # The last 5 units took 10 seconds, 30 are left.
+    assert shown.remaining() == Left(60, whole=True)
 
 
 def test_each_finished_or_failed_run_is_a_line(monkeypatch):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from lightning_moa.reporting.progress import clock, seconds_left
 from lightning_moa.reporting.under_way import PROGRESS, STUDIES, RunProgress, Start, recorded
 
 
@@ -86,9 +85,3 @@ def test_how_far_a_run_is_and_not_too_often(tmp_path, monkeypatch):
     assert (told()["share"], told()["first_share"]) == (0.7, 0.5)
     progress.close()
     assert os.listdir(tmp_path) == []
-
-
-def test_the_pace_of_what_is_done_says_what_is_left():
-    assert seconds_left(10, done=5, measured=20, workers=2) == 20
-    assert seconds_left(10, done=0, measured=3, workers=2) is None
-    assert clock(7265) == "2:01:05"
