@@ -100,6 +100,11 @@ class EvaluationConfig:
     grid_step: float = option(0.1, "spacing of the grid of preferences", above=0, at_most=1)
     pairs: int = option(256, "held-out pairs for the accuracies", at_least=1)
     prompts: int = option(256, "held-out prompts that responses are sampled to", at_least=1)
+    responses: int = option(
+        1,
+        "sampled to each prompt under each preference; intervals over prompts keep those of a prompt together",
+        at_least=1,
+    )
     max_new_tokens: int = option(16, "longest sampled response", at_least=1)
     temperature: float = option(1.0, "sampling temperature; 0 is greedy", at_least=0)
     top_p: float = option(1.0, "nucleus of the sampling", above=0, at_most=1)

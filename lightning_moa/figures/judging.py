@@ -135,7 +135,7 @@ def win_rates(
     Args:
         collected: a study's rows. All methods must be such that know no preference and have one policy; each counts
             with its last step.
-        method: whose wins are counted.
+        method: whose wins are counted, with its first response to each prompt.
         others: what it is compared with.
         judges: one for each objective; None: the recorded rewards.
         prompts: only so many, the first ones; None: all.
@@ -146,6 +146,8 @@ def win_rates(
     """
     responses = collected.responses
     last = responses[responses["step"] == responses.groupby(["method", "seed"])["step"].transform("max")]
+    # Prompts are what is counted, so that each has one response.
+    last = last[last["sample"] == 0]
     if judges is None:
         rewards = RecordedRewards(last, collected.objectives, collected.space)
         judges = {name: RewardJudge(rewards, name) for name in collected.objectives}

@@ -113,7 +113,8 @@ def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
     """Prompt -> cluster. The held-out prompts are clustered as they are, and not as often as policies answer them:
     k-means rounds, so that its clusters might differ between panels of few and of many policies."""
     reference = collected.responses[collected.responses["method"] == REFERENCE]
-    prompts = reference[reference["seed"] == reference["seed"].min()]["prompt"].tolist()
+    first = (reference["seed"] == reference["seed"].min()) & (reference["sample"] == 0)
+    prompts = reference[first]["prompt"].tolist()
     return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
 
 

@@ -93,7 +93,7 @@ def evaluate(task: Task, factor: int, rows: int | None) -> Forecast:
     return _sampling_task(
         task,
         batch,
-        float(measured.passes * settings["prompts"]),
+        float(measured.passes * settings["prompts"] * settings["responses"]),
         settings["max_new_tokens"],
         settings["top_p"],
         measured.held,

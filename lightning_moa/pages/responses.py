@@ -15,7 +15,7 @@ from lightning_moa.reporting.files import read_text
 PROMPTS = 3
 """Of a measurement."""
 FILE = "responses.csv"
-LEFT_OUT = ("prompt_index", "prompt", "response", "step", "policy", "log_ratio")
+LEFT_OUT = ("sample", "prompt_index", "prompt", "response", "step", "policy", "log_ratio")
 
 
 def measured_responses(record: Mapping[str, Any], runs: Path, problems: list[str]) -> list[Cells]:
@@ -60,7 +60,12 @@ def _first(file: Path, title: str) -> Cells:
         first.setdefault(row["prompt"], row["prompt_index"])
     chosen = list(first.values())[:PROMPTS]
     last = max((int(row["step"]) for row in rows), default=0)
-    mine = [row for row in rows if row["prompt_index"] in chosen and int(row["step"]) == last]
+    mine = [
+        row
+        for row in rows
+        # The first of several responses; earlier measurements had one each.
+        if row["prompt_index"] in chosen and int(row["step"]) == last and row.get("sample", "0") == "0"
+    ]
     mine.sort(key=lambda row: chosen.index(row["prompt_index"]))
     others = [name for name in (rows[0] if rows else {}) if name not in LEFT_OUT]
     others.sort(key=lambda name: not name.startswith("lambda_"))

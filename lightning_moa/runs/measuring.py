@@ -40,6 +40,9 @@ Spec = dict[str, Any]
 EVALUATION = 2**32
 """What is added to a seed of measurements, so that no training of an equal seed samples with their noise."""
 
+ANOTHER = 2**40
+"""What is added for each further response to the same prompts, so that no other seed's noise is that one's."""
+
 
 class Measure:
     """Collects one row per evaluated policy and preference.
@@ -105,18 +108,8 @@ class Measure:
         policy.eval()
         m = len(self.objectives)
         grid = torch.full((1, m), 1 / m, dtype=torch.float64) if preferences is None else preferences
-        decoding = Decoding(
-            self.spec["max_new_tokens"],
-            self.spec["temperature"],
-            self.spec["top_p"],
-            EVALUATION + self.spec["sample_seed"],
-        )
-        if deployed.rewrite is None:
-            frame = sample_grid(policy, self._prompts(len(grid)), grid, decoding, self.tokenizer)
-        else:
-            pairs = self._rewritten(deployed.rewrite)
-            frame = sample_rewritten(policy, pairs, grid[:1], decoding, self.tokenizer)
-        sampled = joined(score(frame, self.sources))
+        frames = [self._sampled(deployed, grid, k).assign(sample=k) for k in range(self.spec["responses"])]
+        sampled = joined(score(pd.concat(frames, ignore_index=True), self.sources))
         if self.spec["rules"] and len(sampled):
             sampled = by_rules(sampled)
         points = mean_rows(sampled, preferences, self.objectives)
@@ -132,6 +125,19 @@ class Measure:
                 frame[f"accuracy_{objective}"] = values[:, i]
             self.accuracies.append(frame.assign(n=int(counts.min()), policy=name, step=step))
             self.ranked.append(self._ranked(frame, margins.right()).assign(policy=name, step=step))
+
+    def _sampled(self, deployed: Deployed, grid: torch.Tensor, k: int) -> pd.DataFrame:
+        """The k-th response to each prompt under each preference."""
+        decoding = Decoding(
+            self.spec["max_new_tokens"],
+            self.spec["temperature"],
+            self.spec["top_p"],
+            EVALUATION + self.spec["sample_seed"] + k * ANOTHER,
+        )
+        if deployed.rewrite is None:
+            return sample_grid(deployed.policy, self._prompts(len(grid)), grid, decoding, self.tokenizer)
+        pairs = self._rewritten(deployed.rewrite)
+        return sample_rewritten(deployed.policy, pairs, grid[:1], decoding, self.tokenizer)
 
     def _ranked(self, rows: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         """One row a preference and held-out pair: `lambda_*`, `pair`, and `accuracy_*`, whether it is ranked right."""

@@ -105,7 +105,7 @@ def made_up(
     for space in spaces:
         points[[f"{space}_{name}" for name in objectives]] = values
     # Clusters of prompts spread a policy's points; the mean over prompts stays.
-    told = pd.concat([head] * PROMPTS, ignore_index=True).assign(tokens=3, log_ratio=0.1)
+    told = pd.concat([head] * PROMPTS, ignore_index=True).assign(sample=0, tokens=3, log_ratio=0.1)
     told["cluster"] = told["prompt_index"] = np.repeat(np.arange(PROMPTS), len(head))
     shift = np.concatenate(apart)[:, None]
     told[[f"gold_{name}" for name in objectives]] = np.concatenate(

@@ -28,6 +28,7 @@ def responses(method, kind, short, seed=0, step=9):
     return pd.DataFrame(
         {
             "prompt_index": range(len(kind)),
+            "sample": 0,
             "prompt": [f"question {i}" for i in range(len(kind))],
             "response": [f"answer {a} {b}" for a, b in zip(kind, short, strict=True)],
             "reward_kind": np.asarray(kind, dtype=float),
@@ -80,6 +81,13 @@ def test_only_the_first_prompts_are_judged():
     found = win_rates(STUDY, "ours", ["theirs"], prompts=2)
     assert rates(found)["kind", 0] == 1.0
     assert set(found["n"]) == {2}
+
+
+def test_of_several_responses_to_a_prompt_the_first_is_judged():
+    """Its interval is over prompts, which two responses of one do not make more of."""
+    more = [responses(name, [9, 9, 9, 9], [9, 9, 9, 9]).assign(sample=1) for name in ("ours", "theirs")]
+    study = collected(STUDY.responses, *more)
+    pd.testing.assert_frame_equal(win_rates(study, "ours", ["theirs"]), win_rates(STUDY, "ours", ["theirs"]))
 
 
 def test_any_judge_may_stand_in_and_sees_the_texts():

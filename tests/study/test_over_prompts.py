@@ -73,6 +73,14 @@ def test_a_mean_over_prompts_has_the_interval_of_its_paired_differences():
     assert found["draws"] == 300
 
 
+def test_responses_to_one_prompt_are_drawn_together():
+    """The same response four times over makes no interval narrower."""
+    rows = collected(gap=0.5)
+    again = replace(rows, responses=pd.concat([rows.responses] * 4, ignore_index=True))
+    once, four = (over_prompts(artefact(40), each, difference) for each in (rows, again))
+    pd.testing.assert_frame_equal(once, four)
+
+
 def test_what_is_not_there_is_within_noise():
     (found,) = over_prompts(artefact(60), collected(), difference).to_dict("records")
     assert found["verdict"] == "within noise"
