@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base_folder import check_folder, check_shape, check_there
@@ -213,10 +214,24 @@ def load_model(
             trust_remote_code=False,
             **extra,
         )
+    if kind != torch.float32:
+        _feed_head_together(model)
     if quantization_config is not None:
         steady(model)
         return model
     return model if device is None else model.to(device)  # type: ignore[arg-type]
+
+
+def _feed_head_together(model: PreTrainedModel) -> None:
+    """Have the output head see rows that lie side by side. Of a slice of them, which is what it gets where few logits
+    are asked for, torch makes a product for each row, and in 16 bits on a CPU a copy of the head's weights for each."""
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_side_by_side)
+
+
+def _side_by_side(head: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return given[0].contiguous(), *given[1:]
 
 
 def _check_floating(name: str, config: PretrainedConfig) -> None:

@@ -8,8 +8,11 @@ heeds a mask of its own making: `model.share_prompts`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_moa.batches import PairBatch
 from lightning_moa.errors import UserError
@@ -103,16 +106,38 @@ def _of_rows(policy: Policy, pieces: list[_Piece], preference: Tensor | None) ->
     kept = int((first + second).max()) + 1
     dtype = policy.model.dtype
     mask = torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill(~seen, torch.finfo(dtype).min)
-    with policy.steered(preference, len(ids)):
-        run = policy.run(ids, mask[:, None], kept, position_ids=positions.clamp(min=0))
-    part, ids = (part * there)[:, -kept:], ids[:, -kept:]
+    part, tokens = (part * there)[:, -kept:], ids[:, -kept:]
     # What stands before a token predicts it; before a second response's first stands the prompt's last.
     before = torch.arange(kept, device=ids.device).expand(len(ids), -1) - 1
     before = torch.where(before == kept - 1 - second, kept - 1 - first - second, before).clamp(min=0)
-    logits = run.logits[:, -kept:]
-    row = torch.arange(len(ids), device=ids.device)[:, None]
-    logps = logits[row, before, ids].float() - logits.float().logsumexp(-1).gather(1, before)
+    row, column = part.nonzero(as_tuple=True)
+    with policy.steered(preference, len(ids)), _logits_at(policy, row, before[row, column] - kept) as at:
+        logits = at(policy.run(ids, mask[:, None], kept, position_ids=positions.clamp(min=0)).logits)
+    found = logits.float().log_softmax(-1).gather(1, tokens[row, column][:, None])[:, 0]
+    logps = found.new_zeros(part.shape).index_put((row, column), found)
     return logps.masked_fill(part != 1, 0.0).sum(1), logps.masked_fill(part != 2, 0.0).sum(1)
+
+
+@contextmanager
+def _logits_at(policy: Policy, row: Tensor, place: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inside, a model's logits become those of n places alone, (n, vocabulary), by the function that is given.
+
+    A plain output head is asked for nothing else: what it sees lies side by side, and without padding. Of a slice of
+    its input torch would make a copy of its weights for each row.
+
+    Args:
+        policy: whose model is run.
+        row, place: (n,), the latter from the end, below 0.
+    """
+    head = policy.model.get_output_embeddings()
+    if type(head) is not nn.Linear:
+        yield lambda logits: logits[row, place]
+        return
+    handle = head.register_forward_pre_hook(lambda _, given: (given[0][row, place],))
+    try:
+        yield lambda logits: logits
+    finally:
+        handle.remove()
 
 
 class _Piece:

@@ -96,7 +96,7 @@ class Display:
             if not self.console.is_terminal:
                 done = sum(1 for value in self.share.values() if value == 1.0)
                 left = self.remaining()
-                note = "" if left is None or not left.seconds else f", {left}"
+                note = "" if left is None or left.seconds < 0.5 else f", {left}"
                 self.console.print(
                     f"[{done}/{len(self.cost)}] {self.names[key]} ({self.spent[key]:.0f} s){note}",
                     highlight=False,

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import OPTConfig, OPTForCausalLM
 
 from lightning_moa.data.tokenizer import load_tokenizer
@@ -53,6 +54,34 @@ def test_save_and_load(family, tmp_path):
     assert not list(tmp_path.glob(".*"))
     assert load_model(str(tmp_path), dtype="bfloat16", device="cpu").dtype == torch.bfloat16
     save_model(model, tmp_path)
+
+
+class Products(TorchDispatchMode):
+    """The sizes of what is multiplied by batched products."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.bmm.default:
+            self.sizes.append([tuple(each.shape) for each in args])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_row_has_a_copy_of_the_heads_weights_in_16_bits(family, tmp_path):
+    """torch makes one for each row of a slice that is asked for logits."""
+    save_model(tiny(family), tmp_path)
+    model = load_model(tmp_path, dtype="bfloat16")
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    ids, mask = tokens()
+    vocabulary = model.get_output_embeddings().out_features
+    with Products() as seen:
+        some = model(input_ids=ids, attention_mask=mask, logits_to_keep=2).logits
+    assert not [size for size in seen.sizes if vocabulary in size[1]]
+    assert torch.allclose(some, model(input_ids=ids, attention_mask=mask).logits[:, -2:], atol=1e-2)
 
 
 def test_a_loaded_models_dropout_is_off(tmp_path):
