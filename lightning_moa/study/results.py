@@ -71,12 +71,8 @@ class Judged:
     def write(self, folder: Path) -> None:
         """claims.csv, sensitivity.csv and over_prompts.csv."""
         CLAIMS.write(self.claims, folder / CLAIMS.file)
-        if self.sensitivity is not None:
-            text = self.sensitivity.to_csv(index=False, lineterminator="\n")
-            write_atomically(folder / SENSITIVITY, text)
-        if self.over_prompts is not None:
-            text = self.over_prompts.to_csv(index=False, lineterminator="\n")
-            write_atomically(folder / OVER_PROMPTS, text)
+        _leave(folder / SENSITIVITY, self.sensitivity)
+        _leave(folder / OVER_PROMPTS, self.over_prompts)
 
 
 def judged(rows_at: Callable[[str], Sequence[Row]], over_prompts: pd.DataFrame | None = None) -> Judged:
@@ -174,19 +170,20 @@ class Artefact:
         """
         self._write_others(others or {})
         POINTS.write(tables.points, self.folder / POINTS.file)
-        if len(tables.accuracies):
-            ACCURACIES.write(tables.accuracies, self.folder / ACCURACIES.file)
         METRICS.write(tables.metrics, self.folder / METRICS.file)
+        TIMINGS.write(collected.timings, self.folder / TIMINGS.file)
+        for schema, frame in (
+            (ACCURACIES, tables.accuracies),
+            (COSTS, collected.costs),
+            (REWARD_MODELS, collected.reward_models),
+        ):
+            if len(frame):
+                schema.write(frame, self.folder / schema.file)
+            else:
+                (self.folder / schema.file).unlink(missing_ok=True)
         if judged is not None:
             judged.write(self.folder)
-        if len(collected.costs):
-            COSTS.write(collected.costs, self.folder / COSTS.file)
-        if len(collected.reward_models):
-            REWARD_MODELS.write(collected.reward_models, self.folder / REWARD_MODELS.file)
-        TIMINGS.write(collected.timings, self.folder / TIMINGS.file)
-        if collected.exact is not None:
-            text = collected.exact.front.to_csv(index=False, lineterminator="\n")
-            write_atomically(self.folder / "exact_front.csv", text)
+        _leave(self.folder / "exact_front.csv", None if collected.exact is None else collected.exact.front)
         measured = {**collected.measured_with, "rewards": _rewards(collected)}
         self._write_record(measured, list(collected.trained.values()), collected.evaluated)
 
@@ -233,6 +230,14 @@ class Artefact:
             started=self.started,
             duration=(datetime.now(UTC) - self.started).total_seconds(),
         )
+
+
+def _leave(file: Path, frame: pd.DataFrame | None) -> None:
+    """The file as it is to be; where there is nothing to say, none that an earlier start has left, either."""
+    if frame is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_atomically(file, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _rewards(collected: Collected) -> dict[str, Any]:

@@ -75,3 +75,19 @@ def test_claims_are_written_with_what_hangs_on_the_point(tables, tmp_path):
     assert beside["value"].iloc[0] == found.claims["value"].iloc[0]
     Judged(found.claims).write(tmp_path / "alone")
     assert [path.name for path in (tmp_path / "alone").iterdir()] == ["claims.csv"]
+
+
+def test_what_an_earlier_start_said_and_this_one_does_not_is_gone(tables, tmp_path):
+    """Three seeds after one: an interval over prompts would be taken for theirs."""
+    _, tables = tables
+    volume = metric_difference(tables.metrics, "hypervolume", "panacea", "dps", "gold")
+
+    def found(over_prompts):
+        return judged(lambda name: [judge("spans more", "w", "hv", volume, ">", 0)], over_prompts)
+
+    found(pd.DataFrame({"claim": ["spans more"]})).write(tmp_path)
+    assert (tmp_path / "over_prompts.csv").is_file()
+    found(None).write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["claims.csv", "sensitivity.csv"]
+    Judged(found(None).claims).write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.csv"]
