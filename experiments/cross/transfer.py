@@ -6,8 +6,8 @@ Nothing is trained: the results in the folder are read, those of `scale` and tho
 have both. Roles go by order, as in the scripts themselves: the first objective of the one scale stands for the first of
 the other, and so do sets of prompts of other names. A claim agrees where both scales say the same, that it holds, fails
 or is level, and disagrees where one says that it holds and the other that it fails; else it is unknown. Where the other
-scale has one seed its verdicts are over prompts, and say so. Writes claims_compared.csv, orders.csv (Kendall's tau
-between the methods' hypervolumes) and run.yaml to results/cross/transfer/.
+scale has one seed or two its verdicts are over prompts, and say so. Writes claims_compared.csv, orders.csv (Kendall's
+tau between the methods' hypervolumes) and run.yaml to results/cross/transfer/.
 """
 
 from dataclasses import dataclass

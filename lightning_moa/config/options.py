@@ -124,8 +124,8 @@ class EvaluationConfig:
     )
     draws: int = option(
         0,
-        "of prompts and held-out pairs, with replacement, for intervals of a study of one seed, over_prompts.csv; 0: "
-        "none",
+        "of prompts and held-out pairs, with replacement, for intervals of a study of one seed or two, "
+        "over_prompts.csv; 0: none",
         at_least=0,
     )
     trained_rewards: bool = option(True, "score responses with a reward model trained on the pairs, too")

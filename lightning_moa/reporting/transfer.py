@@ -32,7 +32,7 @@ def pairs_of(results: Path, small: str, other: str) -> Iterator[tuple[str, str, 
 
 
 def claims_of(folder: Path) -> pd.DataFrame:
-    """claim, statistic, value, ci_low, ci_high, verdict and `over`: seeds; or prompts, where there is but one seed."""
+    """claim, statistic, value, ci_low, ci_high, verdict and `over`: seeds, or prompts where there are few."""
     file = folder / CLAIMS.file
     if not file.is_file():
         return pd.DataFrame(columns=["claim", "statistic", "value", "ci_low", "ci_high", "verdict", "over"])

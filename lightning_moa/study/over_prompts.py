@@ -1,8 +1,9 @@
-"""What a study of one seed can say: its claims' intervals over prompts and pairs, not over trainings.
+"""What a study of one seed or two can say: its claims' intervals over prompts and pairs, not over trainings.
 
 Prompts, and with them all responses to each, and held-out pairs are drawn with replacement, the same ones for every
 policy (a paired bootstrap); points, measures and claims are worked out anew from each draw. Such an interval holds the
-noise of what was asked, not that of training once more.
+noise of what was asked, not that of training once more. Student's interval of two seeds is 18 of their standard
+deviations wide, and says nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ COLUMNS = (
     *("claim", "where", "whose", "statistic", "draws"),
     *("value", "ci_low", "ci_high", "bound", "margin", "verdict"),
 )
+ENOUGH = 3
+"""Seeds that speak for themselves."""
 JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
 
 
 def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeClaims) -> pd.DataFrame | None:
-    """A row for each claim that rests on one seed, with an interval over prompts and pairs.
+    """A row for each claim that rests on fewer seeds than `ENOUGH`, with an interval over prompts and pairs.
 
     Args:
         artefact: makes the tables of what was drawn; its configuration says how often, by `evaluation.draws`.
@@ -37,7 +40,7 @@ def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeCl
 
     Returns:
         Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. None where there
-        are several seeds, or no draws.
+        are seeds enough, or no draws.
     """
     return over_prompts_of_all([(artefact, collected)], lambda drawn: judge_claims(*drawn[0]))
 
@@ -49,7 +52,7 @@ def over_prompts_of_all(
     """The same for claims that rest on several studies together. Each study is drawn from a generator of its own with
     one seed for all, so that studies of the same prompts and pairs are drawn alike."""
     draws = min(artefact.config.evaluation.draws for artefact, _ in studies)
-    if not draws or any(collected.points["seed"].nunique() != 1 for _, collected in studies):
+    if not draws or any(collected.points["seed"].nunique() >= ENOUGH for _, collected in studies):
         return None
 
     def judged(drawn: Iterable[Collected]) -> list[Row]:
@@ -64,7 +67,7 @@ def over_prompts_of_all(
     ]
     rows = []
     for place, row in enumerate(said):
-        if row["seeds"] != 1:
+        if not 1 <= int(str(row["seeds"])) < ENOUGH:
             continue
         values = np.array([float(str(each[place]["value"])) for each in again])
         low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])

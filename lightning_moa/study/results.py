@@ -66,7 +66,7 @@ class Judged:
     sensitivity: pd.DataFrame | None = None
     """Of `sensitivity_frame`; None where no claim rests on a reference point."""
     over_prompts: pd.DataFrame | None = None
-    """Of `over_prompts`; None where there are several seeds."""
+    """Of `over_prompts`; None where there are seeds enough."""
 
     def write(self, folder: Path) -> None:
         """claims.csv, sensitivity.csv and over_prompts.csv."""

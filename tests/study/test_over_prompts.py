@@ -108,7 +108,7 @@ def test_claims_of_several_studies_are_of_the_same_prompts_in_each():
     found = over_prompts_of_all([(artefact(40), rows) for rows in apart], gap)
     pd.testing.assert_frame_equal(found, over_prompts(artefact(40), both, difference))
     assert found["verdict"].tolist() == ["holds"]
-    several = [(artefact(40), apart[0]), (artefact(40), collected(seeds=(0, 1)))]
+    several = [(artefact(40), apart[0]), (artefact(40), collected(seeds=(0, 1, 2)))]
     assert over_prompts_of_all(several, gap) is None
 
 
@@ -116,8 +116,20 @@ def of(frame: pd.DataFrame, method: str) -> pd.DataFrame:
     return frame[frame["method"] == method].reset_index(drop=True)
 
 
+def test_two_seeds_are_drawn_alike():
+    """Their mean's interval is that of the prompts' mean differences over both; Student's of two seeds says nothing."""
+    rows = collected(gap=0.5, seeds=(0, 1))
+    (found,) = over_prompts(artefact(300), rows, difference).to_dict("records")
+    each = rows.responses.pivot_table(index="prompt_index", columns="method", values="reward_helpful")
+    gaps = each["b"] - each["a"]
+    half = 1.96 * gaps.std() / np.sqrt(PROMPTS)
+    assert found["value"] == pytest.approx(gaps.mean())
+    assert found["ci_high"] - found["ci_low"] == pytest.approx(2 * half, rel=0.2)
+    assert found["verdict"] == "holds"
+
+
 def test_several_seeds_speak_for_themselves():
-    assert over_prompts(artefact(200), collected(seeds=(0, 1)), difference) is None
+    assert over_prompts(artefact(200), collected(seeds=(0, 1, 2)), difference) is None
     assert over_prompts(artefact(0), collected(), difference) is None
 
 
