@@ -15,7 +15,7 @@ import psutil
 
 from lightning_moa.errors import UserError
 from lightning_moa.folders import refuse_links_out, run_in
-from lightning_moa.task_files import AGAIN, DONE, LOG, read_mapping
+from lightning_moa.task_files import AGAIN, DONE, LOG, partial_folder_of, read_mapping
 
 # What a scratch folder's name says of its owner, before the process's number. No dot: dots part the name.
 _MACHINE = platform.node().replace(".", "_") + "-"
@@ -88,7 +88,7 @@ def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
             if not is_done(runs, key):
                 raise
             shutil.rmtree(folder)
-    _remove(runs / f"partial-{key}")
+    _remove(partial_folder_of(runs, key))
 
 
 def clear_dead(runs: Path) -> None:

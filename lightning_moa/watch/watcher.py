@@ -15,7 +15,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.reporting.under_way import PROGRESS, STUDIES, Start
 from lightning_moa.run_folders import abandoned, owner
 from lightning_moa.task_files import DONE as RECORD
-from lightning_moa.task_files import LOG
+from lightning_moa.task_files import LOG, partial_folder_of
 from lightning_moa.watch import seen
 from lightning_moa.watch.files import Series, Unread, changed, series_of, text_of
 from lightning_moa.watch.seen import Run, Seen, Study
@@ -201,7 +201,7 @@ class _Look:
     def _checkpoint(self, key: str) -> int | None:
         """The last update that a checkpoint was left at; 0 where another kind of state was left."""
         try:
-            names = os.listdir(self.runs / f"partial-{key}")
+            names = os.listdir(partial_folder_of(self.runs, key))
         except OSError:
             return None
         return max((int(match[1]) for match in filter(None, map(_CHECKPOINT.fullmatch, names))), default=0)
