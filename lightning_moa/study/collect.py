@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lightning_moa.rewards.sources import TRAINED
 from lightning_moa.run_folders import record
 from lightning_moa.study.planning import REFERENCE, Plan
 from lightning_moa.study.provenance import policies_of
@@ -105,6 +106,8 @@ def collect(plan: Plan, runs: Path) -> Collected:
         for prefix in ("reward_", "gold_"):
             if prefix + name not in joined["points"]:
                 joined["points"][prefix + name] = float("nan")
+    own = _trained_here(plan)
+    _from_the_reference(joined, own)
     return Collected(
         plan.objectives,
         **joined,
@@ -112,12 +115,36 @@ def collect(plan: Plan, runs: Path) -> Collected:
         costs=pd.DataFrame(costs),
         exact=_exact(plan, runs),
         data_lines=_data_lines(plan, runs),
-        rewards=plan.rewards,
+        rewards={
+            name: f"{words}, less its mean over the reference policy's" if f"reward_{name}" in own else words
+            for name, words in plan.rewards.items()
+        },
         policies=folders,
         trained=named,
         reward_models=_reward_models(plan, runs),
         evaluated=_evaluated(plan, runs),
     )
+
+
+def _trained_here(plan: Plan) -> list[str]:
+    """The columns of scores that come from models which every seed has trained for itself."""
+    sources = next(iter(plan.seeds.values())).evaluations[REFERENCE].spec["rewards"]
+    trained = [f"reward_{name}" for name, source in sources.items() if source["kind"] == TRAINED]
+    return [*trained, *(f"judge_{name}" for name in plan.objectives)]
+
+
+def _from_the_reference(frames: dict[str, pd.DataFrame], columns: Sequence[str]) -> None:
+    """Scores as differences to the mean of the same seed's reference policy, in place.
+
+    Pairs determine a model of rewards but for a constant (Stiennon et al., 2020, section 3.4, set it so that the
+    reference has a mean of 0), so scores of several seeds' models as they are have as many zero points.
+    """
+    points = frames["points"]
+    known = [name for name in columns if name in points]
+    before = points[points["method"] == REFERENCE].groupby("seed")[known].mean()
+    for frame in (points, frames["responses"]):
+        if len(frame) and len(known):
+            frame[known] -= before.loc[frame["seed"]].to_numpy()
 
 
 def joined(parts: Sequence[Collected]) -> Collected:

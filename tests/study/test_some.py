@@ -64,6 +64,10 @@ def test_two_of_the_methods(root):
         pd.testing.assert_frame_equal(mine[same], kept[same].reset_index(drop=True))
         assert set(mine["scale"]) == {own.name}
     assert set(pd.read_csv(own / "metrics.csv")["method"]) >= {"panacea_ls", "rewarded_soups"}
+    reference = pd.read_csv(own / "points.csv").query("method == 'sft'")
+    assert (reference.filter(like="reward_").abs() < 1e-12).all(axis=None), "of the seed's own model"
+    assert (reference.filter(like="gold_").abs() > 1e-3).all(axis=None), "the world's own, as they are"
+    assert "less its mean over the reference" in read_run_record(own / "run.yaml")["rewards"]["reward"]
     assert "dps" not in read_run_record(own / "run.yaml")["config"]["methods"]
 
 
