@@ -270,7 +270,7 @@ POINTS = Table(
 )
 """Mean rewards of each evaluated policy over `n` prompts (higher is better) and its KL from the reference, in
 nats per response. `lambda_*` is empty where a method knows no preference, and then `policy` names the policy;
-`reward_*` or `gold_*` is empty where there is no such reward. Scores of models that each seed trains for itself are
+`reward_*` or `gold_*` is empty where there is no such reward. Scores of models that each seed trains on its pairs are
 differences to the mean of the same seed's reference policy. Where they were asked for: `judge_*`, rewards of a model
 that no policy learns from; mean `length` in tokens; `repetition`, the share of a response's three-word sequences that
 stood in it before; `ended`, the share of responses that came to their end."""

@@ -106,8 +106,8 @@ def collect(plan: Plan, runs: Path) -> Collected:
         for prefix in ("reward_", "gold_"):
             if prefix + name not in joined["points"]:
                 joined["points"][prefix + name] = float("nan")
-    own = _trained_here(plan)
-    _from_the_reference(joined, own)
+    relative = _without_a_zero(plan)
+    _from_the_reference(joined, relative)
     return Collected(
         plan.objectives,
         **joined,
@@ -116,7 +116,9 @@ def collect(plan: Plan, runs: Path) -> Collected:
         exact=_exact(plan, runs),
         data_lines=_data_lines(plan, runs),
         rewards={
-            name: f"{words}, less its mean over the reference policy's" if f"reward_{name}" in own else words
+            name: f"{words}, less its mean over the reference policy's"
+            if f"reward_{name}" in relative
+            else words
             for name, words in plan.rewards.items()
         },
         policies=folders,
@@ -126,11 +128,20 @@ def collect(plan: Plan, runs: Path) -> Collected:
     )
 
 
-def _trained_here(plan: Plan) -> list[str]:
-    """The columns of scores that come from models which every seed has trained for itself."""
-    sources = next(iter(plan.seeds.values())).evaluations[REFERENCE].spec["rewards"]
-    trained = [f"reward_{name}" for name, source in sources.items() if source["kind"] == TRAINED]
-    return [*trained, *(f"judge_{name}" for name in plan.objectives)]
+def _without_a_zero(plan: Plan) -> list[str]:
+    """The columns of scores that come from models which every seed has trained for itself, on pairs."""
+    measured = next(iter(plan.seeds.values())).evaluations[REFERENCE]
+    sources = measured.spec["rewards"]
+    columns = {
+        "rewards": [f"reward_{name}" for name, source in sources.items() if source["kind"] == TRAINED],
+        "judge": [f"judge_{name}" for name in plan.objectives],
+    }
+    return [
+        column
+        for role, names in columns.items()
+        if role in measured.needs and measured.needs[role].spec["learns"] == "pairs"
+        for column in names
+    ]
 
 
 def _from_the_reference(frames: dict[str, pd.DataFrame], columns: Sequence[str]) -> None:

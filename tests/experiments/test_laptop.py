@@ -81,7 +81,11 @@ def check(folder: Path, spaces: set[str]) -> None:
     points = pd.read_csv(folder / "points.csv")
     for group in ("reward", "judge"):
         assert points[[f"{group}_complex", f"{group}_concise"]].notna().all(axis=None)
-    assert not points["reward_complex"].equals(points["judge_complex"])
+        assert points.query("method == 'sft'")[f"{group}_complex"].tolist() == [0]
+    root = next(above for above in folder.parents if (above / "runs").is_dir())
+    for file in root.glob("runs/evaluate-*/points.csv"):
+        measured = pd.read_csv(file)
+        assert (measured["reward_complex"] != measured["judge_complex"]).all(), "two models, as they are"
     assert points["length"].between(1, 4).all()
     assert points[["repetition", "ended"]].stack().between(0, 1).all()
     assert points["gold_complex"].isna().all()

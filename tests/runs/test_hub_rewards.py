@@ -113,6 +113,7 @@ def test_a_study_is_trained_for_and_measured_by_the_models_it_names(folders, tmp
     artefact = Artefact.begin("panacea", "figure4", config)
     artefact.write(collected, artefact.tables(collected), None)
     record = read_run_record(artefact.folder / "run.yaml")
-    assert record["rewards"]["reward"] == f"helpful: {BEAVER}; harmless: a model trained on the pairs"
+    learned = "a model trained on the pairs, less its mean over the reference policy's"
+    assert record["rewards"]["reward"] == f"helpful: {BEAVER}; harmless: {learned}"
     assert record["config"]["ppo"]["reward_scale"] == {"harmless": 5.0}
     assert not (artefact.folder / "claims.csv").exists()
