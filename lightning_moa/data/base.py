@@ -23,10 +23,11 @@ from lightning_moa.data.batching import (
 )
 from lightning_moa.data.config_checks import check_config
 from lightning_moa.data.configs import DataConfig
-from lightning_moa.data.encoding import Encoded, EncodingRules, encode
+from lightning_moa.data.encoding import Encoded, EncodingRules
 from lightning_moa.data.given_rows import rows_of
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.order import spread
+from lightning_moa.data.remembered import encode_once
 from lightning_moa.data.rows import pair_tables
 from lightning_moa.data.stepping import StepData
 from lightning_moa.data.tables import AnswerTable, DropReport, GoldReward, PairTable
@@ -195,7 +196,7 @@ class PreferenceData(StepData):
             self._encoded.clear()
         if (split, view) not in self._encoded:
             prompts, responses = self._texts(split, view)
-            result = encode(tokenizer, prompts, responses, EncodingRules.of(self.config))
+            result = encode_once(tokenizer, prompts, responses, EncodingRules.of(self.config))
             stage = f"{split} as {view}"
             self.report.restart(stage)
             self.report.kept[stage] = len(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -50,19 +51,38 @@ def metrics_frame(
     Raises:
         UserError: tables that don't keep to the schema.
     """
+    places = {"": references}
+    return metrics_frames(points, accuracies, fronts=fronts, regret=regret, costs=costs, places=places)[""]
+
+
+def metrics_frames(
+    points: pd.DataFrame,
+    accuracies: pd.DataFrame | None = None,
+    *,
+    places: Mapping[str, Mapping[str, ArrayLike] | None],
+    fronts: Mapping[str, ArrayLike] | None = None,
+    regret: ArrayLike | None = None,
+    costs: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:
+    """The same table for several reference points: name -> table, where `places` has name -> `references`."""
     tables = {"points": POINTS.check(points, "points")}
-    known = reference_points(points, accuracies, fronts) | dict(references or {})
+    by_rule = reference_points(points, accuracies, fronts)
     tables["points"]["regret"] = np.nan if regret is None else np.asarray(regret, dtype=np.float64)
     if accuracies is not None:
         tables["accuracies"] = ACCURACIES.check(accuracies, "accuracies").assign(regret=np.nan)
-    rows = []
+    final = {name: final_rows(table) for name, table in tables.items()}
+    measured = []
     for space in SPACES:
-        table = tables.get("accuracies" if space == "accuracy" else "points")
-        found = None if table is None else rows_in(final_rows(table), space)
-        if found is not None and len(found):
-            rows += _space_rows(found, space, (fronts or {}).get(space), known[space])
-    frame = pd.DataFrame(rows, columns=list(METRICS.names(objectives_of(points))))
-    return METRICS.check(_with_costs(frame, costs), "metrics")
+        table = final.get("accuracies" if space == "accuracy" else "points")
+        if table is not None and len(found := rows_in(table, space)):
+            measured += _measured(found, space, (fronts or {}).get(space))
+    columns = list(METRICS.names(objectives_of(points)))
+    frames = {}
+    for name, references in places.items():
+        known = by_rule | dict(references or {})
+        frame = pd.DataFrame([front.row(known[front.space]) for front in measured], columns=columns)
+        frames[name] = METRICS.check(_with_costs(frame, costs), "metrics")
+    return frames
 
 
 def reference_points(
@@ -96,28 +116,49 @@ def reference_points(
     return found
 
 
-def _space_rows(
-    rows: pd.DataFrame, space: str, front: ArrayLike | None, reference: ArrayLike
-) -> list[dict[str, object]]:
-    corner = dict(zip(objectives_of(rows), np.asarray(reference, dtype=np.float64), strict=True))
-    measured = []
-    for key, mine in rows.groupby(RUN, sort=False):
-        values = values_of(mine, space)
-        others = rows[(rows["seed"] == mine["seed"].iloc[0]) & (rows["method"] != mine["method"].iloc[0])]
-        row: dict[str, object] = dict(zip(RUN, key, strict=True)) | {"space": space}
-        row |= {f"reference_{objective}": value for objective, value in corner.items()}
-        row |= {
-            "hypervolume": pareto.hypervolume(values, list(corner.values())),
-            "igd": np.nan if front is None else pareto.igd(values, front),
-            "spacing": pareto.spacing(values),
-            "sparsity": pareto.sparsity(values),
-            "inner_product": _inner_product(preferences_of(mine), values),
-            "coverage": pareto.coverage(values, values_of(others, space)),
-            "non_dominated": int(pareto.is_non_dominated(values).sum()),
-            "mean_regret": float(mine["regret"].mean()) if space == "gold" else np.nan,
+@dataclass(frozen=True)
+class _Front:
+    """One method's points of one seed in one space, and what is measured of them whatever the reference point."""
+
+    space: str
+    objectives: tuple[str, ...]
+    values: np.ndarray
+    """(n, m)."""
+    measures: Mapping[str, object]
+
+    def row(self, reference: ArrayLike) -> dict[str, object]:
+        """Its row of METRICS, above a reference point (m,)."""
+        corner = np.asarray(reference, dtype=np.float64).tolist()
+        named = {f"reference_{name}": value for name, value in zip(self.objectives, corner, strict=True)}
+        return {**self.measures, **named, "hypervolume": pareto.hypervolume(self.values, corner)}
+
+
+def _measured(rows: pd.DataFrame, space: str, front: ArrayLike | None) -> list[_Front]:
+    values, preferences, names = values_of(rows, space), preferences_of(rows), objectives_of(rows)
+    seeds, methods, regret = (rows[name].to_numpy() for name in ("seed", "method", "regret"))
+    keys = rows[RUN].to_numpy()
+    group = rows.groupby(RUN, sort=False).ngroup().to_numpy()
+    found = []
+    for number in range(group.max() + 1):
+        at = group == number
+        first = int(at.argmax())
+        # Column by column, as frames have them: sums of another order differ in their last digit.
+        mine, others = (
+            np.asfortranarray(values[at]),
+            values[(seeds == seeds[first]) & (methods != methods[first])],
+        )
+        measures: dict[str, object] = dict(zip(RUN, keys[first], strict=True)) | {
+            "space": space,
+            "igd": np.nan if front is None else pareto.igd(mine, front),
+            "spacing": pareto.spacing(mine),
+            "sparsity": pareto.sparsity(mine),
+            "inner_product": _inner_product(preferences[at], mine),
+            "coverage": pareto.coverage(mine, others),
+            "non_dominated": int(pareto.is_non_dominated(mine).sum()),
+            "mean_regret": float(pd.Series(regret[at]).mean()) if space == "gold" else np.nan,
         }
-        measured.append(row)
-    return measured
+        found.append(_Front(space, names, mine, measures))
+    return found
 
 
 def _inner_product(preferences: np.ndarray, values: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.folders import check_writable
 from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivity_frame
 from lightning_moa.reporting.files import write_atomically
-from lightning_moa.reporting.metrics import metrics_frame, reference_points
+from lightning_moa.reporting.metrics import metrics_frames, reference_points
 from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, REWARD_MODELS, TIMINGS
 from lightning_moa.reporting.study_tables import (
@@ -144,12 +144,14 @@ class Artefact:
             best = collected.exact.grid[(collected.exact.grid.filter(like="lambda_") == 1).any(axis=1)]
             corners["gold"] = best[gold].min().to_numpy()
         places = (None, corners, reference_points(points, known, fronts, FAR))
-        metrics = {
-            name: metrics_frame(
-                points, known, fronts=fronts, regret=regret, costs=collected.costs, references=place
-            )
-            for name, place in zip(REFERENCES, places, strict=True)
-        }
+        metrics = metrics_frames(
+            points,
+            known,
+            fronts=fronts,
+            regret=regret,
+            costs=collected.costs,
+            places=dict(zip(REFERENCES, places, strict=True)),
+        )
         return Tables(points, accuracies, metrics[OF_RULE], regret, metrics)
 
     def write(
