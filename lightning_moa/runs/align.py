@@ -78,7 +78,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     )
     callbacks = [*method.callbacks(run, source, out), *own_callbacks(run)]
     with own_loggers(run, out) as loggers:
-        fit(
+        before = fit(
             method,
             source,
             spec["hardware"],
@@ -98,6 +98,7 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
     return {
         "trained_parameters": sum(full_size(p) for p in policy.trainable_parameters()),
         "steps": steps + (steps_of(inputs["start"]) if "start" in inputs else 0),
+        "seconds_before": before,
     }
 
 

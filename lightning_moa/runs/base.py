@@ -26,6 +26,7 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
     prepare(spec["hardware"])
     data, packaged = load_data(spec), inputs.get("packaged")
     policy, tokenizer = make_base(spec, data, None if packaged is None else packaged / "model")
+    trained, before = 0, 0.0
     if spec["model"]["path"] is None:
         settings = spec["sft"]
         steps = number_of_steps(settings, len(data.encoded(tokenizer, "train", "sequences")))
@@ -33,7 +34,7 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
         data.use(tokenizer, "sequences", batch_size=rows, steps=batches, seed=spec["seed"])
         module = SFT(policy, optimiser_factory(settings, steps))
         # A model that is built here is small, and the same one whatever precision the policies' base is loaded at.
-        fit(
+        before = fit(
             module,
             data,
             {**spec["hardware"], "precision": "fp32"},
@@ -50,17 +51,14 @@ def base(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str,
                     _lengthen_unseen(policy.model, data.encoded(tokenizer, "train", "sequences"))
                 save_model(policy.model, out / "model")
         tokenizer.save_pretrained(out / "model")
+        trained = sum(full_size(p) for p in policy.parameters())
     # Where a packaged model was unpacked is a run beside this one.
     about = {"model": spec["model"], "packaged": None if packaged is None else packaged.name}
     (out / "base.json").write_text(json.dumps(about))
     # What is asked in evaluation, and how much of it is cut, is part of what the data are.
     data.encoded(tokenizer, "eval", "prompts")
     (out / "data.txt").write_text("\n".join(data.report.lines()) + "\n")
-    return {
-        "trained_parameters": sum(full_size(p) for p in policy.parameters())
-        if spec["model"]["path"] is None
-        else 0
-    }
+    return {"trained_parameters": trained, "seconds_before": before}
 
 
 @torch.no_grad()
@@ -72,6 +70,6 @@ def _lengthen_unseen(model: torch.nn.Module, seen: Encoded) -> None:
     weight = model.get_input_embeddings().weight  # type: ignore[operator]
     known = torch.zeros(len(weight), dtype=torch.bool)
     for part in (seen.prompts, *seen.responses):
-        known[torch.from_numpy(part.values).long()] = True
+        known[torch.tensor(part.values).long()] = True
     lengths = weight.norm(dim=1, keepdim=True)
     weight[~known] *= lengths[known].mean() / lengths[~known].clamp(min=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,6 +65,9 @@ class Resume(Callback):
         self.others = list(others)
         self.signum = 0
         self.begun_at = 0
+        self.spent = 0.0
+        """Seconds that earlier starts took up to the checkpoint that this one goes on from."""
+        self._began = time.monotonic()
         self.stopped_at: int | None = None
         self._heeding = ExitStack()
 
@@ -85,6 +89,7 @@ class Resume(Callback):
             return
         trainer.fit_loop.load_state_dict(self._state["loops"])
         self.begun_at = self._state["batches"]
+        self.spent = self._state.get("seconds", 0.0)  # Older checkpoints have none.
         self.data.start_at(self.begun_at)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -126,6 +131,7 @@ class Resume(Callback):
         state = {
             "loops": _between_batches(trainer.fit_loop.state_dict()),
             "batches": batches,
+            "seconds": self.spent + time.monotonic() - self._began,
             "training": _state_of(trainer, pl_module),
             "callbacks": [other.state_dict() for other in self.others],
             "log": log.read_bytes().decode() if log.exists() else "",

@@ -118,7 +118,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         objectives=data.objectives,
         view=view,
     )
-    fit(
+    before = fit(
         module,
         data,
         spec["hardware"],
@@ -151,7 +151,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         whole = TrainedRewards(out / "model").network if shared else network
         found = accuracies(whole.eval().to(device), data, tokenizer, view, settings["held_out"], rows)
         (out / ACCURACIES).write_text(json.dumps(found))
-    return {"trained_parameters": trained, "steps": steps}
+    return {"trained_parameters": trained, "steps": steps, "seconds_before": before}
 
 
 def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str, half: int) -> np.ndarray:

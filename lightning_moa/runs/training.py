@@ -55,7 +55,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     resume: Resume | None = None,
     loggers: Iterable[Logger] = (),
-) -> None:
+) -> float:
     """Train on all batches of the data module's loader once; losses go to `out/log/metrics.csv`.
 
     Args:
@@ -64,6 +64,9 @@ def fit(
             themselves.
         resume: writes checkpoints and goes on from them; None: a training that is stopped begins anew.
         loggers: told the same as the CSV.
+
+    Returns:
+        Seconds that earlier starts took for what this one went on from.
 
     Raises:
         Stopped: it was told to stop, and there is a checkpoint to go on from.
@@ -99,8 +102,10 @@ def fit(
         trainer.fit(module, datamodule=data)
     # The data outlive the training; what they hold of it would keep its network and optimiser in memory.
     data.trainer = None
-    if resume is not None:
-        resume.raise_if_stopped(batches // resume.accumulate)
+    if resume is None:
+        return 0.0
+    resume.raise_if_stopped(batches // resume.accumulate)
+    return resume.spent
 
 
 class Snapshots(Callback):

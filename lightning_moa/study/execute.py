@@ -273,7 +273,8 @@ def perform(order: _Order) -> None:
     shown.close()
     shutil.rmtree(order.runs / f"failed-{order.key}", ignore_errors=True)
     if is_main_process():
-        _write_record(folder, order, time.monotonic() - started, measured)
+        seconds = time.monotonic() - started + measured.pop("seconds_before", 0.0)
+        _write_record(folder, order, seconds, measured)
         run_folders.publish(order.runs, order.key, folder, replace=there_before)
     else:
         shutil.rmtree(folder)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lightning_moa.config.options import HardwareConfig
-from lightning_moa.strategies.checkpoints import read_checkpoint
+from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 from lightning_moa.study.tasks import Task
 from lightning_moa.task_files import GRADIENTS, HEADS
 from tests.conftest import REPOSITORY
@@ -101,6 +101,22 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(name, undisturbed
     wanted = {"dropout": GRADIENTS, "ham": HEADS}.get(name)
     assert wanted is None or wanted in expected
     check_finished(second, expected)
+
+
+def test_what_earlier_starts_took_is_counted(undisturbed, tmp_path):
+    folder = without_the_policy(undisturbed["safe"], tmp_path / "safe")
+    first = begin(folder, "safe", WORDS["safe"], STOP_AT=str(STOP["safe"]))
+    assert first.codes() == [STOPPED]
+    (partial,) = first.runs.glob("partial-align-*")
+    said: list[str] = []
+    update, state = read_checkpoint(partial, partial.name, said.append)
+    assert 0 < state["seconds"] < 600
+    write_checkpoint(partial, partial.name, update, state | {"seconds": 10_000.0})
+    second = begin(folder, "safe", WORDS["safe"]).finish()
+    (run,) = second.runs.glob("align-*")
+    record = json.loads((run / "task.json").read_text())
+    assert 10_000 < record["seconds"] < 10_600
+    assert "seconds_before" not in record
 
 
 @pytest.fixture(scope="module")
