@@ -24,10 +24,12 @@ from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
+from lightning_moa.task_files import SCORES
 
 METHODS = {"panacea": PANACEA_PPO}
 WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -39,7 +41,10 @@ def main(config: StudyConfig, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     responses = shown_responses(collected)
-    claims = Judged(claims_frame(judge_claims(collected, tables, responses)))
+    over = over_prompts(
+        artefact, collected, lambda rows, each: judge_claims(rows, each, shown_responses(rows))
+    )
+    claims = Judged(claims_frame(judge_claims(collected, tables, responses)), over_prompts=over)
     artefact.write(collected, tables, claims, {"responses.csv": responses})
 
     pictures = [artefact.folder / f"figure3.{suffix}" for suffix in ("png", "pdf")]
@@ -54,7 +59,7 @@ def shown_responses(collected: Collected) -> pd.DataFrame:
     rows = rows[rows["step"] == rows.groupby("method")["step"].transform("max")]
     asked = preferences_of(rows[names])
     near = (np.abs(asked[:, None] - preferences_shown(collected)[None]) < 1e-6).all(axis=2).any(axis=1)
-    rewards = [name for name in rows.columns if name.startswith(("reward_", "gold_"))]
+    rewards = [name for name in rows.columns if name.startswith(SCORES)]
     keys = ["method", "seed", "step", "policy", *names, "prompt_index"]
     return rows[near | (rows["method"] == REFERENCE)][[*keys, *rewards, "tokens", "log_ratio"]]
 

@@ -26,9 +26,11 @@ from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
+from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
+from lightning_moa.task_files import SCORES
 
 METHODS = {"panacea": PANACEA_PPO}
 GRID_STEP = 0.25
@@ -52,7 +54,8 @@ def main(config: Figure6Config, console: Console) -> None:
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
     answers = answers_to_prompt(collected, config)
-    claims = Judged(claims_frame(judge_claims(collected, tables)))
+    over = over_prompts(artefact, collected, judge_claims)
+    claims = Judged(claims_frame(judge_claims(collected, tables)), over_prompts=over)
     artefact.write(collected, tables, claims, {"figure6.csv": printable(answers)})
 
     table = artefact.folder / "figure6.md"
@@ -80,7 +83,7 @@ def answers_to_prompt(collected: Collected, config: Figure6Config) -> pd.DataFra
     answers = answers.groupby(["seed", *weights], as_index=False).first()
     if collected.exact is not None:
         answers["mode"] = world_of(config).modes(answers["response"].tolist())
-    rewards = [name for name in answers.columns if name.startswith(("reward_", "gold_"))]
+    rewards = [name for name in answers.columns if name.startswith(SCORES)]
     modes = ["mode"] if "mode" in answers else []
     return answers[["method", "seed", "step", *weights, "prompt", "response", *modes, *rewards, "tokens"]]
 

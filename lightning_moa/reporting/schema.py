@@ -308,8 +308,8 @@ TIMINGS = Table(
     ),
     _timings_rule,
 )
-"""Wall-clock seconds of training, with those of starts that were ended on the way, and the last process's peak memory in
-MiB."""
+"""Wall-clock seconds of training, those of starts that were ended on the way included, and the last process's peak
+memory in MiB."""
 
 REWARD_MODELS = Table(
     "reward_models.csv",
