@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ROOM = 64 * 2**20
-"""Bytes of tokens that are kept for the next run; what was not asked for the longest goes first."""
+"""Bytes of tokens that are kept for the next run; what was not asked for the longest goes first. Of texts of more
+characters none is."""
 
 _kept: OrderedDict[str, Encoded] = OrderedDict()
 
@@ -29,7 +30,9 @@ def encode_once(
     rules: EncodingRules,
 ) -> Encoded:
     """As `encode`, from memory where this process has encoded the same texts by the same rules and an equal tokenizer.
-    Its arrays can't be written to."""
+    Arrays that are remembered can't be written to."""
+    if sum(map(len, prompts)) + sum(len(text) for texts in responses or () for text in texts) > ROOM:
+        return encode(tokenizer, prompts, responses, rules)
     key = _key(tokenizer, prompts, responses, rules)
     if key not in _kept:
         _kept[key] = _locked(encode(tokenizer, prompts, responses, rules))

@@ -1,7 +1,6 @@
 from copy import deepcopy
 from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 
 from lightning_moa.data import remembered
@@ -71,6 +70,11 @@ def test_what_was_asked_for_last_stays_within_the_room(tokenizer, monkeypatch):
     assert encode_once(tokenizer, texts[0], None, RULES) is first
     assert encode_once(tokenizer, texts[2], None, RULES) is third
     assert encode_once(tokenizer, texts[1], None, RULES) is not second
-    monkeypatch.setattr(remembered, "ROOM", 0)
-    assert np.array_equal(encode_once(tokenizer, texts[0], None, RULES).prompts.values, first.prompts.values)
+
+
+def test_texts_beyond_the_room_are_encoded_each_time(tokenizer, monkeypatch):
+    monkeypatch.setattr(remembered, "ROOM", sum(map(len, [*PROMPTS, *REPLIES[0], *REPLIES[1]])) - 1)
+    first, second = (encode_once(tokenizer, PROMPTS, REPLIES, RULES) for _ in range(2))
+    assert first is not second
+    assert as_lists(first) == as_lists(second) == as_lists(encode(tokenizer, PROMPTS, REPLIES, RULES))
     assert not remembered._kept
