@@ -9,7 +9,7 @@ import pytest
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.fronts import values_of
-from lightning_moa.reporting.metrics import metrics_frame, reference_points
+from lightning_moa.reporting.metrics import metrics_frame, metrics_frames, reference_points
 from lightning_moa.reporting.schema import METRICS
 
 from .frames import heads_frame, points_frame
@@ -53,6 +53,23 @@ def test_only_the_last_step_counts() -> None:
     place = {"gold": [-1.0, -1.0], "reward": [-1.0, -1.0]}
     expected = metrics_frame(late, references=place)
     pd.testing.assert_frame_equal(metrics_frame(pd.concat([early, late]), references=place), expected)
+
+
+def test_several_places_are_the_tables_of_each() -> None:
+    points = points_frame({"strong": 1.0, "weak": 0.8})
+    given = {
+        "rule": None,
+        "gold": {"gold": [-9.0, -2.0]},
+        "both": {"gold": [-1.0, -1.0], "reward": [-3.0, -4.0]},
+    }
+    found = metrics_frames(points, accuracies_of(points), places=given)
+    assert list(found) == list(given)
+    for name, place in given.items():
+        pd.testing.assert_frame_equal(
+            found[name], metrics_frame(points, accuracies_of(points), references=place)
+        )
+    moved = found["rule"]["hypervolume"] != found["gold"]["hypervolume"]
+    assert (moved == (found["rule"]["space"] == "gold")).all()
 
 
 @pytest.mark.parametrize("objectives", [("helpful", "harmless"), ("a", "b", "c")])
