@@ -33,10 +33,10 @@ from lightning_moa.policies.adapter import AdapterPolicy
 from lightning_moa.policies.layers import resolve_targets
 from lightning_moa.runs.context import Answers, Context
 from lightning_moa.strategies.choices import processes_of
-from lightning_moa.study.artefacts import study_of
 from lightning_moa.study.planning import plan_study
+from tests.declared import EXPERIMENTS, SCRIPTS, read, study_of
 from tests.shapes import Shapes
-from tests.test_configs_shipped import EXPERIMENTS, FILES, SCRIPTS, name_of, refusal, scale_of
+from tests.test_configs_shipped import FILES, name_of, refusal, scale_of
 
 LEAVES = {
     ("layers.", "llama"): {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -69,7 +69,7 @@ def studies(path: Path) -> Iterator[tuple[StudyConfig, Any]]:
         study = study_of(place)
         if study.folder != path.parent or not study.methods:
             continue
-        config, methods = study.read(scale_of(path))
+        config, methods = read(place, scale_of(path))
         if refusal(name_of(place), config) is not None:
             continue
         parts = study.parts_of(config, methods)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,18 +15,9 @@ from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.strategies.choices import check_hardware, processes_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.study import Study
+from tests.declared import EXPERIMENTS, SCRIPTS, read, study_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-EXPERIMENTS = REPOSITORY / "experiments"
 FILES = sorted(EXPERIMENTS.glob("*/config/*/*.yaml"))
-SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
-
-
-def study_of(path: Path) -> Study:
-    """What a script declares; nothing of it is run."""
-    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(path.stem, path))
-    spec.loader.exec_module(module)
-    return module.STUDY
 
 
 def readers(folder: Path) -> list[Study]:
@@ -82,7 +72,7 @@ def test_every_file_is_read_by_a_script_and_parses(path):
     studies = readers(path.parent)
     assert studies
     for study in studies:
-        config, _ = study.read(scale_of(path))
+        config, _ = read(study.file, scale_of(path))
         assert config.scale == path.stem.partition(".")[0]
 
 
@@ -100,7 +90,7 @@ def test_every_script_plans_all_its_scales(path, tmp_path):
     scales = [file for file in study.folder.glob("*.yaml")]
     assert scales
     for file in scales:
-        config, methods = study.read(scale_of(file))
+        config, methods = read(path, scale_of(file))
         if hasattr(config, "ppo") and config.ppo.ptx:
             config.ppo.ptx_path = str(tmp_path / "given.jsonl")
             Path(config.ppo.ptx_path).touch()
@@ -122,7 +112,7 @@ def test_a_file_for_gpus_says_all_of_its_hardware_and_pins_what_it_loads(path):
     studies = readers(path.parent)
     assert studies
     for study in studies:
-        config, _ = study.read(scale_of(path))
+        config, _ = read(study.file, scale_of(path))
         assert check_hardware(asdict(config.hardware)) == [], "nothing pointless either"
         sections = [getattr(config, name) for name in ("dpo", "ppo", "likelihood") if hasattr(config, name)]
         for section in sections:
@@ -133,7 +123,7 @@ def test_a_file_for_gpus_says_all_of_its_hardware_and_pins_what_it_loads(path):
 
 
 def test_panaceas_paper_scale_is_the_papers_table_2():
-    config, _ = study_of(EXPERIMENTS / "panacea" / "figure5.py").read(["scale=paper"])
+    config, _ = read(EXPERIMENTS / "panacea" / "figure5.py", ["scale=paper"])
     assert config.seeds == [42]
     assert config.dpo.beta == 0.1
     assert config.dpo.lr == 2e-4

@@ -27,8 +27,8 @@ from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.measuring import Measure
 from lightning_moa.runs.rows import _drawn
 from lightning_moa.study.planning import plan_study
+from tests.declared import EXPERIMENTS, study_of
 from tests.small_tokenizers import sentencepiece
-from tests.test_configs_shipped import EXPERIMENTS, study_of
 
 SAFE_RLHF = ("BEGINNING OF CONVERSATION: USER: ", " ASSISTANT:")
 HAM = ("", "")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -60,7 +62,7 @@ def parse(
     scale, layer = _layer(folder, given.pop("scale", None))
     data = given.pop("data", (layer.get("data") or {}).get("name", SYNTHETIC))
     options = data_entry(data).config
-    config: DictConfig = OmegaConf.structured(schema)
+    config = _structured(schema)
     config.data = _structured_data(data, options)
     config.scale = scale
     if (layer.get("data") or {}).get("name") != data:
@@ -124,9 +126,21 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     return OmegaConf.to_container(loaded)  # type: ignore[return-value]
 
 
+def _structured(schema: type) -> DictConfig:
+    """A dataclass's defaults."""
+    # Each time made anew it would be most of what reading a configuration takes.
+    return deepcopy(_known_structured(schema))
+
+
+@lru_cache(maxsize=64)
+def _known_structured(schema: type) -> DictConfig:
+    made: DictConfig = OmegaConf.structured(schema)
+    return made
+
+
 def _structured_data(name: str, options: type[DataConfig]) -> DictConfig:
     try:
-        made: DictConfig = OmegaConf.structured(options)
+        made = _structured(options)
     except (OmegaConfBaseException, ValueError) as error:
         told = str(error).splitlines()[0]
         raise UserError(

@@ -31,12 +31,32 @@ def code_digest(entries: Collection[str], *, package: bool = True) -> str:
         entries: 'module' or 'module:name'.
         package: whether this package's own modules count, beside a user's.
     """
-    walk = _Walk(entries, package)
-    lines = [f"{name} {walk.source(module).digest}" for name, module in walk.found.items()]
-    lines += [f"{name} from {module}" for name, module in walk.links.items()]
-    for name in _distributions_of(walk.installed):
-        lines.append(f"{name} {importlib.metadata.version(name)}")
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return Digests().of(entries, package=package)
+
+
+class Digests:
+    """Digests of many tasks, which share most of their entries: what each entry reaches is looked up once, and what
+    the files say later is not seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], set[str]] = {}
+
+    def of(self, entries: Collection[str], *, package: bool = True) -> str:
+        """As `code_digest`."""
+        # What several entries reach is what each of them reaches.
+        lines = set[str]().union(*(self._lines(entry, package) for entry in entries))
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+    def _lines(self, entry: str, package: bool) -> set[str]:
+        if (entry, package) not in self._known:
+            walk = _Walk({entry}, package)
+            lines = {f"{name} {walk.source(module).digest}" for name, module in walk.found.items()}
+            lines |= {f"{name} from {module}" for name, module in walk.links.items()}
+            lines |= {
+                f"{name} {importlib.metadata.version(name)}" for name in _distributions_of(walk.installed)
+            }
+            self._known[entry, package] = lines
+        return self._known[entry, package]
 
 
 def reached(entries: Collection[str]) -> dict[str, Path]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, make_dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -214,12 +214,27 @@ def _main_section(name: str, product: Product, sections: Sections) -> str:
 
 
 def _changed(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
+    """The settings with these changes, each of the type that its field declares."""
+    declared = {item.name for item in fields(settings)}
+    known = [name for name in changes if name in declared]
+    part, kind = settings, cast(Any, type(settings))
+    if len(known) == len(changes):
+        # OmegaConf takes as long as there are fields.
+        part = _only(kind, tuple(known))(*(getattr(settings, name) for name in known))
     try:
-        changed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), dict(changes)))
+        changed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(part), dict(changes)))
     except OmegaConfBaseException as error:
         raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+    changed = replace(settings, **{name: getattr(changed, name) for name in known})
     check(changed, f"{where}.")
     return changed
+
+
+@lru_cache(maxsize=256)
+def _only(kind: Any, names: tuple[str, ...]) -> type:
+    """A dataclass of these fields alone."""
+    hints = get_type_hints(kind)
+    return make_dataclass(kind.__name__, [(name, hints[name]) for name in names])
 
 
 def _class(answer: Known, what: str, has: tuple[str, ...]) -> Any:

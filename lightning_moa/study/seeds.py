@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from lightning_moa.answers import path_of
@@ -88,6 +89,10 @@ class SeedPlanner:
 
     def base(self) -> Task:
         """The reference policy."""
+        return self._base
+
+    @cached_property
+    def _base(self) -> Task:
         needs = {"packaged": self._unpacked()} if is_packaged(self.config.model.path) else {}
         return self.task("reference policy", f"{RUNS}.base:base", {"sft": asdict(self.config.sft)}, needs, 20)
 
@@ -170,8 +175,21 @@ class SeedPlanner:
         code: Sequence[str] = (),
     ) -> Task:
         """A task with what all of them know; `code`: classes whose code it hangs on, besides its function's."""
+        return Task(
+            f"{name}, seed {self.seed}",
+            function,
+            {**self._common, **spec},
+            needs,
+            cost,
+            (self.shared.data_class, *code),
+            self.config.code_in_key,
+        )
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        """What determines the result of every task."""
         shared, config = self.shared, self.config
-        common = {
+        return {
             "data": asdict(config.data.for_seed(self.seed)),
             "data_class": shared.data_class,
             "files": shared.files,
@@ -183,15 +201,6 @@ class SeedPlanner:
             "hardware": asdict(config.hardware),
             "seed": self.seed,
         }
-        return Task(
-            f"{name}, seed {self.seed}",
-            function,
-            {**common, **spec},
-            needs,
-            cost,
-            (shared.data_class, *code),
-            config.code_in_key,
-        )
 
 
 @dataclass(frozen=True)

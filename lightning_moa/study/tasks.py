@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from lightning_moa.reach.digest import LIBRARIES, code_digest
+from lightning_moa.reach.digest import LIBRARIES, Digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Task:
             "spec": _determining(self.spec),
             "needs": {role: task.key for role, task in self.needs.items()},
             "libraries": library_versions(),
-            "code": _code(frozenset({self.function, *self.code}), self.package),
+            "code": _digests().of({self.function, *self.code}, package=self.package),
         }
         text = json.dumps(determined_by, sort_keys=True, allow_nan=False)
         return f"{self.function.rpartition(':')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -64,8 +64,9 @@ def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @cache
-def _code(entries: frozenset[str], package: bool) -> str:
-    return code_digest(entries, package=package)
+def _digests() -> Digests:
+    """A process reads each file once, as it imports it once."""
+    return Digests()
 
 
 @cache

@@ -205,8 +205,7 @@ def test_own_classes_are_part_of_a_policy_s_key(tmp_path, monkeypatch):
     worst = {"worst": replace(DPS_DPO, aggregation="my_method:Worst")}
 
     def found() -> set[str]:
-        # A process reads each file once, as it imports it once.
-        tasks._code.cache_clear()
+        tasks._digests.cache_clear()
         return {task.key for task in plan_study(config(), worst).seeds[0].policies["worst"]}
 
     before = found()

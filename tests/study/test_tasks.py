@@ -56,7 +56,7 @@ def test_what_does_not_determine_the_result_leaves_the_key():
 
 def test_the_package_s_code_changes_the_key_only_where_it_is_asked_to(monkeypatch):
     def keys():
-        tasks._code.cache_clear()
+        tasks._digests.cache_clear()
         return [Task("t", ADD, {}, package=package).key for package in (True, False)]
 
     before = keys()
@@ -72,7 +72,7 @@ def test_the_package_s_code_changes_the_key_only_where_it_is_asked_to(monkeypatc
     # The function's module imports it.
     monkeypatch.setattr(digest, "read", edited)
     after = keys()
-    tasks._code.cache_clear()
+    tasks._digests.cache_clear()
     assert before[0] != after[0]
     assert before[1] == after[1]
 
@@ -83,7 +83,7 @@ def test_the_code_of_what_a_function_is_told_to_use_changes_the_key(tmp_path, mo
 
     def keys(text):
         module.write_text(text)
-        tasks._code.cache_clear()
+        tasks._digests.cache_clear()
         return [
             Task("t", ADD, {}, code=code, package=False).key for code in ((), ("my_answer:A",), ["my_answer"])
         ]
