@@ -14,6 +14,8 @@ from tests.hidden import REPOSITORY, marked, run, without
 
 EXTRA = ("deepspeed", "bitsandbytes")
 FIGURE4 = "experiments/panacea/figure4.py"
+FIGURE6 = "experiments/panacea/figure6.py"
+"""Of one policy."""
 
 
 def folders(tmp_path):
@@ -47,14 +49,14 @@ def test_a_study_runs_where_they_are_not_installed(tmp_path, bare):
         "    try:\n        importlib.metadata.version(name)\n"
         "    except importlib.metadata.PackageNotFoundError:\n        continue\n"
         "    raise AssertionError(name)\n"
-        f"sys.argv = [{FIGURE4!r}, 'scale=smoke', 'workers=1', *{folders(tmp_path)!r}]\n"
+        f"sys.argv = [{FIGURE6!r}, 'scale=smoke', 'workers=1', *{folders(tmp_path)!r}]\n"
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         f"finally:\n    print('loaded:', [name for name in {EXTRA} if name in sys.modules])\n"
     )
     done = run(["-c", code], bare)
     assert done.returncode == 0, done.stderr
     assert "loaded: []" in done.stdout
-    assert (tmp_path / "results/panacea/figure4/smoke/figure4.png").is_file()
+    assert (tmp_path / "results/panacea/figure6/smoke/figure6.csv").is_file()
 
 
 def test_a_study_loads_neither_where_they_are_installed(tmp_path):
@@ -62,7 +64,7 @@ def test_a_study_loads_neither_where_they_are_installed(tmp_path):
     mark = tmp_path / "imported.txt"
     environment = marked(EXTRA, tmp_path / "marked", mark)
     # Of all that a plain study does, saving a model is what would load DeepSpeed: here the base and a reward model.
-    words = [FIGURE4, "scale=smoke", "workers=2", "ppo.reward=trained", *folders(tmp_path)]
+    words = [FIGURE6, "scale=smoke", "workers=2", "ppo.reward=trained", *folders(tmp_path)]
     done = run(words, environment)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "runs").glob("reward_model-*"))

@@ -39,10 +39,12 @@ def conduct(
         RunsFailed: names the runs that failed; the others are kept.
     """
     leave_if_imported()
+    hardware = asdict(config.hardware)
+    # Planning loads torch, which what isn't there need not wait for.
+    check_installed(hardware)
     plan = plan_study(config, methods, prompts)
     runs = Path(str(config.runs_dir))
     workers = config.workers or 1
-    hardware = asdict(config.hardware)
     if is_main_process():
         for line in check_hardware(hardware):
             warn(line)
