@@ -94,7 +94,9 @@ def cases_of(axis: str, size: Size, pretrained: tuple[str, Path] | None) -> list
         ]
     if axis == "heads":
         vocabulary = f"tokenizer.vocab_size={size.vocabulary_of_heads}"
-        more = ("model.family=opt", vocabulary, "adapter.targets=all-linear", "heads.jitter=0.01")
+        # With the paper's objective alone a step would leave out heads that others dominate.
+        alive = ("heads.jitter=0.01", "heads.fronts=all")
+        more = ("model.family=opt", vocabulary, "adapter.targets=all-linear", *alive)
         return [
             Case(axis, heads, name, ham(heads), (*more, f"heads.rank={rank}"))
             for name, rank in RANKS.items()

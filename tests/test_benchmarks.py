@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
     dpo_step,
@@ -218,6 +219,19 @@ def test_rows_that_are_timed_are_those_that_the_plan_counts(tmp_path):
     assert batch.input_ids.numel() == found.tokens / found.steps == 2 * 4 * 16
     assert sum(each.numel() for each in method.policy.trainable_parameters()) == found.trained
     assert method.policy.model.config.num_hidden_layers == 2
+
+
+@pytest.mark.parametrize("kind", step_cases.RANKS)
+def test_the_plan_counts_the_operations_of_heads_that_torch_counts(tmp_path, kind):
+    """Each head meets the responses' tokens alone, here half of all."""
+    size = step_scaling.Size(heads=(8,), layers=2, vocabulary_of_heads=2048)
+    (case,) = (each for each in step_cases.cases_of("heads", size, None) if each.method == kind)
+    task = step_cases.task_of(case, size, tmp_path)
+    method, rows = step_cases.assembled(task, tmp_path)
+    step = measuring.training_step(method, next(iter(rows.train_dataloader())))
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert counter.get_total_flops() / 1e9 == pytest.approx(step_cases.gflop(task), rel=0.1)
 
 
 def test_slopes_are_of_the_last_values_and_of_models_made_here():

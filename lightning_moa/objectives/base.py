@@ -263,7 +263,9 @@ class Objective(nn.Module, ABC):
     def work(cls, run: Run, operations: Operations) -> tuple[Any, float]:
         """Of one update: operations (`Work`), and tokens trained on. By default those of its batch's texts."""
         rows, time = operations.rows * (2 if cls.view == "pairs" else 1), longest(run)[0]
-        return operations.update(rows, time), float(rows * time)
+        # Others keep the logits from a batch's shortest prompt on, which may have one token.
+        formed = run.data.config.max_response_length if run.policy.logits_of_responses else None
+        return operations.update(rows, time, formed), float(rows * time)
 
     def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
         """What a `Trainer` of one's own needs worked out before its first batch; in a study, tasks do that. By default

@@ -40,6 +40,9 @@ class Policy(nn.Module):
     may_be_several: ClassVar[bool] = False
     """Whether it may be several policies at once, as many as `linear_in` says."""
 
+    logits_of_responses: ClassVar[bool] = False
+    """Whether its training forms logits of the responses' tokens alone, wherever in a batch these lie."""
+
     m = 0
     """Number of objectives whose preference steers the policy; with 0 it accepts any and ignores it."""
 

@@ -52,6 +52,7 @@ class Heads(LoRA):
 
     sections: ClassVar[Sections] = {"adapter": AdapterConfig, "heads": HeadsConfig}
     linear_in = ("heads", "number")
+    logits_of_responses = True
     may_be_several = True
 
     @classmethod
