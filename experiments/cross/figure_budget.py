@@ -12,6 +12,7 @@ budget, figure_budget.png and .pdf to results/cross/figure_budget/.
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -21,6 +22,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.all_methods import METHODS, conduct_front, responses_of
 from lightning_moa.figures.all_methods import studies as whole_studies
+from lightning_moa.figures.front_measures import asked_for_all
 from lightning_moa.figures.tuning import TunedConfig, utilities
 from lightning_moa.reporting.panels import draw_over_steps
 from lightning_moa.reporting.plots import canvas, save_figure
@@ -76,7 +78,7 @@ def studies(config: BudgetConfig) -> list[tuple[str, TunedConfig, Methods]]:
 
 def spent(collected: Collected, regret: pd.Series, seen: dict[str, int], share: float) -> pd.DataFrame:
     """A row for each method and seed: method, seed, budget, responses that its policies were trained on, and MEASURES;
-    `mean_regret` is empty where no preference is heard."""
+    `mean_regret` is empty of a method that was not asked for all preferences of the grid."""
     points, rows = collected.points.assign(regret=regret), []
     for _, cost in collected.costs.iterrows():
         method, seed = str(cost["method"]), int(cost["seed"])
@@ -88,7 +90,7 @@ def spent(collected: Collected, regret: pd.Series, seen: dict[str, int], share: 
                 "budget": share,
                 "responses": int(cost["training_steps"]) * seen[method],
                 "expected_utility": utilities(collected, method, seed)[0],
-                "mean_regret": mine["regret"].mean(),
+                "mean_regret": mine["regret"].mean() if asked_for_all(collected, mine) else np.nan,
             }
         )
     return pd.DataFrame(rows)

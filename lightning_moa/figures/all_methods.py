@@ -12,9 +12,11 @@ from rich.console import Console
 from lightning_moa.answers import use
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import MOD, Alone, Nearest, Soup, Steered, TrainedOn
+from lightning_moa.deployments.trained_on import as_rows
 from lightning_moa.errors import UserError
 from lightning_moa.figures.tuning import TunedConfig, tuned, variants
-from lightning_moa.methods.products import Product, dpo_heads, ham, ric, sca, scalarisations
+from lightning_moa.methods.products import Product, dpo_heads, ham, ric, sca
+from lightning_moa.pareto import preference_grid
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
@@ -27,9 +29,9 @@ CENTRE, GRID = TrainedOn.centre(), TrainedOn.grid()
 APART = use("rloo", weigh="surrogates")
 
 
-def methods_of(m: int) -> dict[str, Product]:
-    """The table's methods for m objectives."""
-    asked = scalarisations(m)
+def methods_of(m: int, step: float = 0.25) -> dict[str, Product]:
+    """The table's methods for m objectives, all of whose preferences are those of the grid with this step."""
+    asked = as_rows(preference_grid(m, step))
 
     def steered(policy: str, objective: Any, aggregation: Any = "linear") -> Product:
         return Product("panacea", policy, objective, aggregation, SAMPLED, Steered())
@@ -89,7 +91,7 @@ METHODS = methods_of(2)
 
 def studies(config: TunedConfig) -> list[tuple[str, TunedConfig, Methods]]:
     """The tuning, and what is reported, whose learning rates a plan does not know: label, configuration, methods."""
-    methods = methods_of(len(objectives_of(config)))
+    methods = methods_of(len(objectives_of(config)), config.evaluation.grid_step)
     return [("tuning", *variants(config, methods)), ("", config, methods)]
 
 
@@ -139,7 +141,7 @@ def conduct_front(
     """
     if not isinstance(config.data, WorldConfig):
         raise UserError(f"data={config.data.name}: a world is needed, whose best policies are known")
-    own = methods_of(len(objectives_of(config)))
+    own = methods_of(len(objectives_of(config)), config.evaluation.grid_step)
     methods = {name: own.get(name, product) for name, product in asked.items()}
     label = "+".join(methods).replace("+".join(whole), ALL)
     artefact = Artefact.begin("cross", name, config, chosen="" if label == ALL else label)

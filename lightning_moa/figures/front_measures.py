@@ -19,8 +19,8 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
     Returns:
         `method`, `seed`; `hypervolume_share`, the gold hypervolume over the exact front's, above the corner of
         `tables.metrics`, and `igd_plus` to that front; `expected_utility` and `maximum_utility_loss` as `utilities` has
-        them; `mean_regret` and `worst_regret` over the preferences that were asked for, NaN where none is heard; `kl`,
-        nats a response.
+        them; `mean_regret` and `worst_regret` over the preferences of the grid, NaN of a method that was not asked for
+        all of them, since others' would be of other preferences; `kl`, nats a response.
     """
     assert collected.exact is not None
     gold = [f"gold_{name}" for name in collected.objectives]
@@ -33,6 +33,7 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
         method, seed = str(mine["method"].iloc[0]), int(mine["seed"].iloc[0])
         values = mine[gold].to_numpy()
         utility, loss = utilities(collected, method, seed)
+        regret = mine["regret"] if asked_for_all(collected, mine) else pd.Series([np.nan])
         rows.append(
             {
                 "method": method,
@@ -40,10 +41,20 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
                 "hypervolume_share": hypervolume(values, corner) / most,
                 "expected_utility": utility,
                 "maximum_utility_loss": loss,
-                "mean_regret": mine["regret"].mean(),
-                "worst_regret": mine["regret"].max(),
+                "mean_regret": regret.mean(),
+                "worst_regret": regret.max(),
                 "igd_plus": igd_plus(values, best),
                 "kl": mine["kl"].mean(),
             }
         )
     return pd.DataFrame(rows)
+
+
+def asked_for_all(collected: Collected, mine: pd.DataFrame) -> bool:
+    """Whether the points of a method and seed are those of all preferences of the grid, each once."""
+    assert collected.exact is not None
+    weights = [f"lambda_{name}" for name in collected.objectives]
+    one, other = (
+        sorted(frame[weights].round(9).to_numpy().tolist()) for frame in (mine, collected.exact.grid)
+    )
+    return one == other

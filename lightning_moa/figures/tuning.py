@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from lightning_moa.pareto import expected_utility, maximum_utility_loss
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.diverging import conduct_what_converges
+from lightning_moa.study.results import regret_of
 
 
 @dataclass
@@ -25,7 +27,9 @@ class TunedConfig(StudyConfig):
     """A study in which every method is tuned by one rule."""
 
     factors: list[float] = option(
-        [1.0], "on each method's learning rate; the best by expected utility is taken"
+        [1.0],
+        "on each method's learning rate; the best by mean regret is taken, by expected utility where no preference is "
+        "heard",
     )
     widen: int = option(
         0, "how many factors more, one by one, where a method's best is the least or the largest", at_least=0
@@ -61,19 +65,36 @@ def named(method: str, factor: float) -> str:
     return f"{method} x {factor:g}"
 
 
+class Tried(NamedTuple):
+    """What a method is worth at one rate, mean over the seeds; NaN where it has none, as where a training diverges."""
+
+    expected_utility: float
+    mean_regret: float
+    """Of the policies that the preferences were given; NaN of a method that hears none."""
+
+    @property
+    def worth(self) -> float:
+        """By what a method is judged by in the end: the larger, the better."""
+        return self.expected_utility if np.isnan(self.mean_regret) else -self.mean_regret
+
+
+NOTHING = Tried(float("nan"), float("nan"))
+
+
 def tuned(
     config: TunedConfig, methods: Mapping[str, Product], console: Console
 ) -> tuple[TunedConfig, pd.DataFrame]:
-    """The configuration with the rates that the rule takes; and what was tried: method, lr, expected utility, taken.
+    """The configuration with the rates that the rule takes; and what was tried: method, lr, expected utility, mean
+    regret, taken.
 
-    A rate at which a training diverges, or leaves a policy that no finite number is measured of, has no expected
-    utility and is not taken.
+    Taken is the rate of the least mean regret; of a method that hears no preference, that of the largest expected
+    utility. A rate at which a training diverges, or leaves a policy that no finite number is measured of, is not taken.
 
     Raises:
         UserError: what `variants` raises; a method of which a training diverges at every rate.
     """
     asked: Mapping[str, Sequence[float]] = dict.fromkeys(methods, sorted(set(config.factors)))
-    found: dict[str, dict[float, float]] = {name: {} for name in methods}
+    found: dict[str, dict[float, Tried]] = {name: {} for name in methods}
     rates: dict[str, MethodConfig] = {}
     for _ in range(1 + config.widen):
         own, tried = variants(config, methods, asked)
@@ -81,14 +102,14 @@ def tuned(
         for name, why in diverged.items():
             console.print(f"{name} is not taken: {why}", highlight=False)
         for name, factors in asked.items():
-            found[name] |= {each: mean_utility(collected, named(name, each), own.seeds) for each in factors}
+            found[name] |= {each: tried_at(collected, named(name, each), own.seeds) for each in factors}
         rates |= own.methods
-        asked = {name: more for name, mine in found.items() if (more := further(mine))}
+        asked = {name: more for name, mine in found.items() if (more := further(_worths(mine)))}
         if not asked:
             break
     chosen, rows = deepcopy(config), []
     for name, mine in found.items():
-        known = {factor: utility for factor, utility in mine.items() if np.isfinite(utility)}
+        known = {factor: worth for factor, worth in _worths(mine).items() if np.isfinite(worth)}
         if not known:
             raise UserError(f"factors={sorted(mine)}: {name} diverges at each; smaller ones are needed")
         best = max(sorted(known), key=lambda factor: known[factor])
@@ -97,7 +118,7 @@ def tuned(
             {
                 "method": name,
                 "lr": rates[named(name, factor)].lr,
-                "expected_utility": mine[factor],
+                **mine[factor]._asdict(),
                 "taken": factor == best,
             }
             for factor in sorted(mine)
@@ -105,27 +126,32 @@ def tuned(
     return chosen, pd.DataFrame(rows)
 
 
-def further(utility: Mapping[float, float]) -> list[float]:
+def _worths(tried: Mapping[float, Tried]) -> dict[float, float]:
+    return {factor: each.worth for factor, each in tried.items()}
+
+
+def further(worth: Mapping[float, float]) -> list[float]:
     """The factor that is to be tried next: beyond the best, where that is the least or the largest of two or more, as
     far as that is from its neighbour; below the least where a training diverges at each."""
-    factors = sorted(utility)
-    known = [factor for factor in factors if np.isfinite(utility[factor])]
-    best = max(known, key=lambda factor: utility[factor]) if known else factors[0]
+    factors = sorted(worth)
+    known = [factor for factor in factors if np.isfinite(worth[factor])]
+    best = max(known, key=lambda factor: worth[factor]) if known else factors[0]
     if len(factors) > 1 and best in (factors[0], factors[-1]):
         neighbour = factors[1] if best == factors[0] else factors[-2]
         return [float(f"{best * best / neighbour:.2g}")]
     return []
 
 
-def mean_utility(collected: Collected | None, method: str, seeds: Sequence[int]) -> float:
-    """Expected utility, mean over the seeds; NaN where a policy has none, or the method was not trained to the end."""
+def tried_at(collected: Collected | None, method: str, seeds: Sequence[int]) -> Tried:
+    """What a method at one rate is worth; nothing where a policy has no finite number, or a training diverged."""
     if collected is None:
-        return float("nan")
+        return NOTHING
     mine = collected.points[collected.points["method"] == method]
     measured = mine[[*(f"gold_{name}" for name in collected.objectives), "kl"]].to_numpy(np.float64)
     if not len(mine) or not np.isfinite(measured).all():
-        return float("nan")
-    return float(np.mean([utilities(collected, method, seed)[0] for seed in seeds]))
+        return NOTHING
+    utility = float(np.mean([utilities(collected, method, seed)[0] for seed in seeds]))
+    return Tried(utility, float(np.mean(regret_of(mine, collected))))
 
 
 def utilities(collected: Collected, method: str, seed: int) -> tuple[float, float]:

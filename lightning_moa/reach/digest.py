@@ -22,10 +22,14 @@ from lightning_moa.reach.sources import Chain, Source, read
 LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "datasets")
 """Whose versions are in every key."""
 
+COMPUTING = ("scipy", "moocore", "torchjd", "sklearn")
+"""Packages that this package's own modules compute with, besides; their versions are in the keys of what reaches them.
+The rest of what it imports reads, writes and shows, or is there for GPUs alone."""
+
 
 def code_digest(entries: Collection[str], *, package: bool = True) -> str:
     """Hash of the sources that the modules of these entries can reach, and of the versions of the other libraries
-    that a user's modules import.
+    that a user's modules import, or this package's own compute with.
 
     Args:
         entries: 'module' or 'module:name'.
@@ -74,7 +78,7 @@ class _Walk:
         self.links: dict[str, str] = {}
         """The lazy names that are asked for, and where they come from."""
         self.installed: set[str] = set()
-        """Top-level packages that a user's modules import and that are not own."""
+        """Top-level packages that are not own, of those that a user's modules import and of COMPUTING."""
         self.places = Places()
         self.sources: dict[Path, Source] = {}
         self.used: set[tuple[str, Chain]] = set()
@@ -130,7 +134,7 @@ class _Walk:
             found = self.reach(module.absolute(level, name))
             if found is None:
                 continue
-            if not found.own and not module.ours:
+            if not found.own and (not module.ours or (self.package and found.top in COMPUTING)):
                 self.installed.add(found.top)
             if wanted == "*":
                 self.use(found, ())

@@ -22,9 +22,10 @@ EXACT = SimpleNamespace(
 
 def collected(**gold):
     """One policy for each method and seed 100, with this reward of both objectives and a KL of 1."""
+    none = {"lambda_a": np.nan, "lambda_b": np.nan}
     points = pd.DataFrame(
         [
-            {"method": name.replace("_x_", " x "), "seed": 100, "gold_a": at, "gold_b": at, "kl": 1.0}
+            {"method": name.replace("_x_", " x "), "seed": 100, "gold_a": at, "gold_b": at, "kl": 1.0, **none}
             for name, at in gold.items()
         ]
     )
@@ -60,6 +61,26 @@ def test_the_rate_of_the_largest_expected_utility_is_taken(cross_config, monkeyp
     assert chosen.seeds == cross_config.seeds
     assert rates[rates["taken"]]["expected_utility"].tolist() == pytest.approx([1.5, 1.0])
     assert len(rates) == 4
+
+
+def test_a_method_that_hears_preferences_is_tuned_by_their_regret(cross_config, monkeypatch):
+    """At the larger rate its policies are better and given to the wrong preferences."""
+
+    def policies(name, own, others):
+        shared = {"method": name, "seed": 100, "kl": 0.0}
+        return [
+            {**shared, "lambda_a": 1.0, "lambda_b": 0.0, "gold_a": own, "gold_b": others},
+            {**shared, "lambda_a": 0.0, "lambda_b": 1.0, "gold_a": others, "gold_b": own},
+        ]
+
+    points = pd.DataFrame([*policies("one x 1", 2.0, 0.0), *policies("one x 3", 0.0, 2.5)])
+    found = SimpleNamespace(objectives=("a", "b"), points=points, exact=EXACT)
+    monkeypatch.setattr(tuning, "conduct_what_converges", lambda *given: (found, {}))
+    chosen, rates = tuning.tuned(cross_config, {"one": METHODS["panacea_dpo"]}, None)
+    assert chosen.methods["one"].lr == pytest.approx(0.01)
+    assert rates["mean_regret"].tolist() == pytest.approx([1.0, 3.0])
+    assert rates["expected_utility"].is_monotonic_increasing
+    assert rates["taken"].tolist() == [True, False]
 
 
 def test_utilities_have_the_kl_taken_off_and_the_best_policy_chosen():

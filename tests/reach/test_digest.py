@@ -336,12 +336,25 @@ def test_the_versions_of_other_libraries_count(folder, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(reach, "_distributions", None)
-        folder.write(below="import os\nimport torch.nn\nimport lightning_moa.reporting.plots")
+        folder.write(below="import os\nimport torch.nn\nimport lightning_moa.policies.svd_lora")
         assert digest_at("1") == digest_at("2"), (
             "the standard library, what is in every key, what this package takes"
         )
     folder.write(below="import pytest")
     assert digest_at("1") != digest_at("2")
+
+
+@pytest.mark.parametrize(
+    ("entry", "counts"),
+    [("UPGrad", {"scipy"}), ("PCGrad", {"torchjd"}), ("Hypervolume", {"moocore"}), ("Linear", set())],
+)
+def test_the_versions_that_this_package_computes_with_count(monkeypatch, entry, counts):
+    real, name = importlib.metadata.version, f"lightning_moa.aggregation:{entry}"
+    before, changed = code_digest([name]), set()
+    for other in ("scipy", "torchjd", "moocore", "scikit-learn", "pandas", "deepspeed"):
+        monkeypatch.setattr(importlib.metadata, "version", lambda of, o=other: "0" if of == o else real(of))
+        changed |= {other} if code_digest([name]) != before else set()
+    assert changed == counts
 
 
 def test_nothing_is_imported(folder):
