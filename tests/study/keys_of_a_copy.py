@@ -45,7 +45,7 @@ METHODS: Mapping[str, Product] = {
 
 def keys() -> dict[str, str]:
     """Key to name of every task."""
-    tasks._code.cache_clear()
+    tasks._digests.cache_clear()
     config = schema_of(METHODS)(seeds=[0], data=SyntheticConfig(), exact_beta=0.5)
     config.evaluation.grid_step, config.online.rounds = 0.5, 1
     return {task.key: task.name for task in in_order(plan_study(config, METHODS).targets())}
