@@ -139,7 +139,7 @@ def judge_claims(part: Part) -> list[Row]:
     for name, title in STEADY.items():
         others = [each for each in part.methods if each != name]
         if name in part.methods and others:
-            groups = {"least": ("the least of all others'", others)}
+            groups = {"least": others}
             rows += steady_rows(part, name, title, WHERE, groups)
     return rows + drift_rows(part, WHERE, [drift for drift in DRIFTS if drift[0] in part.methods])
 

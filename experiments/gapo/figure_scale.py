@@ -206,10 +206,7 @@ def judge_claims(part: Part, multiplies: str) -> list[Row]:
     others = [name for name in part.methods if name != STEADY]
     # Safe RLHF weighs by thresholds: it lets go of an objective that is above its own, whatever its scale.
     weighing = [name for name in others if name != "safe_rlhf"]
-    groups = {
-        "least": ("the least of all others'", others),
-        "least of those without thresholds": ("the least of all others' but Safe RLHF's", weighing),
-    }
+    groups = {"least": others, "least of those without thresholds": weighing}
     steady = steady_rows(part, STEADY, "GAPO p = 1", WHERE, groups) if multiplies == "reward" else []
     return [*steady, *drift_rows(part, WHERE, DRIFTS)]
 

@@ -17,7 +17,7 @@ Win rates: the judge is the recorded rewards, gold where they are known. `judge.
 in its place, as the paper has GPT-4o, with `judge.criteria.<objective>` to go by. See --help for its key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ from lightning_moa.methods.products import (
 )
 from lightning_moa.reporting.claims import OURS as OWN
 from lightning_moa.reporting.claims import PAPER as THEIRS
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import Row, claims_frame, judge, judge_several
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import final_rows
 from lightning_moa.reporting.margins import SHARE
@@ -114,10 +114,10 @@ class Part:
         rows = self.scores[self.scores["method"] == method]
         return {int(seed): float(value) for seed, value in zip(rows["seed"], rows[column], strict=True)}
 
-    def best(self, methods: list[str], column: str, sign: int = 1) -> PerSeed:
-        """The highest of the methods' scores in each seed; the lowest for sign -1."""
-        each = [self.of(method, column) for method in methods]
-        return {seed: sign * max(sign * values[seed] for values in each) for seed in each[0]}
+    def above(self, mine: str, others: Iterable[str], column: str) -> dict[str, PerSeed]:
+        """Each of the others' label -> seed -> a method's score less the other's."""
+        own = self.of(mine, column)
+        return {f"that of {self.styles[each].label}": paired(own, self.of(each, column)) for each in others}
 
 
 def main(config: TableMainConfig, console: Console) -> None:
@@ -237,19 +237,14 @@ def alone_claims(part: Part) -> list[Row]:
     for name in objectives:
         others = [each for each in part.styles if each != f"ppo_{name}"]
         for objective, column in zip(objectives, part.columns, strict=True):
-            head, mine = f"{part.name}, {objective}: PPO on {name} alone is", part.of(f"ppo_{name}", column)
+            # Worst of those that know of the objective, and of the start.
+            word, relation, whom = (
+                ("best", ">", others) if objective == name else ("worst", "<", [REFERENCE, *METHODS])
+            )
+            claim = f"{part.name}, {objective}: PPO on {name} alone is {word}"
+            gaps = part.above(f"ppo_{name}", whom, column)
             margin = reward_margin(part.collected, objective)
-            if objective == name:
-                gap, what = paired(mine, part.best(others, column)), "the highest of all others"
-                rows.append(
-                    judge(f"{head} best", TABLE, f"its {column} - {what}", gap, ">", 0, margin=margin)
-                )
-            else:
-                gap = paired(mine, part.best([REFERENCE, *METHODS], column, sign=-1))
-                what = "the lowest of SFT and the methods for all objectives"
-                rows.append(
-                    judge(f"{head} worst", TABLE, f"its {column} - {what}", gap, "<", 0, margin=margin)
-                )
+            rows.append(judge_several(claim, TABLE, f"its {column} -", gaps, relation, 0, margin=margin))
     return rows
 
 
@@ -257,27 +252,24 @@ def overtaken_claims(part: Part) -> list[Row]:
     """On hh-rlhf, in the paper, PPO on helpfulness alone is not the most helpful."""
     name, column = part.collected.objectives[0], part.columns[0]
     others = [each for each in part.styles if each != f"ppo_{name}"]
-    gap = paired(part.of(f"ppo_{name}", column), part.best(others, column))
     claim = f"{part.name}, {name}: PPO on {name} alone is not best"
-    what, margin = f"its {column} - the highest of all others", reward_margin(part.collected, name)
-    return [judge(claim, TABLE, what, gap, "<", 0, margin=margin)]
+    margin = reward_margin(part.collected, name)
+    gaps = part.above(f"ppo_{name}", others, column)
+    return [judge_several(claim, TABLE, f"its {column} -", gaps, "<", 0, margin=margin, every=False)]
 
 
 def average_claims(part: Part) -> list[Row]:
     """GAPO with p = 1 has the best average of the methods that train for all objectives."""
     rivals = [name for name in METHODS if name != OURS]
-    best = part.best([name for name in rivals if name != EXTRA], "average")
-    asked = [("the best of the paper's methods for all objectives", THEIRS, best)]
-    for name in rivals:
-        whose = OWN if name == EXTRA else THEIRS
-        asked.append((part.styles[name].label, whose, part.of(name, "average")))
     head, what = f"{part.name}, average: {part.styles[OURS].label} above", f"its {part.collected.space} -"
-    mine, rows = part.of(OURS, "average"), []
-    for other, whose, values in asked:
-        gap = paired(mine, values)
-        claim, statistic = f"{head} {other}", f"{what} that of {other}"
-        margin = weighted_margin(part.collected)
-        rows.append(judge(claim, TEXT, statistic, gap, ">", 0, margin=margin, whose=whose))
+    margin, gaps = weighted_margin(part.collected), part.above(OURS, rivals, "average")
+    theirs = {whom: gap for name, (whom, gap) in zip(rivals, gaps.items(), strict=True) if name != EXTRA}
+    claim = f"{head} the best of the paper's methods for all objectives"
+    rows = [judge_several(claim, TEXT, what, theirs, ">", 0, margin=margin)]
+    for name, (whom, gap) in zip(rivals, gaps.items(), strict=True):
+        whose = OWN if name == EXTRA else THEIRS
+        claim = f"{head} {part.styles[name].label}"
+        rows.append(judge(claim, TEXT, f"{what} {whom}", gap, ">", 0, margin=margin, whose=whose))
     return rows
 
 

@@ -28,7 +28,7 @@ from lightning_moa.figures.panels import (
 )
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import ham
-from lightning_moa.reporting.claims import OURS, Row, judge, judge_number
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_number, judge_several
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
 from lightning_moa.reporting.margins import LOG, of_metric
@@ -209,13 +209,15 @@ def judge_panel(
 
 
 def level_row(panel: Panel, objective: str) -> Row:
-    """The highest value that HaM's points reach in an objective, against the best baseline's."""
+    """The highest value that HaM's points reach in an objective, against each baseline's."""
     best = panel.points.groupby(["method", "seed"])[f"{panel.space}_{objective}"].max().unstack("method")
-    gap = per_seed(best["ham"] - best[list(BASELINES)].max(axis=1))
+    gaps = {
+        f"{style.label}'s": per_seed(best["ham"] - best[name]) for name, style in styles_of(BASELINES).items()
+    }
     claim = f"{panel.words}: HaM reaches the highest reward for {objective}"
-    what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's - the best baseline's"
+    what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's -"
     margin = reward_margin(panel.collected, objective)
-    return judge(claim, panel.where, what, gap, ">", 0, margin=margin)
+    return judge_several(claim, panel.where, what, gaps, ">", 0, margin=margin)
 
 
 def own_rows(panel: Panel) -> list[Row]:

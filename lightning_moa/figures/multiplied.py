@@ -17,7 +17,7 @@ from rich.table import Table
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.margins import spans
-from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
 from lightning_moa.reporting.fronts import by_seed
 from lightning_moa.reporting.margins import SHARE
 from lightning_moa.reporting.panels import draw_bars
@@ -131,45 +131,31 @@ def movements(part: Part) -> dict[str, PerSeed]:
 
 
 def steady_rows(
-    part: Part, steady: str, title: str, where: str, groups: Mapping[str, tuple[str, Iterable[str]]]
+    part: Part, steady: str, title: str, where: str, groups: Mapping[str, Iterable[str]]
 ) -> list[Row]:
-    """Ours: the method moves less than the least of each group, and than each other method.
+    """Ours: the method moves less than each of a group, and than each other method.
 
     Args:
         part: its rows.
         steady: the method.
         title: its name for readers.
         where: the place in the paper.
-        groups: words of the claim -> whom, and the methods of the group.
+        groups: words of the claim -> the methods of the group.
     """
     moved = movements(part)
-    mine, others = moved[steady], {name: each for name, each in moved.items() if name != steady}
-    looks = styles_of(others)
-    rivals = {
-        **{words: (whom, least([others[name] for name in names])) for words, (whom, names) in groups.items()},
-        **{f"less than {style.label}": (f"{style.label}'s", others[name]) for name, style in looks.items()},
-    }
+    looks = styles_of([name for name in moved if name != steady])
+    gaps = {name: paired(moved[steady], moved[name]) for name in looks}
     head = f"{len(part.objectives)} objectives: {title} moves"
     what = f"its movement ({part.space}) -"
     margin = part.margin(part.objectives)
-    return [
-        judge(
-            f"{head} {words}",
-            where,
-            f"{what} {whom}",
-            paired(mine, theirs),
-            "<",
-            0,
-            margin=margin,
-            whose=OURS,
-        )
-        for words, (whom, theirs) in rivals.items()
-    ]
-
-
-def least(methods: Sequence[PerSeed]) -> PerSeed:
-    """The least of several methods' values in each seed."""
-    return {seed: min(each[seed] for each in methods) for seed in methods[0]}
+    rows = []
+    for words, names in groups.items():
+        theirs = {f"{looks[name].label}'s": gaps[name] for name in names}
+        rows.append(judge_several(f"{head} {words}", where, what, theirs, "<", 0, margin=margin, whose=OURS))
+    for name, style in looks.items():
+        claim, statistic = f"{head} less than {style.label}", f"{what} {style.label}'s"
+        rows.append(judge(claim, where, statistic, gaps[name], "<", 0, margin=margin, whose=OURS))
+    return rows
 
 
 def drift_rows(part: Part, where: str, drifts: Sequence[Drift]) -> list[Row]:

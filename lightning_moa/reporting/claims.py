@@ -15,6 +15,8 @@ from lightning_moa.errors import UserError
 from lightning_moa.reporting.claim_rows import left_with_holm
 from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
 from lightning_moa.reporting.verdicts import (
+    FAILS,
+    HOLDS,
     LEVEL,
     RELATIONS,
     Estimate,
@@ -31,6 +33,7 @@ __all__ = [
     "claims_frame",
     "judge",
     "judge_number",
+    "judge_several",
     "sensitivity_frame",
 ]
 
@@ -79,6 +82,57 @@ def judge(
             stands beside `within`.
     """
     return _row(claim, where, whose, statistic, estimate(values, statistic), relation, bound, margin)
+
+
+def judge_several(
+    claim: str,
+    where: str,
+    statistic: str,
+    each: Mapping[str, Mapping[int, float]],
+    relation: str,
+    bound: float,
+    *,
+    margin: float | None = None,
+    whose: str = PAPER,
+    every: bool = True,
+) -> Row:
+    """A claim that takes every one of several comparisons, such as that a method is the best of all; or any of them,
+    such as that it is not.
+
+    Not the difference to the best of the others in each seed, which is below 0 for a method that is as good as they:
+    of equals another one has the luck. A claim that takes every comparison holds where each does, and the row is then
+    of the one that is least certain. Else it is of the one that speaks most against it, of those that do not hold, with
+    an interval that makes up for its having been picked (`verdicts.estimate`, `at_once`). What takes any fails where
+    each does, and is else of the one that speaks most for it.
+
+    Args:
+        claim, where, relation, bound, margin, whose: as of `judge`; the relation is not `within`.
+        statistic: what the values are, but for whom they are held against, whose name follows it.
+        each: name of the other -> seed -> value.
+        every: whether the claim takes every comparison, or any.
+
+    Returns:
+        A row as of `judge`, with what each comparison came to (EACH).
+    """
+    if relation == "within" or not each:
+        raise UserError(f"claim {claim!r}: others, and a relation with a direction, are needed")
+    against = (1 if relation in (">", ">=") else -1) * (1 if every else -1)
+
+    def row(name: str, at_once: int = 1) -> Row:
+        what = f"{statistic} {name}"
+        return _row(claim, where, whose, what, estimate(each[name], what, at_once), relation, bound, margin)
+
+    rows = {name: row(name) for name in each}
+    open_ones = [name for name, one in rows.items() if one["verdict"] != (HOLDS if every else FAILS)]
+    if open_ones:
+        chosen = row(min(open_ones, key=lambda name: against * float(str(rows[name]["value"]))), len(each))
+    else:
+        chosen = max(rows.values(), key=lambda one: float(str(one["p"])))
+    return {**chosen, EACH: {str(row["statistic"]): row["value"] for row in rows.values()}}
+
+
+EACH = "each"
+"""Of a row of `judge_several`, and no column of a table: statistic -> value of each comparison."""
 
 
 def judge_number(

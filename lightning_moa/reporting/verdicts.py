@@ -30,7 +30,7 @@ class Estimate:
     """0 for a number that no seed changes, such as how many parameters a method trains."""
 
 
-def estimate(values: Mapping[int, float], what: str = "statistic") -> Estimate:
+def estimate(values: Mapping[int, float], what: str = "statistic", at_once: int = 1) -> Estimate:
     """Mean over seeds with a Student t interval of 95%.
 
     Why not a percentile bootstrap: with three seeds the resampled means never leave [min, max] of the three
@@ -42,6 +42,8 @@ def estimate(values: Mapping[int, float], what: str = "statistic") -> Estimate:
     Args:
         values: seed -> statistic.
         what: named in errors.
+        at_once: intervals of which this is one that was picked by its value; it is as wide as if each of them were to
+            hold its true value with the chance that one alone has (Bonferroni).
 
     Returns:
         The estimate; with one seed its interval is NaN, since a single run can't tell signal from noise.
@@ -59,7 +61,7 @@ def estimate(values: Mapping[int, float], what: str = "statistic") -> Estimate:
     mean = float(sample.mean())
     if len(sample) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    half = _reach(len(sample)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    half = _reach(len(sample), at_once) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
     return Estimate(mean, mean - half, mean + half, len(sample))
 
 
@@ -189,8 +191,8 @@ def _outwards(number: float, rounding: str = ROUND_CEILING) -> str:
     return f"{float(Context(prec=2, rounding=rounding).create_decimal(repr(number))):.6g}"
 
 
-def _reach(seeds: int) -> float:
+def _reach(seeds: int, at_once: int = 1) -> float:
     """Standard errors from the mean to the end of the interval."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(seeds - 1, 1 - LEVEL / 2))
+    return float(stdtrit(seeds - 1, 1 - LEVEL / 2 / at_once))

@@ -8,14 +8,15 @@ deviations wide, and says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from lightning_moa.reporting.claim_rows import relation_of
-from lightning_moa.reporting.claims import Row
+from lightning_moa.reporting.claims import EACH, Row
 from lightning_moa.reporting.verdicts import LEVEL, Estimate, verdict
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.results import Artefact, Tables
@@ -69,12 +70,18 @@ def over_prompts_of_all(
     for place, row in enumerate(said):
         if not 1 <= int(str(row["seeds"])) < ENOUGH:
             continue
-        values = np.array([float(str(each[place]["value"])) for each in again])
+        values = np.array([_again(row, drawn[place]) for drawn in again])
         low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
         rows.append(
             {**row, "draws": draws, "ci_low": low, "ci_high": high, "verdict": _verdict(row, low, high)}
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _again(row: Row, drawn: Row) -> float:
+    """A row's value in a draw: of several comparisons that of the very same, though another speaks against it there."""
+    each = cast(Mapping[str, float], drawn.get(EACH, {}))
+    return float(each.get(str(row["statistic"]), cast(float, drawn["value"])))
 
 
 def together(found: Iterable[pd.DataFrame | None]) -> pd.DataFrame | None:

@@ -16,6 +16,7 @@ from lightning_moa.reporting.claims import (
     claims_frame,
     judge,
     judge_number,
+    judge_several,
     sensitivity_frame,
 )
 from lightning_moa.reporting.metrics import metrics_frame
@@ -228,3 +229,55 @@ def test_what_is_not_there_is_named() -> None:
     steps = statistics.metric(metrics_frame(points), "training_steps", "x", "gold")
     with pytest.raises(UserError, match="training steps: nan for seed 0"):
         judge("fast", "table", "training steps", steps, "<", 5)
+
+
+def drawn_gaps(
+    random: np.random.Generator, others: dict[str, float], seeds: int = 10
+) -> dict[str, dict[int, float]]:
+    """A method at 0 less each of the others, whose noise is as its own."""
+    mine = random.normal(size=seeds)
+    return {name: dict(enumerate(mine - random.normal(true, size=seeds))) for name, true in others.items()}
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_of_equals_none_is_said_to_be_behind_or_ahead(every: bool) -> None:
+    """Where the difference to the best of eight in each seed would nearly always be below 0."""
+    random, equals, found = np.random.default_rng(0), dict.fromkeys("abcdefg", 0.0), []
+    for _ in range(400):
+        gaps = drawn_gaps(random, equals)
+        row = judge_several("best", "table", "its reward -", gaps, ">", 0, every=every)
+        found.append(row["verdict"])
+    assert found.count("fails" if every else "holds") < 0.04 * 400
+    assert found.count("holds" if every else "fails") < 0.02 * 400
+
+
+def test_a_claim_about_every_comparison_is_decided_by_one() -> None:
+    random = np.random.default_rng(1)
+
+    def row(others: dict[str, float], **options: bool) -> Row:
+        gaps = drawn_gaps(random, others)
+        return judge_several("best", "table", "its reward -", gaps, ">", 0, margin=0.1, **options)
+
+    best = row({"far": -20.0, "near": -5.0, "middle": -10.0})
+    assert (best["verdict"], best["statistic"]) == ("holds", "its reward - near > bound")
+    beaten = row({"far": -20.0, "better": 5.0, "much": 9.0})
+    assert (beaten["verdict"], beaten["statistic"]) == ("fails", "its reward - much > bound")
+    unknown = row({"far": -20.0, "alike": 0.0})
+    assert (unknown["verdict"], unknown["statistic"]) == ("within noise", "its reward - alike > bound")
+    assert row({"far": -20.0, "better": 5.0}, every=False)["statistic"] == "its reward - far > bound"
+    worst = row({"better": 5.0, "much": 9.0}, every=False)
+    assert (worst["verdict"], worst["statistic"]) == ("fails", "its reward - better > bound")
+    # What decides was picked by its value, unless every one says the same.
+    gaps = drawn_gaps(random, {"a": 0.5, "b": 0.0, "c": 0.0})
+    picked = judge_several("best", "table", "x -", gaps, ">", 0)
+    name = str(picked["statistic"]).split()[2]
+    alone = judge("best", "table", f"x - {name}", gaps[name], ">", 0)
+    assert picked["value"] == alone["value"] == min(np.mean(list(each.values())) for each in gaps.values())
+    assert float(str(picked["ci_high"])) > float(str(alone["ci_high"]))
+    assert set(claims_frame([best, beaten, unknown, picked])) == set(claims_frame([alone]))
+
+
+def test_several_comparisons_need_a_direction() -> None:
+    for relation, gaps in (("within", {"a": {0: 1.0}}), (">", {})):
+        with pytest.raises(UserError, match="others, and a relation with a direction, are needed"):
+            judge_several("best", "table", "x -", gaps, relation, 0)

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_moa.reporting.claims import judge
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.over_prompts import drawn_from, over_prompts, over_prompts_of_all
+from lightning_moa.study.over_prompts import _again, drawn_from, over_prompts, over_prompts_of_all
 
 NAMES = ("helpful", "concise")
 PROMPTS = 100
@@ -159,3 +159,15 @@ def test_a_draws_responses_have_the_means_of_its_points():
     assert drawn.responses["reward_helpful"].nunique() < len(rows.responses)
     means = drawn.responses.groupby("method")["reward_helpful"].mean()
     assert means.to_dict() == pytest.approx(drawn.points.set_index("method")["reward_helpful"].to_dict())
+
+
+def test_of_several_comparisons_the_same_one_is_drawn():
+    """Though another one of a draw speaks against the claim; a row of one comparison has its own value."""
+    row = {"statistic": "x - a > bound", "value": 1.0}
+    drawn = {
+        "statistic": "x - b > bound",
+        "value": -1.0,
+        "each": {"x - a > bound": 0.5, "x - b > bound": -1.0},
+    }
+    assert _again(row, drawn) == 0.5
+    assert _again(row, {"statistic": "x - a > bound", "value": 2.0}) == 2.0
