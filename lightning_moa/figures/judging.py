@@ -148,19 +148,26 @@ def win_rates(
     last = responses[responses["step"] == responses.groupby(["method", "seed"])["step"].transform("max")]
     # Prompts are what is counted, so that each has one response.
     last = last[last["sample"] == 0]
-    if judges is None:
-        rewards = RecordedRewards(last, collected.objectives, collected.space)
-        judges = {name: RewardJudge(rewards, name) for name in collected.objectives}
+    by_seed = {
+        int(str(seed)): judges or _recorded(rows, collected.objectives, collected.space)
+        for seed, rows in last.groupby("seed")
+    }
     by_run = {key: rows.set_index("prompt_index") for key, rows in last.groupby(["method", "seed"])}
     rows = []
     for other in others:
         for objective in collected.objectives:
-            for seed in sorted(last["seed"].unique().tolist()):
+            for seed in sorted(by_seed):
                 pairs = by_run[method, seed].join(
                     by_run[other, seed]["response"], rsuffix="_other", how="inner", validate="one_to_one"
                 )
                 pairs = pairs.sort_index().iloc[:prompts]
                 texts = [pairs[name].tolist() for name in ("prompt", "response", "response_other")]
-                found = asdict(win_rate(judges[objective], *texts))
+                found = asdict(win_rate(by_seed[seed][objective], *texts))
                 rows.append({"method": method, "other": other, "objective": objective, "seed": seed, **found})
     return pd.DataFrame(rows)
+
+
+def _recorded(responses: pd.DataFrame, objectives: Sequence[str], space: str) -> dict[str, Judge]:
+    """Judges of one seed's responses, whose reward model need not be another seed's."""
+    rewards = RecordedRewards(responses, objectives, space)
+    return {name: RewardJudge(rewards, name) for name in objectives}

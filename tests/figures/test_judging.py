@@ -104,6 +104,14 @@ def test_any_judge_may_stand_in_and_sees_the_texts():
     assert set(seen) == {"question 0", "question 1"}
 
 
+def test_each_seed_has_the_scores_of_its_own_reward_model():
+    """The same texts, which one seed's model scores one way and another's the other way round."""
+    frames = [responses("ours", [3, 3], [0, 0]), responses("theirs", [1, 1], [0, 0])]
+    turned = [frame.assign(seed=1, reward_kind=-frame["reward_kind"]) for frame in frames]
+    found = rates(win_rates(collected(*frames, *turned), "ours", ["theirs"]))
+    assert (found["kind", 0], found["kind", 1]) == (1.0, 0.0)
+
+
 def test_recorded_rewards_are_looked_up():
     rewards = RecordedRewards(STUDY.responses, ("short", "kind"), "reward")
     found = rewards.scores(["question 1", "question 0"], ["answer 2 1", "answer 3 0"])
