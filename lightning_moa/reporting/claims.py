@@ -17,7 +17,10 @@ from lightning_moa.reporting.schema import CLAIMS, OURS, PAPER
 from lightning_moa.reporting.verdicts import (
     FAILS,
     HOLDS,
+    IS_LEVEL,
     LEVEL,
+    NOISE,
+    ONE_SEED,
     RELATIONS,
     Estimate,
     estimate,
@@ -123,9 +126,14 @@ def judge_several(
         return _row(claim, where, whose, what, estimate(each[name], what, at_once), relation, bound, margin)
 
     rows = {name: row(name) for name in each}
-    open_ones = [name for name, one in rows.items() if one["verdict"] != (HOLDS if every else FAILS)]
-    if open_ones:
-        chosen = row(min(open_ones, key=lambda name: against * float(str(rows[name]["value"]))), len(each))
+    settled, decided = (HOLDS, FAILS) if every else (FAILS, HOLDS)
+    picked = [row(name, len(each)) for name, one in rows.items() if one["verdict"] != settled]
+    if picked:
+        # What is level with one of them and unknown beside another is unknown.
+        order = [decided, ONE_SEED, NOISE, IS_LEVEL]
+        chosen = min(
+            picked, key=lambda one: (order.index(str(one["verdict"])), against * float(str(one["value"])))
+        )
     else:
         chosen = max(rows.values(), key=lambda one: float(str(one["p"])))
     return {**chosen, EACH: {str(row["statistic"]): row["value"] for row in rows.values()}}

@@ -214,7 +214,10 @@ def scaled(*multiplies: str) -> Case:
     def rows(module: Any, rng: Rng) -> list[Row]:
         factors, found = (0.5, 1.0, 2.0), []
         back = rng.random() < 0.3  # the largest factor ends where the smallest does
-        for method, ways in same_or_other(rng, list(module.METHODS), (3, 2)).items():
+        moved = same_or_other(rng, list(module.METHODS), (3, 2))
+        if rng.random() < 0.2:  # all go one way
+            moved = dict.fromkeys(moved, next(iter(moved.values())))
+        for method, ways in moved.items():
             ways = ways[[0, 1, 0]] if back else ways
             for seed, (factor, way) in product(SEEDS, zip(factors, ways, strict=True)):
                 row = {"paper": "gapo", "artefact": "x", "scale": "y", "factor": factor, "method": method}

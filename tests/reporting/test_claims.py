@@ -267,6 +267,10 @@ def test_a_claim_about_every_comparison_is_decided_by_one() -> None:
     assert row({"far": -20.0, "better": 5.0}, every=False)["statistic"] == "its reward - far > bound"
     worst = row({"better": 5.0, "much": 9.0}, every=False)
     assert (worst["verdict"], worst["statistic"]) == ("fails", "its reward - better > bound")
+    # Level with one and unknown beside another is unknown, though the first is farther ahead.
+    gaps = {"near": dict(enumerate([0.1, -0.12] * 5)), "far": dict(enumerate([9.0, -8.0] * 5))}
+    mixed = judge_several("best", "table", "x -", gaps, ">", 0, margin=0.5)
+    assert (mixed["verdict"], mixed["statistic"]) == ("within noise", "x - far > bound")
     # What decides was picked by its value, unless every one says the same.
     gaps = drawn_gaps(random, {"a": 0.5, "b": 0.0, "c": 0.0})
     picked = judge_several("best", "table", "x -", gaps, ">", 0)
