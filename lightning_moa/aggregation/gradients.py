@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_moa.errors import NotFinite, UserError
+from lightning_moa.errors import BrokenContract, NotFinite, UserError
 from lightning_moa.processes import full_size, summed, together, world_size
 
 
@@ -142,9 +142,28 @@ class GradientAggregator(ABC):
         """The same of a Gramian (m, m) that is known already: of gradients that were taken of other forward passes."""
         if not np.isfinite(gramian).all():
             raise NotFinite(f"{type(self).__name__}: a gradient is not finite")
-        weights = self.solve(gramian, preference.detach().double().cpu().numpy())
+        known = preference.detach().double().cpu().numpy()
+        weights = self._checked(self.solve(gramian, known), known)
         self._log(gramian, weights if weights.ndim == 1 else weights.mean(0))
         return (torch.from_numpy(weights).to(losses) * losses).sum(-1).mean()
+
+    def _checked(self, found: Any, preference: np.ndarray) -> np.ndarray:
+        """What `solve` gave, as numbers of a shape that it may have: another would be broadcast over the losses."""
+        shapes = list(dict.fromkeys([preference.shape[-1:], preference.shape]))
+        came = type(found).__name__
+        try:
+            weights = np.asarray(
+                found.detach().cpu() if isinstance(found, Tensor) else found, dtype=np.float64
+            )
+            came = str(weights.shape)
+        except (TypeError, ValueError):
+            weights = np.array(np.nan)
+        if weights.shape not in shapes:
+            allowed = " or ".join(map(str, shapes))
+            raise BrokenContract(
+                f"{type(self).__name__}.solve: weights of shape {allowed} are expected, {came} came"
+            )
+        return weights
 
     @abstractmethod
     def solve(self, gramian: np.ndarray, preference: np.ndarray) -> np.ndarray:

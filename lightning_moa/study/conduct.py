@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
@@ -68,6 +69,13 @@ def conduct(
     execute(plan.targets(), runs, workers=workers, fresh=config.fresh, console=console)
     collected = collect(plan, runs)
     collected = replace(collected, measured_with=measured_with(config, prompts, plan, collected.responses))
+    measured = collected.points["kl"].to_numpy(np.float64)
+    for method, rows in collected.points[~np.isfinite(measured)].groupby("method", sort=False):
+        seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
+        warn(
+            f"{method}, seed {seeds}: its KL is no finite number, so that it has diverged at the end of its training; "
+            "its rows are no results"
+        )
     for line in collected.data_lines:
         console.print(f"{config.data.name}, {line}", highlight=False)
     return collected

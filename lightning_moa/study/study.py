@@ -16,9 +16,12 @@ from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
 from lightning_moa.methods.sections import all_sections
 from lightning_moa.study.chosen import schema_of
+from lightning_moa.study.seeds import REFERENCE
 
 ALL = "all"
 """Of `methods=[..]`: all of the script's."""
+RESERVED = (ALL, REFERENCE)
+"""Names that no method of one's own can have."""
 Methods = Mapping[str, Product]
 Part = tuple[str, Any, Methods]
 """Label, configuration and methods; the label is empty where a script conducts one study alone."""
@@ -108,7 +111,13 @@ class Study:
                 product = load(name, "methods")
                 if not isinstance(product, Product):
                     raise UserError(f"methods={name}: a Product is expected there")
-                found[name.partition(":")[2].lower()] = product
+                own = name.partition(":")[2].lower()
+                if own in (*self.methods, *found, *RESERVED):
+                    raise UserError(
+                        f"methods={name}: there is a method {own} already, and its results bear that name; give the "
+                        "Product another"
+                    )
+                found[own] = product
             else:
                 raise UserError(
                     f"methods={name}: allowed are {', '.join(self.methods)}, {ALL} for all of them, and a Product of "

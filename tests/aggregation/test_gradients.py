@@ -8,8 +8,8 @@ from torch import nn
 from torchjd.aggregation import MGDA as TorchJDsMGDA
 
 from lightning_moa.aggregation import GAPO, MGDA, PGAPO
-from lightning_moa.aggregation.gradients import gradients, gramian
-from lightning_moa.errors import UserError
+from lightning_moa.aggregation.gradients import GradientAggregator, gradients, gramian
+from lightning_moa.errors import BrokenContract, UserError
 from lightning_moa.policies import PROBES, LoRA, Probe, SVDLoRA
 from tests.objectives.rollouts import centred, ppo, prompts
 from tests.policies.models import shake, tiny, tokens
@@ -138,6 +138,45 @@ def test_losses_that_hang_on_none_of_the_tensors_are_refused():
     net = Net()
     with pytest.raises(UserError, match="do not hang on the probed tensors"):
         gradients(net.losses(), [net.unused])
+
+
+class Solved(GradientAggregator):
+    """What its constructor was given."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = weights
+
+    def solve(self, gramian, preference):
+        return self.weights
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_weights_may_be_any_numbers_of_the_right_shape(kind):
+    net, preference = Net(), torch.full((3,), 1 / 3)
+    total = Solved(kind([0.5, 0.25, 2.0]))(net.losses(), preference, list(net.first.parameters()))
+    expected = net.losses() @ torch.tensor([0.5, 0.25, 2.0], dtype=torch.float64)
+    assert total.item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(
+    ("weights", "came"),
+    [
+        (np.ones(1), r"\(1,\)"),
+        (np.ones((3, 1)), r"\(3, 1\)"),
+        (np.ones(4), r"\(4,\)"),
+        (np.ones(()), r"\(\)"),
+        (None, r"\(\)"),
+        ("one", "str"),
+        ([[1.0], [2.0, 3.0]], "list"),
+    ],
+)
+def test_weights_of_another_shape_are_refused_and_not_broadcast(weights, came):
+    net, preference = Net(), torch.full((3,), 1 / 3)
+    with pytest.raises(
+        BrokenContract, match=rf"^Solved\.solve: weights of shape \(3,\) are expected, {came} came"
+    ):
+        Solved(weights)(net.losses(), preference, list(net.first.parameters()))
 
 
 def test_inner_products_of_reduced_precision_are_taken_in_double():

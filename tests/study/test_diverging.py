@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from lightning_moa.config import MethodConfig
 from lightning_moa.figures.all_methods import METHODS
 from lightning_moa.study import diverging
 from lightning_moa.study.artefacts import study_of
+from lightning_moa.study.conduct import conduct
 from lightning_moa.study.diverging import conduct_what_converges
 from lightning_moa.study.execute import RunsFailed
 from tests.conftest import REPOSITORY
@@ -64,6 +66,18 @@ def test_a_fresh_study_tries_it_once_more_and_the_others_once(tmp_path):
     assert (again.points.equals(collected.points), known) == (True, lost)
     assert shown.count("failed: far") == 1
     assert shown.count("finished before") == 1
+
+
+def test_what_diverges_in_its_last_update_is_measured_and_told(tmp_path, capsys):
+    """No later update sees it; of the figure it is a row without a KL."""
+    words = [*QUICK, "dpo.steps=1", "dpo.batch_size=4", "dpo.warmup_ratio=0", f"runs_dir={tmp_path / 'runs'}"]
+    config, _ = study_of(SCRIPT).read(words)
+    config.methods = {"lost": MethodConfig(lr=1e30)}
+    methods = {"lost": METHODS["panacea_dpo"]}
+    collected = conduct(config, methods, Console(file=io.StringIO(), width=300))
+    assert not np.isfinite(collected.points.query("method == 'lost'")["kl"]).any()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "finite" in line]
+    assert line.startswith("warning: lost, seed 0: its KL is no finite number")
 
 
 def test_where_all_diverge_there_is_nothing_to_read(tmp_path):

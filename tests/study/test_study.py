@@ -33,6 +33,8 @@ from lightning_moa.study.study import Study
 METHODS = {"ls": PANACEA_LS_DPO, "soups": REWARDED_SOUPS_DPO}
 OWN = Product("panacea", use("svd_lora", fixed_scale=0.3), "ppo", "linear", TrainedOn.sampled(), Steered())
 
+LS = SFT = OWN
+
 
 @dataclass
 class Longer(StudyConfig):
@@ -149,6 +151,13 @@ def test_a_method_of_ones_own_beside_them_brings_its_sections(study):
         ("methods=[ls", "methods=[ls: a list of names is expected, such as [ls]"),
         ("methods=['nowhere.at_all:X']", "methods=nowhere.at_all:X: no such module"),
         (f"methods=['{__name__}:Longer']", f"methods={__name__}:Longer: a Product is expected there"),
+        # One of two of a name would take the other's place, or the reference policy's.
+        (
+            f"methods=['{__name__}:OWN', '{__name__}:OWN']",
+            f"methods={__name__}:OWN: there is a method own already",
+        ),
+        (f"methods=['{__name__}:LS']", f"methods={__name__}:LS: there is a method ls already"),
+        (f"methods=['{__name__}:SFT']", f"methods={__name__}:SFT: there is a method sft already"),
         (f"methods=['{__name__}:OWM']", f"methods={__name__}:OWM: the module {__name__} has no OWM"),
     ],
 )
