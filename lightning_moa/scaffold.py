@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from lightning_moa.errors import UserError
+from lightning_moa.reporting.files import write_atomically
 
 METHOD = '''"""{title}: a method of one's own, a LightningModule as the package's are."""
 
@@ -85,8 +88,14 @@ def new_method(name: str, folder: Path) -> list[Path]:
     Raises:
         UserError: a name that no module can have, or a file that is there already. Nothing is written then.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"moa new method {name}: a name in small letters, digits and underscores is needed")
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in packages_distributions():
+        raise UserError(
+            f"moa new method {name}: Python, or a package that is installed, has that name; another is needed"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder; another --folder is needed")
     words = [word for word in name.split("_") if word]
     given = {"name": name, "kind": "".join(map(str.capitalize, words)), "title": " ".join(words).capitalize()}
     files = {f"{name}.py": METHOD, f"test_{name}.py": TEST, f"compare_{name}.py": SCRIPT}
@@ -95,5 +104,5 @@ def new_method(name: str, folder: Path) -> list[Path]:
             raise UserError(f"{folder / file} is there already; another name, or --folder, is needed")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
-        (folder / file).write_text(text.format(**given))
+        write_atomically(folder / file, text.format(**given))
     return [folder / file for file in files]

@@ -45,7 +45,24 @@ def test_its_files_are_in_the_houses_form(tmp_path):
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["My", "1st", "class", "a-b", ""])
+@pytest.mark.parametrize("name", ["class", "json", "torch"])
+def test_a_name_that_python_or_a_package_has_is_refused(tmp_path, name, capsys):
+    """It would be imported in the other's place by every script in the folder."""
+    assert main(["new", "method", name, "--folder", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: moa new method {name}: Python, or a package that is installed, has that name; another is needed\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    assert main(["new", "method", "mine", "--folder", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file'} is no folder; another --folder is needed\n"
+
+
+@pytest.mark.parametrize("name", ["My", "1st", "a-b", ""])
 def test_a_name_that_no_module_can_have_is_refused(tmp_path, name, capsys):
     assert main(["new", "method", name, "--folder", str(tmp_path)]) == 2
     assert "small letters" in capsys.readouterr().err

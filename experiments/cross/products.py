@@ -242,7 +242,7 @@ def main(config: ProductsConfig, console: Console) -> None:
     counts = table["outcome"].value_counts()
     said = ", ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in (NUMBER, REFUSED, FAILED))
     console.print(f"{len(table)} cells: {said}", highlight=False)
-    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
+    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise RunsFailed("; ".join(f"{cell.name}: {reason}" for cell, reason in failed.items()))
 

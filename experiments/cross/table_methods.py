@@ -218,7 +218,7 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     if claims is not None:
         print_claims(console, claims, pictures)
     console.print(edge, highlight=False, markup=False)
-    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, soft_wrap=True)
+    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
 
 
 STUDY = Study(__file__, "world", METHODS, TunedConfig, parts=studies, any_methods=True)

@@ -54,7 +54,9 @@ def main(config: TransferConfig, console: Console) -> None:
     files = {"claims_compared.csv": compared, "orders.csv": pd.DataFrame(orders)}
     artefact.write_computed(None, files, "those of the results compared")
     show(compared, files["orders.csv"], console)
-    console.print(f"table: {artefact.folder / 'claims_compared.csv'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"table: {artefact.folder / 'claims_compared.csv'}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def show(claims: pd.DataFrame, orders: pd.DataFrame, console: Console) -> None:

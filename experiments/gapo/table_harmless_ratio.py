@@ -103,7 +103,7 @@ def main(config: TableHarmlessRatioConfig, console: Console) -> None:
         for row in cells_of(table, name):
             out.add_row(*row)
         console.print(out)
-    console.print(f"table: {folder / 'table.md'}", highlight=False, soft_wrap=True)
+    console.print(f"table: {folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
     print_claims(console, claims, pictures)
 
 

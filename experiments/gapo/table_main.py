@@ -142,7 +142,7 @@ def main(config: TableMainConfig, console: Console) -> None:
     save_figure(draw(parts), *pictures)
     for part in parts:
         console.print(shown(part, frames["table"]))
-    console.print(f"table: {folder / 'table.md'}", highlight=False, soft_wrap=True)
+    console.print(f"table: {folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
     print_claims(console, claims, pictures)
 
 

@@ -88,7 +88,7 @@ def main(config: TablesConfig, console: Console) -> None:
     notes = {name: "".join(f"\n{line}\n" for line in lines) for name, lines in models.items()}
     pages = [f"## {titles[name]}\n\n{markdown(frame)}{notes.get(name, '')}" for name, frame in frames.items()]
     write_atomically(folder / "tables.md", "\n".join(pages))
-    console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
+    console.print(f"tables: {folder / 'tables.md'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def own_title(objectives: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def main(config: StudyConfig, console: Console) -> None:
     for name, frame in tables.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / "tables.md", markdown(tables))
-    console.print(f"tables: {folder / 'tables.md'}", highlight=False, soft_wrap=True)
+    console.print(f"tables: {folder / 'tables.md'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def rlhf_rows(config: StudyConfig) -> list[Row]:

@@ -209,14 +209,14 @@ class PairsConfig(DataConfig):
     def check_rows(self, objectives: Sequence[str]) -> None:
         """As a worker will read them, up to `CHECKED_BYTES`: some two seconds for 100 MB, and no torch."""
         from lightning_moa.data.files import size_of
-        from lightning_moa.data.pair_files import check_columns, read_pairs
+        from lightning_moa.data.pair_files import check_columns, check_labelled, read_pairs
         from lightning_moa.data.tables import DropReport
 
         check_columns(self)
         if type(self) is not PairsConfig:  # Published sets, whose own modules make pairs of their rows.
             super().check_rows(objectives)
         elif size_of(self.path) <= CHECKED_BYTES:
-            read_pairs(self, objectives, DropReport())
+            check_labelled(read_pairs(self, objectives, DropReport()))
 
 
 def rating_label(columns: Sequence[str]) -> str:

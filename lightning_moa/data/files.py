@@ -6,6 +6,7 @@ line), so that a later complaint can say where a value stands.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ import lzma
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -122,8 +124,9 @@ def read_file(file: Path) -> pd.DataFrame:
         frame = _arrow_rows(content, file)
     elif kind == ".csv":
         try:
-            text = io.StringIO(_text(content, file))
-            frame = pd.read_csv(text, dtype=str, keep_default_na=False)
+            text = _text(content, file)
+            _check_header(text, file)
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         except pd.errors.ParserError as error:
             raise UserError(f"{file} is not valid csv: {_first_line(error)}") from error
         frame.index = pd.RangeIndex(1, len(frame) + 1)
@@ -134,6 +137,14 @@ def read_file(file: Path) -> pd.DataFrame:
     if frame.empty:
         raise UserError(f"{file} holds no rows")
     return frame
+
+
+def _check_header(text: str, file: Path) -> None:
+    """Raise a `UserError` for two columns of one name, of which pandas would call the second another."""
+    names = next(csv.reader(io.StringIO(text.lstrip())), [])
+    for name, count in Counter(names).items():
+        if name and count > 1:
+            raise UserError(f"{file}: {count} columns are called {name!r}; one of a name is allowed")
 
 
 def read_hub(

@@ -60,6 +60,8 @@ class TrainingData(L.LightningDataModule):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: must be at least 1")
         self.source = _source(source, labels, objectives, options or {})
         self.batch_size = batch_size
         self.seed = seed

@@ -95,7 +95,10 @@ class TrainedOn:
             "given": np.array(self.rows),
         }[self.kind]
         if not len(rows):
-            raise UserError(f"TrainedOn.{self.kind}: no preference of {m} objectives is left to train for")
+            inside = f", which takes evaluation.grid_step=1/{m} or less" if self.kind == "interior" else ""
+            raise UserError(
+                f"TrainedOn.{self.kind}: no preference of {m} objectives is left to train for{inside}"
+            )
         if rows.shape[1] != m:
             raise UserError(f"TrainedOn.given: preferences of {rows.shape[1]} objectives; the study has {m}")
         return [[float(value) for value in row] for row in rows]

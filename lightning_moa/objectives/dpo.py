@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, isfinite
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_moa.answers import Sections
 from lightning_moa.batches import PairBatch
+from lightning_moa.errors import UserError
 from lightning_moa.objectives.base import Objective, better_sign, labelled_mean, per_example
 from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.policies import Heads, Policy, head_logps, pair_logps
@@ -64,6 +65,10 @@ class DPO(Objective):
 
     def __init__(self, beta: float, likelihood: float = 0.0) -> None:
         super().__init__()
+        if not (isfinite(beta) and beta > 0):
+            raise UserError(f"beta={beta}: must be a finite number above 0")
+        if not (isfinite(likelihood) and likelihood >= 0):
+            raise UserError(f"likelihood={likelihood}: must be a finite number of at least 0")
         self.beta = beta
         self.likelihood = likelihood
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lightning_moa.errors import UserError
 
+MOST = 100_000
+"""Preferences of a grid."""
 TOLERANCE = 1e-6
 """How far a preference's sum may be from 1: wide enough for float32 input, far below any grid's step."""
 
@@ -36,6 +39,11 @@ def preference_grid(m: int, step: float) -> np.ndarray:
     if not parts or abs(parts * step - 1) > TOLERANCE:
         raise UserError(
             f"preference grid: step is {step}, allowed are steps that divide 1, such as 0.1 or 0.25"
+        )
+    number = comb(parts + m - 1, m - 1)
+    if number > MOST:
+        raise UserError(
+            f"preference grid: step {step} makes {number:,} preferences of {m} objectives; at most {MOST:,} are allowed"
         )
     # Stars and bars: m - 1 bars among parts + m - 1 places cut `parts` stars into m counts.
     places = parts + m - 1

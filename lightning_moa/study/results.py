@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.kept import differing, recorded, refuse_to_replace
 from lightning_moa.study.provenance import place_of
 
+LONGEST = 120
+"""Letters of a folder's name that say which methods were asked for."""
 REFERENCES = (OF_RULE, "corner", "far")
 """The reference points of hypervolumes: by the rule; at the corner of the box that the best single-objective policies
 span (0 for accuracies; the rule's where neither is known); and ten times as far off as the rule has it."""
@@ -119,7 +122,11 @@ class Artefact:
         """The scale's name in files and folders; other data than `home` have a name of their own."""
         data = self.config.data.name
         own = data == self.home or self.config.scale in ("gpu", "paper")
-        parts = [self.config.scale, *([] if own else [data.replace(":", ".")]), *filter(None, [self.chosen])]
+        chosen = self.chosen
+        if len(chosen) > LONGEST:
+            # A file system takes 255 bytes; who wants to read it all reads metrics.csv.
+            chosen = f"{chosen[:LONGEST]}+{hashlib.sha256(chosen.encode()).hexdigest()[:8]}"
+        parts = [self.config.scale, *([] if own else [data.replace(":", ".")]), *filter(None, [chosen])]
         return "-".join(parts)
 
     @property
@@ -300,4 +307,4 @@ def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None
     for line in (*claims_lines(judged.claims), *sensitivity_lines(judged.sensitivity)):
         console.print(line, highlight=False, markup=False)
     for picture in pictures:
-        console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)

@@ -35,5 +35,5 @@ def conduct_some(study: Study, config: Any, methods: Methods, console: Console) 
         path = artefact.folder / "fronts.png"
         save_figure(picture, path)
         print_methods(console, artefact, collected, tables)
-        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {path}", highlight=False, markup=False, soft_wrap=True)
     console.print("claims: not asked, for they are about all of the script's methods", highlight=False)

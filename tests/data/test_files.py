@@ -95,6 +95,7 @@ def test_errors_say_what_and_where(tmp_path):
     (tmp_path / "none.json").write_text("[]")
     (tmp_path / "heads.csv").write_text("a,b\n")
     (tmp_path / "ragged.csv").write_text('a\n1\n"2,3')
+    (tmp_path / "twice.csv").write_text('a,"b c",a\n1,2,3\n')
     (tmp_path / "latin.csv").write_bytes(b"a\n\xe9\n")
     (tmp_path / "no.parquet").write_bytes(b"not parquet at all")
     (tmp_path / "a.txt").write_text("x")
@@ -107,6 +108,7 @@ def test_errors_say_what_and_where(tmp_path):
         "none.json": "holds no rows",
         "heads.csv": "holds no rows",
         "ragged.csv": "not valid csv",
+        "twice.csv": "2 columns are called 'a'",
         "latin.csv": "not UTF-8",
         "no.parquet": "not a readable parquet",
         "a.txt": "no known format",

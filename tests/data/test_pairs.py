@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from lightning_moa.data.configs import PairsConfig
 from lightning_moa.errors import UserError
 
 from .support import pair_rows, pairs_of, write_lines
@@ -76,10 +77,21 @@ def test_wrong_values_and_columns(tmp_path):
         pairs_of(path, prompt_column="question").table("train")
     with pytest.raises(UserError, match="must name two columns"):
         pairs_of(path, response_columns=["response_0"]).table("train")
+    with pytest.raises(UserError, match=r"data\.scores\.a must name two different columns"):
+        pairs_of(path, scores={"a": ["kind", "kind"]}).table("train")
+
+
+@pytest.mark.parametrize(("labelled", "split"), [([], "train"), ([0], "eval")])
+def test_an_objective_that_a_split_has_no_label_of_is_refused_before_training(tmp_path, labelled, split):
+    rows = [{**row, "good": i % 2 if i in labelled else None} for i, row in enumerate(pair_rows(20))]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    config = PairsConfig(path=str(path), labels={"good": "good", "kind": "kind"}, eval_fraction=0.25)
+    said = rf"^good: none of the \d+ {split} pairs has a label; more pairs, or another data\.eval_fraction"
+    with pytest.raises(UserError, match=said):
+        config.check_rows(("good", "kind"))
 
 
 def test_path_and_labels_are_needed(tmp_path):
-    from lightning_moa.data.configs import PairsConfig
     from lightning_moa.data.pairs import Pairs
 
     with pytest.raises(UserError, match=r"data\.labels is empty"):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lightning_moa.errors import UserError
 from lightning_moa.objectives import DPO, dpo_losses
 from lightning_moa.objectives.dpo import implicit_margins
 from lightning_moa.policies import Policy, SVDLoRA, response_logps
@@ -88,6 +89,14 @@ def test_losses_by_hand():
     losses = dpo_losses(margins, torch.tensor([[1.0, 0.0], [1.0, NAN]]))
     expected = [[log1pexp(-2.0), log1pexp(2.0)], [log1pexp(1.0), math.log(2)]]
     torch.testing.assert_close(losses, torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("beta", "likelihood"), [(-1.0, 0.0), (0.0, 0.0), (NAN, 0.0), (math.inf, 0.0), (0.1, -1.0), (0.1, NAN)]
+)
+def test_a_weight_that_nothing_can_be_learned_with_is_refused(beta, likelihood):
+    with pytest.raises(UserError, match="must be a finite number"):
+        DPO(beta, likelihood)
 
 
 def test_margins_by_hand():

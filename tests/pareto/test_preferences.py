@@ -43,6 +43,14 @@ def test_no_objectives_no_grid() -> None:
         preference_grid(0, 0.1)
 
 
+@pytest.mark.parametrize(("m", "step"), [(2, 1e-9), (10, 0.05), (4, 0.01)])
+def test_a_grid_that_no_machine_could_hold_is_refused(m: int, step: float) -> None:
+    with pytest.raises(
+        UserError, match=r"preference grid: step .* makes [\d,]+ preferences .* at most 100,000"
+    ):
+        preference_grid(m, step)
+
+
 @given(st.integers(1, 6), st.floats(0.05, 20), st.floats(0, 1), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
 def test_samples_lie_on_the_simplex_and_repeat(m: int, alpha: float, share: float, seed: int) -> None:

@@ -26,6 +26,18 @@ def tables():
     return collected, artefact.tables(collected)
 
 
+def test_many_methods_have_a_folder_of_their_own_that_a_disk_takes():
+    config = SimpleNamespace(data=SimpleNamespace(name="synthetic"), scale="smoke", results_dir="x")
+
+    def scale(chosen: str) -> str:
+        return Artefact("cross", "table", config, datetime.now(UTC), chosen=chosen).scale
+
+    assert scale("a+b") == "smoke-a+b"
+    long = ["+".join(f"method_{i}" for i in range(last)) for last in (60, 61)]
+    assert len({scale(each) for each in long}) == 2
+    assert max(len(scale(each)) for each in long) < 150
+
+
 def corner_of(metrics: pd.DataFrame) -> np.ndarray:
     corners = np.unique(metrics[["reference_a", "reference_b"]].to_numpy(), axis=0)
     assert len(corners) == 1, "one point for all methods and seeds"
