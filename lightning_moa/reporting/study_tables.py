@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
@@ -24,10 +25,18 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
         timings: columns `method` and `seconds`, a row for each seed.
     """
     spaces = list(dict.fromkeys(metrics["space"]))
-    table = Table(title=f"{title}: hypervolume in each space, mean over seeds", title_justify="left")
-    table.add_column("method", no_wrap=True)
-    for column in (*spaces, "regret", "models", "parameters", "steps", "seconds"):
-        table.add_column(column, justify="right")
+    # Where there is little room, as where no terminal is, names are folded and numbers stay whole.
+    table = Table(
+        title=f"{title}: hypervolume in each space, mean over seeds",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("method", overflow="fold")
+    for column in (*spaces, "regret", "models", "weights", "steps", "s"):
+        table.add_column(column, justify="right", no_wrap=True)
     seconds = timings.groupby("method")["seconds"].mean()
     for method, rows in metrics.groupby("method", sort=False):
         cells = [_mean(rows[rows["space"] == space]["hypervolume"]) for space in spaces]
