@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_moa.aggregation import Aggregator, GradientAggregator, Linear
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.data.stepping import StepData
-from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError
+from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError, warn
 from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.checkpointing import (
     KEY,
@@ -34,7 +34,7 @@ from lightning_moa.methods.checkpointing import (
 )
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.evaluated import Evaluated
-from lightning_moa.methods.switches import check_trainer, with_schedule
+from lightning_moa.methods.switches import check_trainer, rates_of, with_schedule
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
@@ -373,6 +373,11 @@ class Alignment(Evaluated, ABC):
             self._held = [(preference, parts) for preference, parts in unpacked(mine["held"], self.device)]
             set_random_state(mine["random"])
             self._checked = True
+            rates = rates_of(self.trainer.optimizers[0])
+            if rates != self._rates:
+                warn(
+                    f"the checkpoint's learning rate goes on, {rates}; what was given is not used, {self._rates}"
+                )
 
     def configure_callbacks(self) -> list[Callback]:
         """None; refuses, before anything is set up, what a `Trainer` can't do for this module."""
@@ -384,4 +389,5 @@ class Alignment(Evaluated, ABC):
             own = self.objective.own_optimiser(self.objective.parameters())
             self.own_optimiser, self.own_schedule = with_schedule(own)
         optimiser, schedule = with_schedule(self.make_optimiser(self.policy.trainable_parameters()))
+        self._rates = rates_of(optimiser)
         return [optimiser], [] if schedule is None else [schedule]

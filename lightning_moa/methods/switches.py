@@ -67,3 +67,8 @@ def stepped(made: Optimizer | tuple[Optimizer, LRScheduler | None]) -> dict[str,
     if schedule is None:
         return {"optimizer": optimiser}
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rates_of(optimiser: Any) -> list[float]:
+    """The learning rate of each of an optimiser's groups, before any schedule."""
+    return [float(group.get("initial_lr", group["lr"])) for group in getattr(optimiser, "param_groups", ())]

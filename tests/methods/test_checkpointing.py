@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,19 @@ def test_what_a_checkpoint_leaves_out_would_show(ready, whole, tmp_path):
             saved[KEY][lost] = fresh[KEY][lost]
         torch.save(saved, path)
         assert differing(whole(name)[0], content(trained(ready, name, ckpt_path=path))) != []
+
+
+def test_a_learning_rate_that_is_not_used_is_told(ready, tmp_path, capsys):
+    """A checkpoint brings its own, as Lightning has it."""
+    trained(ready, "panacea_dpo", SaveAt([1], tmp_path))
+    trained(ready, "panacea_dpo", ckpt_path=tmp_path / "1.ckpt")
+    assert "learning rate" not in capsys.readouterr().err
+    method, source = assembled(*ready["panacea_dpo"])[1:3]
+    method.make_optimiser = partial(torch.optim.AdamW, lr=0.5)
+    plain_trainer().fit(method, datamodule=source, ckpt_path=tmp_path / "1.ckpt", weights_only=True)
+    said = capsys.readouterr().err
+    assert "warning: the checkpoint's learning rate goes on, [" in said
+    assert "what was given is not used, [0.5" in said
 
 
 def first_checkpoint(ready, name: str, folder: Path) -> Path:
