@@ -91,6 +91,12 @@ def test_only_user_errors_lose_their_traceback(capsys: pytest.CaptureFixture[str
 
     assert run_command(user_error) == 2
     assert capsys.readouterr().err == "error: wrong\n"
+
+    def of_a_users_code() -> None:
+        raise UserError("mine failed (ValueError: first\n  second)")
+
+    assert run_command(of_a_users_code) == 2
+    assert capsys.readouterr().err == "error: mine failed (ValueError: first second)\n"
     assert run_command(interrupt) == 130
     assert run_command(lambda: None) == 0
     with pytest.raises(RuntimeError):

@@ -238,6 +238,11 @@ class Loaded:
     def _rules(self, max_new_tokens: int) -> EncodingRules:
         """The study's template, and room for a response of such a length."""
         data = self.spec["data"]
+        if max_new_tokens >= data["max_length"]:
+            raise UserError(
+                f"max_new_tokens={max_new_tokens}: must be below {data['max_length']}, the most tokens that a prompt and "
+                "its response may have (data.max_length)"
+            )
         kind = CONFIGS.get(data["name"], DataConfig)
         config = kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})
         return replace(EncodingRules.of(config), response_room=max_new_tokens)

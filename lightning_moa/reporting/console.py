@@ -39,7 +39,8 @@ def run_command(command: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_READ
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # One line, whatever a user's own code has said in several.
+        print(f"error: {' '.join(map(str.strip, str(error).splitlines()))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -87,6 +87,8 @@ def test_what_cannot_be_chosen_is_said(study, method, asked, said):
 
 def test_what_does_not_fit_is_said(study):
     loaded = moa.load(study, "panacea_ls")
+    with pytest.raises(UserError, match=r"^max_new_tokens=100000: must be below \d+, the most tokens"):
+        loaded.generate("x", PREFERENCE, max_new_tokens=100_000)
     with pytest.raises(UserError, match="decoding knows max_new_tokens"):
         loaded.generate("x", PREFERENCE, tempratur=1.0)
     with pytest.raises(UserError, match="temperature=-1"):
