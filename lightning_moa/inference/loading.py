@@ -240,8 +240,8 @@ class Loaded:
         data = self.spec["data"]
         if max_new_tokens >= data["max_length"]:
             raise UserError(
-                f"max_new_tokens={max_new_tokens}: must be below {data['max_length']}, the most tokens that a prompt and "
-                "its response may have (data.max_length)"
+                f"max_new_tokens={max_new_tokens}: must be below {data['max_length']}, the most tokens that a prompt "
+                "and its response may have (data.max_length)"
             )
         kind = CONFIGS.get(data["name"], DataConfig)
         config = kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})
