@@ -9,7 +9,6 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.files import write_atomically
 
 METHOD = '''"""{title}: a method of one's own, a LightningModule as the package's are."""
 
@@ -104,5 +103,7 @@ def new_method(name: str, folder: Path) -> list[Path]:
             raise UserError(f"{folder / file} is there already; another name, or --folder, is needed")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
-        write_atomically(folder / file, text.format(**given))
+        # A file of this name is whole, or not there.
+        (folder / f".{file}.new").write_text(text.format(**given))
+        (folder / f".{file}.new").rename(folder / file)
     return [folder / file for file in files]
