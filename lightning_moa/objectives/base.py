@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from lightning_moa.data.training import TrainingData
     from lightning_moa.rewards import Rewards
 
-OptimiserFactory = Callable[[Iterable[Parameter]], Optimizer | tuple[Optimizer, LRScheduler]]
+OptimiserFactory = Callable[[Iterable[nn.Parameter]], Optimizer | tuple[Optimizer, LRScheduler]]
 """The trained parameters to their optimiser, or to it and a schedule, which is stepped once an update."""
 
 
@@ -263,9 +262,8 @@ class Objective(nn.Module, ABC):
     def work(cls, run: Run, operations: Operations) -> tuple[Any, float]:
         """Of one update: operations (`Work`), and tokens trained on. By default those of its batch's texts."""
         rows, time = operations.rows * (2 if cls.view == "pairs" else 1), longest(run)[0]
-        # Others keep the logits from a batch's shortest prompt on, which may have one token.
-        formed = run.data.config.max_response_length if run.policy.logits_of_responses else None
-        return operations.update(rows, time, formed), float(rows * time)
+        response = run.data.config.max_response_length if run.policy.logits_of_responses else None
+        return operations.update(rows, time, response), float(rows * time)
 
     def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
         """What a `Trainer` of one's own needs worked out before its first batch; in a study, tasks do that. By default
