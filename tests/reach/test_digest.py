@@ -343,7 +343,7 @@ def test_the_versions_of_other_libraries_count(folder, monkeypatch):
 
 def test_the_versions_that_this_package_computes_with_count(monkeypatch):
     names, real = ("UPGrad", "PCGrad", "Hypervolume", "Linear"), importlib.metadata.version
-    before = {entry: code_digest([entry]) for entry in (f"lightning_moa.aggregation:{name}" for name in names)}
+    before = {entry: code_digest([entry]) for entry in map("lightning_moa:{}".format, names)}
     for place, other in enumerate(("scipy", "torchjd", "moocore", "pandas")):
         monkeypatch.setattr(importlib.metadata, "version", lambda of, o=other: "0" if of == o else real(of))
         changed = [code_digest([entry]) != one for entry, one in before.items()]
