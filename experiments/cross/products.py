@@ -44,7 +44,7 @@ from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.execute import RunsFailed
-from lightning_moa.study.results import Artefact
+from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Part, Study
 
@@ -242,7 +242,7 @@ def main(config: ProductsConfig, console: Console) -> None:
     counts = table["outcome"].value_counts()
     said = ", ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in (NUMBER, REFUSED, FAILED))
     console.print(f"{len(table)} cells: {said}", highlight=False)
-    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "table", artefact.folder / "table.md")
     if failed:
         raise RunsFailed("; ".join(f"{cell.name}: {reason}" for cell, reason in failed.items()))
 

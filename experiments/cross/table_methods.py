@@ -31,7 +31,7 @@ from lightning_moa.reporting.ranks import draw_ranks, mean_ranks
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.planning import REFERENCE
-from lightning_moa.study.results import Judged, Tables, print_claims, print_methods
+from lightning_moa.study.results import Judged, Tables, print_claims, print_methods, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Methods, Study
 
@@ -218,7 +218,7 @@ def main(config: TunedConfig, console: Console, asked: Methods = METHODS) -> Non
     if claims is not None:
         print_claims(console, claims, pictures)
     console.print(edge, highlight=False, markup=False)
-    console.print(f"table: {artefact.folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "table", artefact.folder / "table.md")
 
 
 STUDY = Study(__file__, "world", METHODS, TunedConfig, parts=studies, any_methods=True)

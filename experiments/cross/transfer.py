@@ -27,7 +27,7 @@ from lightning_moa.reporting.transfer import (
     pairs_of,
     side_by_side,
 )
-from lightning_moa.study.results import Artefact
+from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -54,9 +54,7 @@ def main(config: TransferConfig, console: Console) -> None:
     files = {"claims_compared.csv": compared, "orders.csv": pd.DataFrame(orders)}
     artefact.write_computed(None, files, "those of the results compared")
     show(compared, files["orders.csv"], console)
-    console.print(
-        f"table: {artefact.folder / 'claims_compared.csv'}", highlight=False, markup=False, soft_wrap=True
-    )
+    print_place(console, "table", artefact.folder / "claims_compared.csv")
 
 
 def show(claims: pd.DataFrame, orders: pd.DataFrame, console: Console) -> None:

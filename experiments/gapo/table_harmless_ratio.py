@@ -48,7 +48,7 @@ from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, Judged, print_claims
+from lightning_moa.study.results import Artefact, Judged, print_claims, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -103,7 +103,7 @@ def main(config: TableHarmlessRatioConfig, console: Console) -> None:
         for row in cells_of(table, name):
             out.add_row(*row)
         console.print(out)
-    console.print(f"table: {folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "table", folder / "table.md")
     print_claims(console, claims, pictures)
 
 

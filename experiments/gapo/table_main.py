@@ -61,7 +61,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts, together
 from lightning_moa.study.planning import REFERENCE, objectives_of
-from lightning_moa.study.results import Artefact, Judged, Tables, print_claims
+from lightning_moa.study.results import Artefact, Judged, Tables, print_claims, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -142,7 +142,7 @@ def main(config: TableMainConfig, console: Console) -> None:
     save_figure(draw(parts), *pictures)
     for part in parts:
         console.print(shown(part, frames["table"]))
-    console.print(f"table: {folder / 'table.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "table", folder / "table.md")
     print_claims(console, claims, pictures)
 
 

@@ -40,7 +40,7 @@ from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.study_tables import reward_model_lines
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact
+from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -88,7 +88,7 @@ def main(config: TablesConfig, console: Console) -> None:
     notes = {name: "".join(f"\n{line}\n" for line in lines) for name, lines in models.items()}
     pages = [f"## {titles[name]}\n\n{markdown(frame)}{notes.get(name, '')}" for name, frame in frames.items()]
     write_atomically(folder / "tables.md", "\n".join(pages))
-    console.print(f"tables: {folder / 'tables.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "tables", folder / "tables.md")
 
 
 def own_title(objectives: Sequence[str]) -> str:

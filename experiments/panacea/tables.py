@@ -19,7 +19,7 @@ from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import objectives_of
-from lightning_moa.study.results import Artefact
+from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
@@ -38,7 +38,7 @@ def main(config: StudyConfig, console: Console) -> None:
     for name, frame in tables.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / "tables.md", markdown(tables))
-    console.print(f"tables: {folder / 'tables.md'}", highlight=False, markup=False, soft_wrap=True)
+    print_place(console, "tables", folder / "tables.md")
 
 
 def rlhf_rows(config: StudyConfig) -> list[Row]:

@@ -307,4 +307,9 @@ def print_claims(console: Console, judged: Judged, pictures: list[Path]) -> None
     for line in (*claims_lines(judged.claims), *sensitivity_lines(judged.sensitivity)):
         console.print(line, highlight=False, markup=False)
     for picture in pictures:
-        console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
+        print_place(console, "picture", picture)
+
+
+def print_place(console: Console, what: str, path: Path) -> None:
+    """Where a file lies, as it is: what stands in brackets there is no markup."""
+    console.print(f"{what}: {path}", highlight=False, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.results import Artefact, print_methods
+from lightning_moa.study.results import Artefact, print_methods, print_place
 from lightning_moa.study.study import Methods, Study
 
 
@@ -35,5 +35,5 @@ def conduct_some(study: Study, config: Any, methods: Methods, console: Console) 
         path = artefact.folder / "fronts.png"
         save_figure(picture, path)
         print_methods(console, artefact, collected, tables)
-        console.print(f"picture: {path}", highlight=False, markup=False, soft_wrap=True)
+        print_place(console, "picture", path)
     console.print("claims: not asked, for they are about all of the script's methods", highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +15,12 @@ from lightning_moa.forecast.plan import stand_in
 from lightning_moa.forecast.rows import forecast, kind_of, rows_of
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.policies import SVDLoRA
-from lightning_moa.study.artefacts import studies_of, study_of
+from lightning_moa.study.artefacts import studies_of
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.tasks import in_order
+from tests.declared import EXPERIMENTS, SCRIPTS, study_of
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-SCRIPTS = [path for path in sorted(EXPERIMENTS.glob("*/*.py")) if "__main__" in path.read_text()]
 STUDIES = [path for path in SCRIPTS if study_of(path).methods]
 OF_THE_WORLD = ("misalignment", "figure_dimensions", "figure_tchebycheff", "figure_worlds")
 """They ask for what the papers' data do not have."""
