@@ -184,7 +184,9 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
         reader.problems.append(f"{part.name or '.'}: {front['left_out']} points are too many to be drawn")
     pictures = [reader.read(file, read_picture) for file in part.files if file.suffix == ".png"]
     others = [file for file in part.files if file.suffix == ".csv" and file.name not in OWN_TABLES]
-    tables = [cells for file in others if (cells := reader.read(file, read_cells)) is not None]
+    place = {"paper": result.paper, "artefact": result.artefact, "scale": result.scale}
+    read = [cells for file in others if (cells := reader.read(file, read_cells)) is not None]
+    tables = [each.without(place) for each in read]
     responses = [each for each in tables if {"prompt", "response"} <= set(each.header)]
     measured = [] if runs is None else measured_responses(record, runs, reader.problems)
     return Panel(

@@ -7,7 +7,7 @@ import io
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from lightning_moa.reporting.files import read_text
 from lightning_moa.reporting.run_record import read_run_record
 
 T = TypeVar("T")
-ROWS = 200
+ROWS = 100
 """Of a table that a page shows; the file has them all."""
 CELL = 2_000
 """Letters of a cell that a page shows."""
@@ -36,6 +36,16 @@ class Cells:
     rows: list[list[str]]
     count: int
     """Rows of the file; no more than ROWS are in `rows`."""
+
+    def without(self, place: Mapping[str, str]) -> Cells:
+        """It without the columns that say in each row shown what the page says: name -> value."""
+        kept = [
+            at
+            for at, name in enumerate(self.header)
+            if name not in place or any(row[at] != place[name] for row in self.rows)
+        ]
+        rows = [[row[at] for at in kept] for row in self.rows]
+        return replace(self, header=[self.header[at] for at in kept], rows=rows)
 
 
 @dataclass(frozen=True)

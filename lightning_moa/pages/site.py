@@ -29,7 +29,7 @@ NEEDED = ("jinja2", "plotly")
 """Packages of the extra `report`."""
 HERE = Path(__file__).parent
 TITLE = "Multi-objective alignment"
-LARGE = 100_000
+LARGE = 20_000
 """Bytes above which a table is packed."""
 Measures = list[tuple[str, list[str]]]
 

@@ -88,7 +88,7 @@ def test_a_command_makes_the_artefact_and_quotes_what_is_odd():
 def test_tables_are_cut_and_their_numbers_shortened(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + "0.123456789,text\n" * 300)
     cells = read_cells(tmp_path / "t.csv")
-    assert (cells.count, len(cells.rows), cells.rows[0]) == (300, 200, ["0.1235", "text"])
+    assert (cells.count, len(cells.rows), cells.rows[0]) == (300, 100, ["0.1235", "text"])
     assert [shortened(each) for each in ("1234567890", "-0.5", "1e400", "nan")] == [
         "1234567890",
         "-0.5",
@@ -129,3 +129,13 @@ def test_every_committed_result_has_a_command_where_a_script_makes_it():
         )
         script = command_of(artefact, result.scale, {}).split()[1]
         assert (REPOSITORY / script).is_file()
+
+
+def test_a_table_says_only_what_its_page_does_not(theirs):
+    """`paper` and `artefact` are the page's in every row, and `scale` is another's in one: it stays."""
+    rows = ["paper,artefact,scale,value", "panacea,figure4,tiny,1", "panacea,figure4,smoke,2"]
+    (theirs / "more.csv").write_text("\n".join(rows) + "\n")
+    (panel,) = content_of(theirs).panels
+    (table,) = [each for each in panel.tables if each.name == "more.csv"]
+    assert table.header == ["scale", "value"]
+    assert table.rows == [["tiny", "1"], ["smoke", "2"]]
