@@ -294,13 +294,28 @@ def _arrow_rows(content: bytes, file: Path) -> pd.DataFrame:
     return frame
 
 
+class _Doubled(Exception):
+    """An object names a value twice: one of them would vanish without a word."""
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise _Doubled(f"{doubled!r} is there twice in one object; allowed is once")
+    return found
+
+
 def _json_rows(text: str, file: Path) -> dict[int, dict[str, Any]]:
     """Row number to row. Lines are split at newlines only, as JSON lets other separators stand in strings."""
     if text.lstrip().startswith("["):
         try:
-            items = json.loads(text)
+            items = json.loads(text, object_pairs_hook=_named_once)
         except json.JSONDecodeError as error:
             raise UserError(f"{file}, line {error.lineno}: not valid JSON ({error.msg})") from error
+        except _Doubled as error:
+            raise UserError(f"{file}: {error}") from error
         rows = dict(enumerate(items, start=1))
         word = "row"
     else:
@@ -309,9 +324,11 @@ def _json_rows(text: str, file: Path) -> dict[int, dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                rows[number] = json.loads(line)
+                rows[number] = json.loads(line, object_pairs_hook=_named_once)
             except json.JSONDecodeError as error:
                 raise UserError(f"{file}, line {number}: not valid JSON ({error.msg})") from error
+            except _Doubled as error:
+                raise UserError(f"{file}, line {number}: {error}") from error
     for number, row in rows.items():
         if not isinstance(row, dict):
             raise UserError(

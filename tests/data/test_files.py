@@ -91,6 +91,8 @@ def test_errors_say_what_and_where(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n{"a": \n')
     (tmp_path / "bad.json").write_text('[{"a": 1},\n oops]')
     (tmp_path / "list.jsonl").write_text('{"a": 1}\n[1]\n')
+    (tmp_path / "doubled.jsonl").write_text('{"a": 1}\n{"a": {"b": 1, "b": 2}}\n')
+    (tmp_path / "doubled.json").write_text('[{"a": 1, "a": 1}]')
     (tmp_path / "empty.jsonl").write_text(" \n")
     (tmp_path / "none.json").write_text("[]")
     (tmp_path / "heads.csv").write_text("a,b\n")
@@ -103,6 +105,8 @@ def test_errors_say_what_and_where(tmp_path):
         "cut.jsonl.gz": "cut short or damaged",
         "bad.jsonl": "line 2: not valid JSON",
         "bad.json": "line 2: not valid JSON",
+        "doubled.jsonl": "line 2: 'b' is there twice in one object",
+        "doubled.json": "'a' is there twice in one object",
         "list.jsonl": "line 2: an object",
         "empty.jsonl": "is empty",
         "none.json": "holds no rows",
