@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,9 @@ SPACES = ("accuracy", "gold", "judge", "reward")
 """What a front is drawn in: implicit accuracies, gold rewards, those of a model that no policy learns from, or those
 that policies learn from."""
 
+LARGEST = 1e100
+"""Of a number: measures take squares and products of them."""
+
 PAPER, OURS = "paper", "ours"
 """Whose a claim is: a sentence of the paper, or a question that the paper does not ask."""
 
@@ -45,8 +47,8 @@ ALLOWED = {
     "label": "printable text or nothing",
     "whole": "whole numbers",
     "whole?": "whole numbers or nothing",
-    "number": "finite numbers",
-    "number?": "finite numbers or nothing",
+    "number": f"finite numbers of at most {LARGEST:g} in size",
+    "number?": f"finite numbers of at most {LARGEST:g} in size, or nothing",
 }
 
 
@@ -175,7 +177,7 @@ def _whole(cell: Any) -> int:
 
 def _number(cell: Any) -> float:
     value = float(cell)
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:
         raise ValueError
     return value
 
@@ -183,8 +185,8 @@ def _number(cell: Any) -> float:
 _DTYPES = {"whole": "int64", "whole?": "Int64", "number": "float64", "number?": "float64"}
 _AS_THEY_ARE: dict[str, Callable[[np.ndarray], bool]] = {
     "whole": lambda values: True,
-    "number": lambda values: bool(np.isfinite(values).all()),
-    "number?": lambda values: not np.isinf(values).any(),
+    "number": lambda values: bool((np.abs(values) <= LARGEST).all()),
+    "number?": lambda values: not (np.abs(values) > LARGEST).any(),
 }
 """Whether all numbers of a column are allowed, of kinds that need no look at each cell where the dtype is right."""
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {

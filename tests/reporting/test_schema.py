@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, METRICS, POINTS, TIMINGS
+from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, LARGEST, METRICS, POINTS, TIMINGS
 
 from .frames import heads_frame, points_frame
 
@@ -31,7 +31,7 @@ def test_columns_are_those_of_the_design() -> None:
     assert not {"seconds", "peak_memory_mib"} & set(METRICS.names(("a",)))
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2), TEXT)
+@given(st.lists(st.floats(-LARGEST, LARGEST), min_size=2, max_size=2), TEXT)
 @settings(max_examples=60, deadline=None)
 def test_what_is_read_is_what_was_written_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], method: str
@@ -104,6 +104,7 @@ def broken(column: str, value: object, row: int = 2) -> pd.DataFrame:
         (broken("method", "a\rb"), "column 'method', row 3"),
         (broken("kl", "abc"), "column 'kl', row 3 is 'abc'"),
         (broken("kl", float("inf")), "column 'kl', row 3"),
+        (broken("gold_helpful", -1e308), "column 'gold_helpful', row 3"),
         (broken("reward_helpful", None), "row 3: reward_.* known in part"),
         (broken("lambda_helpful", None), "row 3: lambda_.* known in part"),
         (broken("lambda_helpful", 0.9), "row 3: lambda_.* simplex"),
