@@ -40,7 +40,12 @@ def run(options: argparse.Namespace) -> None:
 
     if options.to and Path(options.to).suffix != ".csv":
         raise UserError(f"--to {options.to}: allowed is .csv")
-    rewards = dict(_source(word) for word in options.rewards)
+    named = [_source(word) for word in options.rewards]
+    rewards = dict(named)
+    if len(rewards) < len(named):
+        raise UserError(
+            f"--rewards {' '.join(options.rewards)}: an objective is there twice; allowed is once"
+        )
     study = None
     if options.results is not None:
         found = trained_policies(options.results, options.runs)

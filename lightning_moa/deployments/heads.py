@@ -17,7 +17,11 @@ class EachHead(Deployment):
 
         for place, at in enumerate(trained.trained_at):
             policy = trained.load(place)
-            for name, member in policy.members():
+            members = list(policy.members())
+            for name, member in members:
                 preferences = None if at is None else torch.tensor([list(at)], dtype=torch.float64)
-                yield Deployed(name if at is None else shown(at), member, preferences)
+                called = [] if at is None else [shown(at)]
+                if at is None or len(members) > 1:
+                    called.append(name)
+                yield Deployed(" ".join(called), member, preferences)
             policy.unload()

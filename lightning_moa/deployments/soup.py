@@ -26,6 +26,13 @@ class Soup(Deployment):
                 f"{len(trained_on.rows[0])} objectives are given"
             )
 
+        for i, row in enumerate(trained_on.rows):
+            if any(row[i] <= weight for j, weight in enumerate(row) if j != i):
+                raise UserError(
+                    f"Soup mixes policy i in by weight i: preference {i} of those given, {list(row)}, needs its "
+                    f"largest weight on objective {i}"
+                )
+
     def policies(self, trained: Trained) -> Iterator[Deployed]:
         yield Deployed("soup", trained.soup(), trained.grid)
 

@@ -87,6 +87,8 @@ class Loaded:
         hardware = {**source.spec["hardware"], "accelerator": _accelerator(device)}
         self.base, self.tokenizer = load_base(source.inputs["base"], hardware)
         self._opened: Deployed | None = None
+        self._is_the_only_one = False
+        """Of its deployment: where there are others, another may be nearer to the next preference."""
         self._tracked: Tracked | None = None
 
     @property
@@ -148,6 +150,13 @@ class Loaded:
         if unknown:
             raise UserError(f"{sorted(unknown)[0]}: decoding knows {', '.join(self.decoding)}")
         settings = {**self.decoding, **{key: value for key, value in decoding.items() if value is not None}}
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: must be at least 1")
+        for number, prompt in enumerate(prompts, 1):
+            if not prompt.isascii() and prompt.encode(errors="ignore") != prompt.encode(errors="replace"):
+                raise UserError(
+                    f"prompt {number}: holds half a character (a lone surrogate), which is no text"
+                )
         rewrite = opened.deployed.rewrite
         encoded = encode(
             self.tokenizer,
@@ -203,7 +212,7 @@ class Loaded:
         name = _choose(offers, asked, policy)
         for deployed in self._deployed(asked):
             if deployed.name == name:
-                self._opened = deployed
+                self._opened, self._is_the_only_one = deployed, len(offers) == 1
                 return _offer(deployed, asked)
         raise UserError(f"{name}: its deployment gives other policies each time")
 
@@ -216,7 +225,12 @@ class Loaded:
     def _takes_any(self, policy: str | None) -> bool:
         """Whether what is open takes any preference, in its network and not in the prompt."""
         opened = self._opened
-        if opened is None or opened.rewrite is not None or policy not in (None, opened.name):
+        if (
+            opened is None
+            or not self._is_the_only_one
+            or opened.rewrite is not None
+            or policy not in (None, opened.name)
+        ):
             return False
         return bool(opened.policy.m)
 

@@ -222,7 +222,8 @@ def _limits(loaded: Loaded, opened: Opened) -> list[str]:
 def _silent(opened: Opened) -> int:
     """Ids that were kept from being sampled (`policies.vocabulary.agree`)."""
     head: Any = opened.policy.model.get_output_embeddings()
-    bias = getattr(head, "bias", None)
+    # Of an adapted head, and of several heads, it is the base's.
+    bias = getattr(getattr(head, "base", head), "bias", None)
     return 0 if bias is None else int((bias <= NEVER / 2).sum())
 
 

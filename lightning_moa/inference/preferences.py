@@ -35,7 +35,7 @@ def as_preference(preference: Any, objectives: Sequence[str]) -> np.ndarray:
         values = np.asarray(
             preference.detach().cpu() if hasattr(preference, "detach") else preference, np.float64
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"preference {preference!r}: {len(objectives)} numbers are expected") from error
     if values.shape != (len(objectives),):
         raise UserError(
@@ -54,7 +54,10 @@ def parse_preference(text: str) -> dict[str, float] | list[float]:
     try:
         if all("=" in word for word in words):
             pairs = [word.partition("=") for word in words]
-            return {name.strip(): float(value) for name, _, value in pairs}
+            found = {name.strip(): float(value) for name, _, value in pairs}
+            if len(found) < len(pairs):
+                raise UserError(f"--preference {text}: an objective is there twice; allowed is once")
+            return found
         return [float(word) for word in words]
     except ValueError as error:
         raise UserError(

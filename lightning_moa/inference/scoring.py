@@ -56,6 +56,8 @@ def score_file(
         frame = frame.map(lambda cell: without_apostrophe(cell) if isinstance(cell, str) else cell)
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))
     found: dict[str, Any] = {}
+    if batch_size < 1:
+        raise UserError(f"batch_size={batch_size}: must be at least 1")
     for prefix, source in _sources(rewards, study, batch_size, device).items():
         for name, column in zip(source.objectives, source.scores(prompts, responses).T, strict=True):
             found[f"{prefix}_{name}"] = column

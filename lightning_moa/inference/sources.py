@@ -87,6 +87,10 @@ def of_study(study: TrainedMethod) -> Source:
 def of_folder(folder: Path) -> Source:
     """A policy by its own folder, beside its run's record."""
     run = folder.resolve().parent
+    if folder.resolve().name != "policy":
+        raise UserError(
+            f"{folder}: allowed is the folder `policy` of a run, its last step; load_policy loads what was kept before"
+        )
     if not is_done(run.parent, run.name):
         raise UserError(
             f"{folder}: no record of the run that trained it ({DONE}) lies above it; load_policy loads it"

@@ -72,10 +72,13 @@ def generate(
     if room is not None:
         limits = torch.minimum(limits, room.to(limits))
     steps = int(limits.max())
+    keys = torch.arange(len(input_ids)) if row_keys is None else row_keys
+    if not synced_gpus and _too_long_together(policy.model, attention_mask, limits):
+        words = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+        return _apart(policy, input_ids, attention_mask, preference, limits, keys, words)
     _check(policy.model, input_ids, attention_mask, int(limits.min()), steps, temperature, top_p)
     eos, pad = ends_of(policy.model), setting(policy.model, "pad_token_id")
     fill = pad if pad is not None else (eos[0] if eos else 0)
-    keys = torch.arange(len(input_ids)) if row_keys is None else row_keys
     if tuple(keys.shape) != (len(input_ids),) or keys.dtype != torch.int64:
         raise UserError(
             f"row_keys {tuple(keys.shape)} of {keys.dtype}: int64 of shape ({len(input_ids)},) is needed"
@@ -92,6 +95,42 @@ def generate(
             whole = _decode_by_forward(policy, *asked, eos, fill, pick, together)
         tokens = whole[:, width:]
     return _finish(tokens, max_new_tokens, limits, eos, fill)
+
+
+def _too_long_together(model: PreTrainedModel, attention_mask: Tensor, limits: Tensor) -> bool:
+    """Whether some row's limit is more than another's prompt leaves of the model's positions: rows that have ended
+    go on stepping with those that have not."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None or len(limits.unique()) == 1:
+        return False
+    return int(attention_mask.bool().sum(-1).max()) + int(limits.max()) > positions
+
+
+def _apart(
+    policy: Policy,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    preference: Tensor | None,
+    limits: Tensor,
+    keys: Tensor,
+    words: dict[str, Any],
+) -> Responses:
+    """Rows of each limit by themselves; their noise is their keys', so their responses are those of one batch."""
+    parts = []
+    for limit in limits.unique():
+        rows = (limits == limit).nonzero()[:, 0]
+        own = (
+            preference
+            if preference is None or preference.ndim == 1
+            else preference[rows.to(preference.device)]
+        )
+        asked = (input_ids[rows], attention_mask[rows])
+        room, mine = limits[rows], keys[rows.to(keys.device)]
+        parts.append((rows, generate(policy, *asked, preference=own, row_keys=mine, room=room, **words)))
+    order = torch.cat([rows for rows, _ in parts]).argsort()
+    return Responses(
+        *(torch.cat([getattr(part, name) for _, part in parts])[order] for name in ("tokens", "mask"))
+    )
 
 
 class _Pick:

@@ -73,7 +73,11 @@ def _shared(policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tens
     own = order.new_empty(len(order)).scatter(0, order, torch.arange(len(order), device=order.device))
     found = []
     for rows in _groups(lengths[order].tolist(), order):
-        each = preference if preference is None or preference.ndim == 1 else preference[rows]
+        each = (
+            preference
+            if preference is None or preference.ndim == 1
+            else preference[rows.to(preference.device)]
+        )
         found.append(_of_rows(policy, [piece.at(rows) for piece in (prompts, first, second)], each))
     return torch.cat([torch.cat(side)[own] for side in zip(*found, strict=True)])
 

@@ -45,7 +45,8 @@ WAYS = {
     "grid": TrainedOn.grid(),
     "interior": TrainedOn.interior(),
     "one given": TrainedOn.given([[0.3, 0.7]]),
-    "two given": TrainedOn.given([[0.3, 0.7], [1, 0]]),
+    "two given": TrainedOn.given([[0.7, 0.3], [0, 1]]),
+    "two given, the other way round": TrainedOn.given([[0.3, 0.7], [1, 0]]),
     "three given": TrainedOn.given([[0.3, 0.7], [1, 0], [0, 1]]),
 }
 ONE = {"sampled", "corner", "centre", "one given"}
@@ -125,7 +126,7 @@ def test_a_steered_policy_is_asked_for_the_grid_at_its_snapshots_and_at_its_end(
     bare(run)
 
 
-@pytest.mark.parametrize("at", [CORNERS, [[0.3, 0.7], [0.9, 0.1]]])
+@pytest.mark.parametrize("at", [CORNERS, [[0.7, 0.3], [0.1, 0.9]]])
 def test_a_soup_interpolates_the_updates_of_all(tmp_path, at):
     run = trained(tmp_path, LoRA, at)
     (deployed,) = Soup().policies(run)
@@ -224,6 +225,13 @@ def test_the_heads_of_policies_for_a_preference_each_are_measured_under_it(tmp_p
         for i, deployed in enumerate(EachHead().policies(run))
     ]
     assert found == [("1 0", [[1, 0]], True), ("0 1", [[0, 1]], True)]
+    bare(run)
+
+
+def test_several_heads_of_policies_for_a_preference_each_have_names_of_their_own(tmp_path):
+    run = trained(tmp_path, Heads, CORNERS)
+    names = [deployed.name for deployed in EachHead().policies(run)]
+    assert names == [f"{at} head {k}" for at in ("1 0", "0 1") for k in range(3)]
     bare(run)
 
 

@@ -123,3 +123,23 @@ def test_trained_members_are_mixed_by_each_rows_preference_and_are_themselves_at
     assert deployed.preferences.tolist() == GRID
     said = generate(deployed.policy, ids, mask, max_new_tokens=3, preference=rows)
     assert said.tokens.shape == (len(ids), 3)
+
+
+def test_what_sixteen_bits_hold_is_mixed_in_thirty_two():
+    class Given(Policy):
+        """Logits of 16 bits, of whichever corner is asked for."""
+
+        def __init__(self):
+            super().__init__(tiny())
+            self.m, self.logits = (
+                2,
+                torch.randn(2, 3, 4, 500, generator=torch.Generator().manual_seed(0)).bfloat16() * 3,
+            )
+
+        def forward(self, input_ids, attention_mask, preference=None, *, last=0):
+            return self.logits[int(preference.argmax())]
+
+    given, weights = Given(), torch.tensor([0.3, 0.7])
+    found = MixedPolicies(given)(*tokens(3, 4), weights)
+    exact = torch.einsum("i,i...->...", weights.double(), given.logits.double().log_softmax(-1))
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.inference.export import base_of, export
-from lightning_moa.inference.model_card import words_of
+from lightning_moa.inference.model_card import _silent, words_of
+from lightning_moa.policies import Heads, LoRA, Policy
+from lightning_moa.policies.vocabulary import _silence
 from lightning_moa.run_folders import owner
+from tests.policies.models import tiny
 
 PREFERENCE = {"helpful": 0.3, "harmless": 0.7}
+WITH_HEAD = "all-linear-and-head"
 
 
 def logits_of(loaded, opened):
@@ -57,6 +62,14 @@ def test_merged_is_a_plain_model(study, tmp_path, method, policy):
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with torch.no_grad():
         torch.testing.assert_close(stock(ids).logits, ours, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Policy, lambda model: LoRA(model, 2, targets=WITH_HEAD), Heads])
+def test_the_card_counts_ids_without_text_whatever_the_output_head_is(kind):
+    model = tiny()
+    _silence(model, [1, 2, 5], "a model")
+    opened = SimpleNamespace(policy=kind(model))
+    assert _silent(opened) == 3
 
 
 def test_the_card_says_what_it_is(study, tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
 
 import lightning_moa as moa
 from lightning_moa.answers import path_of
+from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import chosen
 from lightning_moa.inference.sources import allow
@@ -69,6 +72,30 @@ def test_a_policy_by_its_own_folder(study):
     assert moa.load(heads).open(policy="head 0").deployed.name == "head 0"
 
 
+def test_a_policy_that_was_kept_before_the_last_step_is_not_taken_for_the_last(study, tmp_path):
+    (folder,) = chosen(study, "panacea_ls").folders
+    shutil.copytree(folder.parent, tmp_path / folder.parent.name)
+    kept = tmp_path / folder.parent.name / "step-1"
+    shutil.copytree(folder, kept)
+    with pytest.raises(UserError, match="allowed is the folder `policy` of a run"):
+        moa.load(kept)
+
+
+def test_steered_policies_for_a_preference_each_are_chosen_anew_for_each_preference(study, monkeypatch):
+    """Of several, the one that is open may take any preference, and is still not the one that was trained for it."""
+    loaded = moa.load(study, "panacea_ls")
+    ends = [[1.0, 0.0], [0.0, 1.0]]
+
+    def for_each(asked):
+        loaded.close()
+        policy = moa.load(study, "panacea_ls").open([0.5, 0.5]).policy
+        for name, at in zip(("a", "b"), ends, strict=True):
+            yield Deployed(name, policy, torch.tensor([at], dtype=torch.float64))
+
+    monkeypatch.setattr(loaded, "_deployed", for_each)
+    assert [loaded.open(at).deployed.name for at in (*ends, ends[0])] == ["a", "b", "a"]
+
+
 @pytest.mark.parametrize(
     ("method", "asked", "said"),
     [
@@ -91,6 +118,10 @@ def test_what_does_not_fit_is_said(study):
         loaded.generate("x", PREFERENCE, max_new_tokens=100_000)
     with pytest.raises(UserError, match="decoding knows max_new_tokens"):
         loaded.generate("x", PREFERENCE, tempratur=1.0)
+    with pytest.raises(UserError, match="batch_size=0: must be at least 1"):
+        loaded.generate("x", PREFERENCE, batch_size=0)
+    with pytest.raises(UserError, match="prompt 2: holds half a character"):
+        loaded.generate(["x", "a \udcff"], PREFERENCE)
     with pytest.raises(UserError, match="temperature=-1"):
         loaded.generate("x", PREFERENCE, temperature=-1.0)
     with pytest.raises(UserError, match="allowed are cpu, cuda"):

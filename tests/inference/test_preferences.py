@@ -34,6 +34,7 @@ def test_forms(given):
         ([1.0], "one weight for each of a, b"),
         ([[0.5, 0.5]], "one weight for each of a, b"),
         (["x", "y"], "2 numbers are expected"),
+        ([10**400, 0], "2 numbers are expected"),
         ([0.5, 0.6], "0.5"),
         ([-0.5, 1.5], "-0.5"),
     ],
@@ -43,7 +44,7 @@ def test_what_is_none(given, said):
         as_preference(given, ["a", "b"])
 
 
-@pytest.mark.parametrize("text", ["a=x,b=1", "a=.3,.7", "", "x"])
+@pytest.mark.parametrize("text", ["a=x,b=1", "a=.3,.7", "a=.9,a=.3,b=.7", "", "x"])
 def test_words_that_are_none(text):
     with pytest.raises(UserError, match="--preference"):
         parse_preference(text)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.cli import main
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import chosen
 from lightning_moa.inference.scoring import score_file, summary
@@ -61,6 +62,14 @@ def test_sources_by_name(measured):
 def test_sources_that_are_none(measured, rewards, said):
     with pytest.raises(UserError, match=said):
         score_file(measured[0], rewards)
+
+
+def test_a_batch_of_none_and_an_objective_twice_are_refused(measured, capsys):
+    for size in (0, -1):
+        with pytest.raises(UserError, match=f"batch_size={size}: must be at least 1"):
+            score_file(measured[0], {"concise": f"{__name__}:brevity"}, batch_size=size)
+    assert main(["score", str(measured[0]), "--rewards", "a=one:x", "a=two:x"]) == 2
+    assert "an objective is there twice" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_scored(tmp_path):

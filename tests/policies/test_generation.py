@@ -74,6 +74,28 @@ def test_a_response_ends_where_its_prompt_leaves_no_more_room(by_model, monkeypa
         sample(policy, *prompts(), torch.tensor([0.4, 0.6]), room=torch.tensor([0, 3, 3]))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_that_each_fit_are_sampled_though_the_longest_prompt_and_limit_do_not(family):
+    policy = shake(SVDLoRA(tiny(family), 3, 2), std=0.2)
+    positions, rows = policy.model.config.max_position_embeddings, preferences(3, 2)
+    ids, _ = tokens(3, positions - 2, seed=1)
+    mask = torch.ones_like(ids)
+    for row, length in enumerate((positions - 2, 4, positions - 5)):
+        mask[row, : len(mask[row]) - length] = 0
+    ids = ids.masked_fill(mask == 0, PAD)
+    room = positions - mask.sum(1)
+    together = sample(policy, ids, mask, rows, room=room)
+    assert together.mask.sum(1).max() > 2
+    for i in range(3):
+        alone = sample(
+            policy, ids[i : i + 1], mask[i : i + 1], rows[i], KEYS[i : i + 1], room=room[i : i + 1]
+        )
+        assert torch.equal(alone.tokens, together.tokens[i : i + 1])
+        assert torch.equal(alone.mask, together.mask[i : i + 1])
+    with pytest.raises(UserError, match="positions"):
+        sample(policy, ids, mask, rows, room=room + 1)
+
+
 def test_a_grid_of_preferences_shares_the_noise_of_a_prompt(policy):
     ids, mask = prompts()
     grid = torch.stack([torch.linspace(0, 1, 11), 1 - torch.linspace(0, 1, 11)], -1)
