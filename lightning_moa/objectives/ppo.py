@@ -45,7 +45,8 @@ WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """PPO's hyper-parameters (Panacea, Table 1, gives each but the last two)."""
+    """PPO's hyper-parameters: Panacea's Table 1 gives each but `gamma` and `gae_lambda`, which are Safe-RLHF's, and the
+    last two."""
 
     kl_coeff: float = 0.02
     clip_ratio: float = 0.2
