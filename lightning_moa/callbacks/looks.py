@@ -19,8 +19,18 @@ from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import own_share
 from lightning_moa.rewards import Rewards, RuleRewards
+from lightning_moa.rewards.functions import finite_numbers
 
 Score = Callable[[Sequence[str], Sequence[str]], Any]
+
+
+def _checked(name: str, rule: Score) -> Score:
+    """The rule, whose answer is n finite numbers, or a UserError that names it."""
+
+    def numbers(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        return finite_numbers(rule(prompts, responses), len(responses), f"rewards[{name!r}]")
+
+    return numbers
 
 
 class Look(Callback):
@@ -51,7 +61,9 @@ class Look(Callback):
     ) -> None:
         if every is not None and every < 1:
             raise UserError(f"every={every}: must be at least 1 update, or None for each validation")
-        self.rewards: Rewards | None = RuleRewards(rewards) if isinstance(rewards, Mapping) else rewards
+        if isinstance(rewards, Mapping):
+            rewards = RuleRewards({name: _checked(name, rule) for name, rule in rewards.items()})
+        self.rewards: Rewards | None = rewards
         self.every = every
         self.prompts = prompts
         self.decoding = Decoding(max_new_tokens, temperature, top_p)

@@ -34,7 +34,7 @@ from lightning_moa.methods.checkpointing import (
 )
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.evaluated import Evaluated
-from lightning_moa.methods.switches import check_trainer, rates_of, with_schedule
+from lightning_moa.methods.switches import check_numbers, check_trainer, rates_of, with_schedule
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
@@ -113,6 +113,7 @@ class Alignment(Evaluated, ABC):
         self.aggregator = type(self).aggregation() if aggregator is None else aggregator
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
+        check_numbers(accumulate, seed, grad_clip, self.names)
         self.m = self._number(m)
         self.seed = seed
         self.at = None if at is None else torch.from_numpy(check_preference(at, self.m)).float()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import lightning as L
@@ -9,6 +11,21 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_moa.errors import UserError
+
+
+def check_numbers(accumulate: int, seed: int, grad_clip: float, names: Sequence[str] | None) -> None:
+    """Refuse numbers that would fail on the way, or be passed over in silence.
+
+    Raises:
+        UserError: names the argument, and what is allowed.
+    """
+    for name, value, least in (("accumulate", accumulate, 1), ("seed", seed, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise UserError(f"{name}={value}: allowed are whole numbers of at least {least}")
+    if not 0 <= grad_clip < float("inf"):
+        raise UserError(f"grad_clip={grad_clip}: allowed are numbers of at least 0 (0 clips nothing)")
+    if names is not None and len(set(names)) < len(names):
+        raise UserError(f"objectives={list(names)}: each name may be there once")
 
 
 def check_trainer(trainer: L.Trainer) -> None:

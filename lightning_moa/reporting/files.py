@@ -44,13 +44,23 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         for left in abandoned(path.parent, f".{glob.escape(path.name)}.*"):
             left.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{path}: can't be written, {error.strerror or error}; nothing was changed"
-        ) from error
+        raise UserError(f"{path}: can't be written, {error.strerror or error}; it is as it was") from error
     finally:
         # Gone already after the rename; where even removing fails, the first error is the one to report.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Take a file away, where it is there.
+
+    Raises:
+        UserError: the operating system refused.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be replaced, {error.strerror or error}; it is as it was") from error
 
 
 @contextlib.contextmanager

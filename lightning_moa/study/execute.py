@@ -256,7 +256,8 @@ def perform(order: _Order) -> None:
         # A stopped training's checkpoint lies elsewhere.
         shutil.rmtree(folder)
         raise
-    except Exception as error:
+    # A run that ends its process by itself has not succeeded.
+    except (Exception, SystemExit) as error:
         if run_folders.is_done(order.runs, order.key) and not there_before:
             # Another start has finished it meanwhile, and has cleared the checkpoints away.
             shutil.rmtree(folder, ignore_errors=True)
@@ -287,7 +288,7 @@ def why_diverged(runs: Path, key: str) -> str | None:
     return file.read_text() if file.is_file() else None
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """What an error says, and where it came up. One that says what to try needs no type before it."""
     kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
     return "; ".join([f"{kind}{error}", *getattr(error, "__notes__", [])])

@@ -18,7 +18,7 @@ from lightning_moa.config import SYNTHETIC, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.folders import check_writable
 from lightning_moa.reporting.claims import OF_RULE, Row, claims_frame, sensitivity_frame
-from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.files import remove, write_atomically
 from lightning_moa.reporting.metrics import metrics_frames, reference_points
 from lightning_moa.reporting.run_record import write_run_record
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, POINTS, REWARD_MODELS, TIMINGS
@@ -177,6 +177,8 @@ class Artefact:
             others: file name -> frame, for what a figure shows beyond the schema; gets the columns `paper`,
                 `artefact` and `scale` in front.
         """
+        # The record last, and the former one gone before anything: of a start that ends on the way it would tell lies.
+        remove(self.folder / "run.yaml")
         self._write_others(others or {})
         POINTS.write(tables.points, self.folder / POINTS.file)
         METRICS.write(tables.metrics, self.folder / METRICS.file)
@@ -204,6 +206,7 @@ class Artefact:
             others: as in `write`.
             rewards: what its numbers are rewards of.
         """
+        remove(self.folder / "run.yaml")
         self._write_others(others)
         if judged is not None:
             judged.write(self.folder)

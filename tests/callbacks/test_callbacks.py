@@ -208,3 +208,11 @@ def test_what_is_missing_is_told(tmp_path):
         trainer_of(tmp_path, moa.WatchHeads(tmp_path / "heads.csv")).fit(method, data)
     with pytest.raises(UserError, match="every=0"):
         moa.LogResponses(every=0)
+    for given, said in (
+        (None, "returned nothing"),
+        (1.0, "a sequence of"),
+        ([1.0], "returned 1 numbers for"),
+    ):
+        look = moa.GridRewards({"c": lambda prompts, responses, given=given: given}, prompts=2)
+        with pytest.raises(UserError, match=rf"rewards\['c'\] {said}|rewards\['c'\].*{said}"):
+            trainer_of(tmp_path, look).fit(panacea_of(data), data)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_moa.aggregation import Linear, Tchebycheff
+from lightning_moa.errors import UserError
 from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.panacea import Panacea
@@ -121,3 +122,19 @@ def test_shares_of_batches():
         == [None, None]
     )
     assert shares([None, None], 1) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"accumulate": 0}, "accumulate=0: allowed are whole numbers of at least 1"),
+        ({"accumulate": 1.5}, "accumulate=1.5"),
+        ({"seed": -1}, "seed=-1: allowed are whole numbers of at least 0"),
+        ({"grad_clip": -1.0}, "grad_clip=-1.0"),
+        ({"grad_clip": float("nan")}, "grad_clip=nan"),
+        ({"objectives": ["a", "a"]}, "each name may be there once"),
+    ],
+)
+def test_numbers_that_would_be_passed_over_are_refused(given, said):
+    with pytest.raises(UserError, match=said):
+        Panacea(adapter(2), DPO(0.1), **given)

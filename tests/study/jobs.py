@@ -36,6 +36,10 @@ def fail(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
     raise ArithmeticError("no luck today")
 
 
+def leave(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
+    raise SystemExit(spec["code"])
+
+
 def diverge(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
     (out / "log.csv").write_text("0.1")
     raise Diverged("step 7: the KL is 300; try a smaller lr")

@@ -122,6 +122,15 @@ def test_a_failed_task_is_named_and_the_independent_ones_finish(tmp_path, worker
     assert "no luck today" in traceback
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("code", [0, 7, None])
+def test_a_task_that_ends_its_process_has_failed_and_the_others_finish(tmp_path, workers, code):
+    runs, other = tmp_path / "runs", job("add", value=1, log=str(tmp_path / "log"))
+    with pytest.raises(RunsFailed, match=f"the quitter: SystemExit: {code} .traceback in "):
+        run([job("leave", code=code, name="the quitter"), other], runs, workers)
+    assert is_done(runs, other.key)
+
+
 def test_a_failure_says_its_step_and_what_to_try_and_keeps_its_log(tmp_path):
     runs, other = tmp_path / "runs", job("add", value=1, log=str(tmp_path / "log"))
     far, off = job("diverge", name="gapo, seed 0"), job("stumble", name="mgda, seed 0")

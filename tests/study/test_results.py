@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.errors import UserError
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.reporting.claims import judge
 from lightning_moa.reporting.fronts import values_of
@@ -103,3 +104,24 @@ def test_what_an_earlier_start_said_and_this_one_does_not_is_gone(tables, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["claims.csv", "sensitivity.csv"]
     Judged(found(None).claims).write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["claims.csv"]
+
+
+def test_of_a_start_that_ends_on_the_way_no_record_is_left_and_where_it_cannot_go_nothing_is_written(
+    tables, tmp_path
+):
+    collected, made = tables
+    config = SimpleNamespace(data=SimpleNamespace(name="synthetic"), scale="smoke", results_dir=str(tmp_path))
+    artefact = Artefact("panacea", "figure4", config, datetime.now(UTC))
+    artefact.folder.mkdir(parents=True)
+    record = artefact.folder / "run.yaml"
+    record.write_text("config: of before")
+    # No file can be renamed into its place.
+    (artefact.folder / "metrics.csv").mkdir()
+    with pytest.raises(UserError, match=r"metrics.csv: can't be written, .*; it is as it was"):
+        artefact.write(collected, made, None)
+    assert not record.exists()
+    (artefact.folder / "points.csv").unlink()
+    record.mkdir()
+    with pytest.raises(UserError, match=r"run.yaml: can't be replaced"):
+        artefact.write(collected, made, None)
+    assert not (artefact.folder / "points.csv").exists()
