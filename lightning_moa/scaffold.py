@@ -101,9 +101,12 @@ def new_method(name: str, folder: Path) -> list[Path]:
     for file in files:
         if (folder / file).exists():
             raise UserError(f"{folder / file} is there already; another name, or --folder, is needed")
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        # A file of this name is whole, or not there.
-        (folder / f".{file}.new").write_text(text.format(**given))
-        (folder / f".{file}.new").rename(folder / file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            # A file of this name is whole, or not there.
+            (folder / f".{file}.new").write_text(text.format(**given))
+            (folder / f".{file}.new").rename(folder / file)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written, {error.strerror or error}") from error
     return [folder / file for file in files]

@@ -74,3 +74,8 @@ def test_a_file_that_is_there_is_kept(tmp_path, capsys):
     assert main(["new", "method", "mine", "--folder", str(tmp_path)]) == 2
     assert "there already" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
+
+
+def test_what_no_disk_takes_is_said_in_a_line(tmp_path, capsys):
+    assert main(["new", "method", "a" * 260, "--folder", str(tmp_path / "new")]) == 2
+    assert "File name too long" in capsys.readouterr().err
