@@ -17,7 +17,7 @@ class EachHead(Deployment):
 
         for place, at in enumerate(trained.trained_at):
             policy = trained.load(place)
-            members = list(policy.members())
+            members = policy.members()
             for name, member in members:
                 preferences = None if at is None else torch.tensor([list(at)], dtype=torch.float64)
                 called = [] if at is None else [shown(at)]

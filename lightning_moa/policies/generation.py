@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
 from lightning_moa.policies.noise import gumbel
+from lightning_moa.policies.steering import of_rows
 from lightning_moa.policies.vocabulary import ends_of, setting
 
 if TYPE_CHECKING:
@@ -119,11 +120,7 @@ def _apart(
     parts = []
     for limit in limits.unique():
         rows = (limits == limit).nonzero()[:, 0]
-        own = (
-            preference
-            if preference is None or preference.ndim == 1
-            else preference[rows.to(preference.device)]
-        )
+        own = of_rows(preference, rows)
         asked = (input_ids[rows], attention_mask[rows])
         room, mine = limits[rows], keys[rows.to(keys.device)]
         parts.append((rows, generate(policy, *asked, preference=own, row_keys=mine, room=room, **words)))

@@ -18,6 +18,7 @@ from lightning_moa.batches import PairBatch
 from lightning_moa.errors import UserError
 from lightning_moa.policies.base import Policy
 from lightning_moa.policies.logprobs import response_logps
+from lightning_moa.policies.steering import of_rows
 
 CPU_TOKENS, OTHER_TOKENS = 640, 16384
 """How many tokens go through at a time, padding included: enough to keep a core busy, or another device."""
@@ -73,12 +74,8 @@ def _shared(policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tens
     own = order.new_empty(len(order)).scatter(0, order, torch.arange(len(order), device=order.device))
     found = []
     for rows in _groups(lengths[order].tolist(), order):
-        each = (
-            preference
-            if preference is None or preference.ndim == 1
-            else preference[rows.to(preference.device)]
-        )
-        found.append(_of_rows(policy, [piece.at(rows) for piece in (prompts, first, second)], each))
+        pieces = [piece.at(rows) for piece in (prompts, first, second)]
+        found.append(_of_rows(policy, pieces, of_rows(preference, rows)))
     return torch.cat([torch.cat(side)[own] for side in zip(*found, strict=True)])
 
 

@@ -74,6 +74,13 @@ class _Again(AbstractContextManager[None]):
             self._entered.__exit__(*raised)
 
 
+def of_rows(preference: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Those of some rows of a batch: of a preference (m,) for all rows it itself, wherever either lies."""
+    if preference is None or preference.ndim == 1:
+        return preference
+    return preference[rows.to(preference.device)]
+
+
 def check_preference(preference: Tensor, m: int, batch_size: int | None = None) -> Tensor:
     """A preference as float32, without gradient.
 
