@@ -146,7 +146,7 @@ def example_words(words: list[str]) -> list[str]:
         pytest.importorskip("jsonargparse")
         return [*words[1:], "--trainer.accelerator=cpu", "--trainer.max_steps=2"]
     if name == "compare_two_methods":
-        return ["dpo.steps=2", "dpo.batch_size=8", *COMPARED]
+        return ["dpo.steps=2", "dpo.batch_size=8", "results_dir=made", *COMPARED]
     return [*words[1:], "--limit=32", "--steps=2", f"--out=made_{name}"]
 
 
