@@ -29,12 +29,15 @@ _depth = 0
 
 
 @contextmanager
-def heeded(act: Callable[[int], None]) -> Iterator[None]:
+def heeded(act: Callable[[int], None], *, last: bool = False) -> Iterator[None]:
     """Inside, `act` is called with the first signal that comes; blocks may lie in one another, the inmost acts.
 
     Further ones are left aside: a process group and whoever passes signals on may both send it. One that came before,
     in an outer block that did nothing about it, is acted on at once. What the process was started to ignore stays
     ignored, and outside the main thread nothing changes.
+
+    last: nothing but this process's end comes after the block: the first signal of a kind that comes then
+        changes nothing any more.
     """
     global _came, _depth
     if threading.current_thread() is not threading.main_thread():
@@ -75,7 +78,12 @@ def heeded(act: Callable[[int], None]) -> Iterator[None]:
             _came = 0
         sys.unraisablehook = unraisable
         for each, handler in former.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+            signal.signal(each, _past if last else signal.SIG_DFL if handler is None else handler)
+
+
+def _past(signum: int, frame: FrameType | None) -> None:
+    """What is done is done; a second one ends a process that does not end by itself."""
+    signal.signal(signum, signal.SIG_DFL)
 
 
 def _must_end(frame: FrameType | None) -> bool:

@@ -1,10 +1,14 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from lightning_moa.signals import SIGNALS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,6 +33,15 @@ LONG = (
         "tests/test_gpu_benchmark.py",
     ),
 )
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A script that is run in the tests' own process leaves them as for its end."""
+    former = {each: signal.getsignal(each) for each in SIGNALS}
+    yield
+    for each, handler in former.items():
+        signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -135,3 +136,30 @@ def test_a_signal_before_any_run_ends_a_script_whatever_a_library_makes_of_it(tm
     assert (
         done.stderr == f"stopped by SIG{name}; start it again to go on, what is finished is not done again\n"
     )
+
+
+LATE = """
+import atexit, os, signal
+from lightning_moa.study.script import script
+
+class Study:
+    file = __file__
+    methods = {}
+
+    def read(self, words):
+        from lightning_moa.errors import UserError
+        raise UserError("its own end")
+
+atexit.register(lambda: [os.kill(os.getpid(), signal.SIG%s) for _ in range(%d)])
+script(Study(), print)
+"""
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
+def test_a_signal_after_a_scripts_end_leaves_its_exit_code(tmp_path, name):
+    (tmp_path / "own.py").write_text(LATE % (name, 1))
+    done = subprocess.run([sys.executable, "own.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: its own end\n")
+    (tmp_path / "own.py").write_text(LATE % (name, 2))
+    done = subprocess.run([sys.executable, "own.py"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == -getattr(signal, f"SIG{name}")

@@ -72,7 +72,7 @@ def script(study: Study, main: Callable[..., None]) -> None:
             return _ended(error)
         return 0
 
-    with heeded(_told):
+    with heeded(_told, last=True):
         code = run_command(command)
     sys.exit(code)
 
