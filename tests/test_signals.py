@@ -158,7 +158,9 @@ script(Study(), print)
 @pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
 def test_a_signal_after_a_scripts_end_leaves_its_exit_code(tmp_path, name):
     (tmp_path / "own.py").write_text(LATE % (name, 1))
-    done = subprocess.run([sys.executable, "own.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "own.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (2, "error: its own end\n")
     (tmp_path / "own.py").write_text(LATE % (name, 2))
     done = subprocess.run([sys.executable, "own.py"], cwd=tmp_path, capture_output=True, check=False)
