@@ -30,7 +30,7 @@ from lightning_moa.data.order import spread
 from lightning_moa.data.remembered import encode_once
 from lightning_moa.data.rows import pair_tables
 from lightning_moa.data.stepping import StepData
-from lightning_moa.data.tables import AnswerTable, DropReport, GoldReward, PairTable
+from lightning_moa.data.tables import AnswerTable, DropReport, GoldReward, PairTable, check_labelled
 from lightning_moa.errors import UserError
 from lightning_moa.world import ExactFront
 
@@ -144,7 +144,11 @@ class PreferenceData(StepData):
         `start_step` are left out. rewards: (k, m) of `sft_rows("train")`, for sequences (None: those that the
         data has), or (n, 2, m) of `table("train")`'s responses, for pairs. ref_logps: (n, 2) their summed
         reference log-probs. chosen: places among the encoded rows that batches are drawn from; None: all.
+
+        Raises `UserError` where pairs of a split have no label of an objective at all.
         """
+        if view == "pairs" and rewards is None:
+            check_labelled({split: self.table(split) for split in SPLITS})
         make, rows = self._view(tokenizer, "train", view, rewards, ref_logps)
         if chosen is not None:
             of_all, rows = make, len(chosen)

@@ -77,9 +77,10 @@ class DataConfig:
         read them, up to `CHECKED_BYTES`."""
         from lightning_moa.data.files import size_of
         from lightning_moa.data.registry import build
+        from lightning_moa.data.tables import check_labelled
 
         if self.path is not None and size_of(self.path) <= CHECKED_BYTES:
-            build(self, objectives).tables()
+            check_labelled(build(self, objectives).tables())
 
     def for_seed(self, seed: int) -> Self:
         """The options for one training seed. Rows that are read are the same for every seed."""
@@ -209,8 +210,8 @@ class PairsConfig(DataConfig):
     def check_rows(self, objectives: Sequence[str]) -> None:
         """As a worker will read them, up to `CHECKED_BYTES`: some two seconds for 100 MB, and no torch."""
         from lightning_moa.data.files import size_of
-        from lightning_moa.data.pair_files import check_columns, check_labelled, read_pairs
-        from lightning_moa.data.tables import DropReport
+        from lightning_moa.data.pair_files import check_columns, read_pairs
+        from lightning_moa.data.tables import DropReport, check_labelled
 
         check_columns(self)
         if type(self) is not PairsConfig:  # Published sets, whose own modules make pairs of their rows.

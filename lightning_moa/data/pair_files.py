@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lightning_moa.data.configs import PairsConfig, rating_label
 from lightning_moa.data.files import number, place, read_local, require_columns, values
 from lightning_moa.data.forms import Form, form_of, refuse
@@ -32,18 +30,6 @@ def read_pairs(config: PairsConfig, objectives: Sequence[str], report: DropRepor
     if config.path is None:
         raise UserError("data.path is empty: give data.path=<file or folder> of your pairs")
     return tables_of(read_local(config.path), config, objectives, report)
-
-
-def check_labelled(tables: Mapping[str, PairTable]) -> None:
-    """Raise a `UserError` for a split in which no pair has a label of an objective: nothing could be learned of it, or
-    asked."""
-    for split, table in tables.items():
-        for name, labels in zip(table.objectives, table.labels.T, strict=True):
-            if len(labels) and np.isnan(labels).all():
-                raise UserError(
-                    f"{name}: none of the {len(labels)} {split} pairs has a label; more pairs, or another "
-                    "data.eval_fraction, are needed"
-                )
 
 
 def tables_of(

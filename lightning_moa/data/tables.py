@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from lightning_moa.errors import UserError
 
 GoldReward = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """(prompts, responses) -> (n,) float64, higher is better."""
@@ -100,3 +102,15 @@ class DropReport:
 
 def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+
+
+def check_labelled(tables: Mapping[str, PairTable]) -> None:
+    """Raise a `UserError` for a split in which no pair has a label of an objective: nothing could be learned of it, or
+    asked."""
+    for split, table in tables.items():
+        for name, labels in zip(table.objectives, table.labels.T, strict=True):
+            if len(labels) and np.isnan(labels).all():
+                raise UserError(
+                    f"{name}: none of the {len(labels)} {split} pairs has a label; more pairs, or another "
+                    "data.eval_fraction, are needed"
+                )

@@ -77,6 +77,37 @@ def test_rows_may_be_mappings_and_bring_their_own_evaluation():
     np.testing.assert_array_equal(data.table("train").labels[:, 0], [0, 1, 0, 1, 0, 1])
 
 
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_an_objective_without_any_label_is_refused_before_anything_is_trained(tmp_path, tokenizer, split):
+    def rows(name):
+        kind = [None if name == split else i % 2 for i in range(8)]
+        return [(f"{name} {i}", "one", "two", {"good": i % 2, "kind": kind[i]}) for i in range(8)]
+
+    class Both(Given):
+        def eval_rows(self):
+            return rows("eval")
+
+    said = rf"^kind: none of the 8 {split} pairs has a label; more pairs"
+    for folder in (None, str(tmp_path)):
+        data = Both(DataConfig(name="given", path=folder, labels={"good": "good", "kind": "kind"}))
+        data.given = rows("train")
+        with pytest.raises(UserError, match=said):
+            data.use(tokenizer, "pairs", batch_size=2, steps=1, seed=0)
+        # Rewards that come from elsewhere need no label.
+        data.use(tokenizer, "pairs", batch_size=2, steps=1, seed=0, rewards=np.zeros((8, 2, 2)))
+        data.use(tokenizer, "prompts", batch_size=2, steps=1, seed=0)
+
+
+def test_a_study_of_ones_own_data_is_refused_for_it_while_it_is_planned(tmp_path):
+    config = my_data.MyConfig(
+        name=NAME, path=str(tmp_path), questions=5, labels={"a": "careful", "b": "shorter"}
+    )
+    config.check_rows(("a", "b"))
+    config.questions = 2
+    with pytest.raises(UserError, match=r"^a: none of the 1 (train|eval) pairs has a label"):
+        config.check_rows(("a", "b"))
+
+
 def test_bad_texts_are_dropped_and_counted():
     rows = [("p", "a", "b", {"good": np.int64(i % 2)}) for i in range(9)]
     rows = [(f"{p}{i}", a, b, label) for i, (p, a, b, label) in enumerate(rows)]
