@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lightning_moa.data.order import stable_hash
 from lightning_moa.errors import UserError
 
 GoldReward = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -29,6 +30,10 @@ class PairTable:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def digest(self) -> str:
+        """Of its texts, in their order: what is worked out for one table belongs to no other."""
+        return f"{stable_hash(*self.prompts, *(text for pair in self.responses for text in pair)):016x}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_moa.batches import PairBatch
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.costs import Memory, Operations, full_batch, longest, weightless
-from lightning_moa.objectives.held_out import ranked_right, reference_logps
+from lightning_moa.objectives.held_out import kept_reference, ranked_right, reference_logps
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
@@ -238,7 +237,7 @@ class Objective(nn.Module, ABC):
         """What the loader must know besides the rows."""
         if "reference" not in cls.needs:
             return {}
-        return {"ref_logps": np.load(run.folder("reference") / "train.npy", allow_pickle=False)}
+        return {"ref_logps": kept_reference(run.folder("reference"), "train", run.data)}
 
     @classmethod
     def stand_in(cls, settings: Any, path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_moa.batches import PairBatch, moved
+from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, pair_logps
 from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import all_objects, own_share, world_size
@@ -52,6 +54,26 @@ def reference_logps(
     for part in all_objects(table):
         table = np.where(np.isnan(table), part, table)
     return table
+
+
+def keep_reference(folder: Path, split: str, logps: np.ndarray, data: PreferenceData) -> None:
+    """Leave a split's log-probs for other processes, with the rows that they are of."""
+    np.save(folder / f"{split}.npy", logps, allow_pickle=False)
+    (folder / f"{split}.rows").write_text(data.table(split).digest())
+
+
+def kept_reference(folder: Path, split: str, data: PreferenceData) -> np.ndarray:
+    """(n, 2) of `data.table(split)`, as `keep_reference` has left them.
+
+    Raises:
+        UserError: they are of other rows than the data has now.
+    """
+    if (folder / f"{split}.rows").read_text() != data.table(split).digest():
+        raise UserError(
+            f"{data.config.name}: its {split} rows are others than those that the reference policy's log-probs are of; "
+            "a data set must give the same rows, in the same order, whenever it is read with the same options"
+        )
+    return np.load(folder / f"{split}.npy", allow_pickle=False)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from lightning_moa.evaluation import (
     sample_rewritten,
     score,
 )
+from lightning_moa.objectives.held_out import kept_reference
 from lightning_moa.policies import Policy
 from lightning_moa.policies.steering import check_preference
 from lightning_moa.processes import own_share
@@ -66,7 +67,7 @@ class Measure:
         self.objectives = self.data.objectives
         # Implicit accuracies are asked of policies that were trained on pairs.
         self.ref_logps = (
-            np.load(inputs["reference"] / "eval.npy", allow_pickle=False) if "reference" in inputs else None
+            kept_reference(inputs["reference"], "eval", self.data) if "reference" in inputs else None
         )
         self.sources: dict[str, Rewards] = {}
         if spec["rewards"]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lightning_moa.objectives.held_out import reference_logps
+from lightning_moa.objectives.held_out import keep_reference, reference_logps
 from lightning_moa.runs.loading import device_of, load_base, load_data
 from lightning_moa.runs.training import prepare
 from lightning_moa.task_files import Progress
@@ -28,4 +26,4 @@ def reference(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> None
 
         device = device_of(spec["hardware"])
         table = reference_logps(policy, data, tokenizer, split, pairs, device, told)
-        np.save(out / f"{split}.npy", table, allow_pickle=False)
+        keep_reference(out, split, table, data)

@@ -13,8 +13,10 @@ import torch
 from lightning_moa.answers import load
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.data.scored import ScoredRows
+from lightning_moa.data.tables import PairTable
 from lightning_moa.errors import UserError
 from lightning_moa.objectives import DPO, PPO, Objective, PPOSettings, RewardWeightedLikelihood
+from lightning_moa.objectives.held_out import keep_reference
 from lightning_moa.objectives.likelihood import LikelihoodInContext
 from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.settings import DPOConfig, LikelihoodConfig, OnlineConfig, PPOConfig
@@ -125,12 +127,19 @@ def test_by_default_an_objective_is_trained_on_the_studys_data_and_plans_no_task
 
 def test_dpos_batches_have_the_references_log_probs(tmp_path):
     values = np.arange(6.0).reshape(3, 2)
-    np.save(tmp_path / "train.npy", values)
-    (given,) = DPO.batch_inputs(SimpleNamespace(folder=lambda role: tmp_path)).items()
+    table = PairTable(["a", "b", "c"], [("d", "e")] * 3, np.zeros((3, 2)), NAMES)
+    data = SimpleNamespace(config=SimpleNamespace(name="mine"), table=lambda split: table)
+    keep_reference(tmp_path, "train", values, data)
+    run = SimpleNamespace(folder=lambda role: tmp_path, data=data)
+    (given,) = DPO.batch_inputs(run).items()
     assert given[0] == "ref_logps"
     np.testing.assert_array_equal(given[1], values)
     plan = SimpleNamespace(need=lambda name: f"task of {name}")
     assert DPO.tasks(plan) == {"reference": "task of reference"}
+    for rows in (["a", "c", "b"], ["a", "b"], ["ab", "c", ""]):
+        table = PairTable(rows, [("d", "e")] * len(rows), np.zeros((len(rows), 2)), NAMES)
+        with pytest.raises(UserError, match=r"^mine: its train rows are others than those"):
+            DPO.batch_inputs(run)
 
 
 # PPO

@@ -16,6 +16,7 @@ from lightning_moa.data.training import TrainingData
 from lightning_moa.errors import UserError
 from lightning_moa.methods.dps import DPS
 from lightning_moa.objectives import DPO, MODPO
+from lightning_moa.objectives.held_out import keep_reference
 from lightning_moa.objectives.modpo import modpo_losses, pair_rewards
 from lightning_moa.objectives.settings import MODPOConfig
 from lightning_moa.policies import LoRA, Policy, SVDLoRA, build_model
@@ -127,7 +128,7 @@ def rules(names):
 def test_a_study_scores_both_responses_of_each_training_pair(tmp_path):
     data = build(SyntheticConfig(pairs=60, eval_pairs=20, sft_rows=20), ["helpful", "harmless"])
     table = data.table("train")
-    np.save(tmp_path / "train.npy", np.zeros((len(table), 2)))
+    keep_reference(tmp_path, "train", np.zeros((len(table), 2)), data)
     run = SimpleNamespace(
         settings=MODPOConfig(base="harmless"),
         objectives=("helpful", "harmless"),
