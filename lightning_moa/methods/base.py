@@ -34,7 +34,14 @@ from lightning_moa.methods.checkpointing import (
 )
 from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
 from lightning_moa.methods.evaluated import Evaluated
-from lightning_moa.methods.switches import check_numbers, check_trainer, rates_of, with_schedule
+from lightning_moa.methods.switches import (
+    check_numbers,
+    check_trainer,
+    number_of_objectives,
+    optimiser_of,
+    rates_of,
+    tell_left_over,
+)
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory, Run
@@ -114,7 +121,7 @@ class Alignment(Evaluated, ABC):
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
         check_numbers(accumulate, seed, grad_clip, self.names)
-        self.m = self._number(m)
+        self.m = number_of_objectives(m, self.names, policy.m, type(self).__name__)
         self.seed = seed
         self.at = None if at is None else torch.from_numpy(check_preference(at, self.m)).float()
         self.accumulate = accumulate
@@ -131,17 +138,6 @@ class Alignment(Evaluated, ABC):
         self.strict_loading = False
 
     objective: Objective
-
-    def _number(self, m: int | None) -> int:
-        """Of objectives."""
-        found = m or len(self.names or ()) or self.policy.m
-        if not found:
-            raise UserError(
-                f"{type(self).__name__}: how many objectives there are is not said: give objectives=[...], their names"
-            )
-        if self.names is not None and len(self.names) != found:
-            raise UserError(f"objectives={list(self.names)}: {found} names are needed")
-        return found
 
     @classmethod
     def arguments(cls, run: Run) -> dict[str, Any]:
@@ -380,6 +376,9 @@ class Alignment(Evaluated, ABC):
                     f"the checkpoint's learning rate goes on, {rates}; what was given is not used, {self._rates}"
                 )
 
+    def on_train_end(self) -> None:
+        tell_left_over(len(self._held), self.accumulate, self.trainer.global_step)
+
     def configure_callbacks(self) -> list[Callback]:
         """None; refuses, before anything is set up, what a `Trainer` can't do for this module."""
         check_trainer(self.trainer)
@@ -387,8 +386,8 @@ class Alignment(Evaluated, ABC):
 
     def configure_optimizers(self) -> Any:
         if self.objective.own_optimiser is not None:
-            own = self.objective.own_optimiser(self.objective.parameters())
-            self.own_optimiser, self.own_schedule = with_schedule(own)
-        optimiser, schedule = with_schedule(self.make_optimiser(self.policy.trainable_parameters()))
+            own = self.objective.own_optimiser
+            self.own_optimiser, self.own_schedule = optimiser_of(own, self.objective.parameters())
+        optimiser, schedule = optimiser_of(self.make_optimiser, self.policy.trainable_parameters())
         self._rates = rates_of(optimiser)
         return [optimiser], [] if schedule is None else [schedule]

@@ -68,4 +68,4 @@ class RewardModel(Stoppable):
         return {f"{key}/{name}": loss for name, loss in zip(names, losses, strict=True)}
 
     def configure_optimizers(self) -> Any:
-        return stepped(self.make_optimiser(self.network.parameters()))
+        return stepped(self.make_optimiser, self.network.parameters())

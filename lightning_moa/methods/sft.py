@@ -45,4 +45,4 @@ class SFT(Stoppable):
         self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=int(batch.response_mask.sum()))
 
     def configure_optimizers(self) -> Any:
-        return stepped(self.make_optimiser(self.policy.parameters()))
+        return stepped(self.make_optimiser, self.policy.parameters())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
 import lightning as L
-from torch.optim import Optimizer
+from torch import nn
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lightning_moa.errors import UserError
+from lightning_moa.errors import UserError, warn
+from lightning_moa.objectives.base import OptimiserFactory
 
 
 def check_numbers(accumulate: int, seed: int, grad_clip: float, names: Sequence[str] | None) -> None:
@@ -26,6 +28,35 @@ def check_numbers(accumulate: int, seed: int, grad_clip: float, names: Sequence[
         raise UserError(f"grad_clip={grad_clip}: allowed are numbers of at least 0 (0 clips nothing)")
     if names is not None and len(set(names)) < len(names):
         raise UserError(f"objectives={list(names)}: each name may be there once")
+
+
+def number_of_objectives(m: int | None, names: Sequence[str] | None, steered: int | None, method: str) -> int:
+    """As given, as many as names, or as the policy is steered by.
+
+    Raises:
+        UserError: none of them says it, or two say different things.
+    """
+    found = m or len(names or ()) or steered
+    if not found:
+        raise UserError(
+            f"{method}: how many objectives there are is not said: give objectives=[...], their names"
+        )
+    if names is not None and len(names) != found:
+        raise UserError(f"objectives={list(names)}: {found} names are needed")
+    return found
+
+
+def tell_left_over(held: int, accumulate: int, updates: int) -> None:
+    """Say at the end of a training what batches have made no update.
+
+    Raises:
+        UserError: none of them has.
+    """
+    if not held:
+        return
+    if not updates:
+        raise UserError(f"accumulate={accumulate}: there were {held} batches, and no update was made")
+    warn(f"accumulate={accumulate}: the last {held} batches were too few for an update, and made none")
 
 
 def check_trainer(trainer: L.Trainer) -> None:
@@ -57,30 +88,52 @@ def check_trainer(trainer: L.Trainer) -> None:
         )
 
 
-def with_schedule(
-    made: Optimizer | tuple[Optimizer, LRScheduler | None],
+def optimiser_of(
+    make: OptimiserFactory, parameters: Iterable[nn.Parameter]
 ) -> tuple[Optimizer, LRScheduler | None]:
-    """What a factory of optimisers has made: the optimiser, and its schedule where there is one.
+    """What a factory of optimisers makes: the optimiser, and its schedule where there is one.
 
     Raises:
-        UserError: it has made something else, or a schedule that must be told a metric.
+        UserError: there is nothing to train, or the factory makes something else, an optimiser that would train nothing
+            of it, or what can't be stepped once an update.
     """
+    given = list(parameters)
+    if not any(parameter.requires_grad for parameter in given):
+        raise UserError("nothing would be trained: no parameter has requires_grad")
+    made = make(given)
     optimiser, schedule = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(optimiser, Optimizer):
+    if not isinstance(optimiser, Optimizer) or not isinstance(schedule, LRScheduler | None):
         raise UserError(
-            f"optimiser: it must give an optimiser, or an optimiser and its schedule; "
-            f"{type(optimiser).__name__} came"
+            f"optimiser: it must give an optimiser, or an optimiser and its schedule; {_shown(made)} came"
         )
     if isinstance(schedule, ReduceLROnPlateau):
         raise UserError(
             "optimiser: ReduceLROnPlateau waits for a metric, and a schedule is stepped each update"
         )
+    if isinstance(optimiser, LBFGS):
+        raise UserError(
+            "optimiser: LBFGS evaluates its losses several times a step, and an update does it once"
+        )
+    stepped = {id(each) for group in optimiser.param_groups for each in group["params"]}
+    if stepped.isdisjoint(map(id, given)):
+        raise UserError(
+            "optimiser: it has none of the parameters that it was called with, and would train nothing"
+        )
     return optimiser, schedule
 
 
-def stepped(made: Optimizer | tuple[Optimizer, LRScheduler | None]) -> dict[str, Any]:
+def _shown(made: Any) -> str:
+    inner = (
+        f" of {', '.join(type(each).__name__ for each in made) or 'nothing'}"
+        if isinstance(made, tuple)
+        else ""
+    )
+    return f"{type(made).__name__}{inner}"
+
+
+def stepped(make: OptimiserFactory, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
     """The same, for a module whose updates the `Trainer` makes: the schedule is stepped once an update."""
-    optimiser, schedule = with_schedule(made)
+    optimiser, schedule = optimiser_of(make, parameters)
     if schedule is None:
         return {"optimizer": optimiser}
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -230,6 +230,17 @@ def test_optimisers_with_and_without_a_schedule(tmp_path):
         trainer_of(tmp_path).fit(panacea_of(data, optimiser=list), data)
 
 
+def test_a_training_says_which_batches_made_no_update(tmp_path, capsys):
+    data = data_of()
+    once = {"max_epochs": 1, "limit_val_batches": 0, "limit_train_batches": 5}
+    trainer_of(tmp_path, **once).fit(panacea_of(data, accumulate=5), data)
+    assert "accumulate" not in capsys.readouterr().err
+    trainer_of(tmp_path, **once).fit(panacea_of(data, accumulate=3), data)
+    assert "warning: accumulate=3: the last 2 batches were too few for an update" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"accumulate=6: there were 5 batches, and no update was made"):
+        trainer_of(tmp_path, **once).fit(panacea_of(data, accumulate=6), data)
+
+
 def test_gapo_samples_scores_and_is_validated(tmp_path):
     data = data_of()
     policy = moa.LoRA(model_of(data), rank=2, seed=0)
