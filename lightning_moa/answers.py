@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +136,20 @@ def known(table: Mapping[str, Known], name: str, what: str) -> Known:
     for one in table.values():
         if one.path == name:
             return one
-    return Known(name, dict(getattr(load(name, what), "sections", {})))
+    return Known(name, _sections(getattr(load(name, what), "sections", {}), f"{what}={name}"))
+
+
+def _sections(given: Any, where: str) -> Sections:
+    """As an answer says them, once they are what they must be."""
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"{where}: `sections` maps names of sections to dataclasses of their settings; it is {given!r}"
+        )
+    for name, kind in given.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise UserError(f"{where}: `sections` has {name!r}, which can't be the name of a section")
+        if not isinstance(kind, type) or not is_dataclass(kind):
+            raise UserError(
+                f"{where}: `sections` has {name}={kind!r}: a dataclass of its settings is expected"
+            )
+    return dict(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_moa.errors import UserError
@@ -89,7 +89,7 @@ def new_method(name: str, folder: Path) -> list[Path]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"moa new method {name}: a name in small letters, digits and underscores is needed")
-    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in packages_distributions():
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or find_spec(name) is not None:
         raise UserError(
             f"moa new method {name}: Python, or a package that is installed, has that name; another is needed"
         )

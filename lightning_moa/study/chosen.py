@@ -20,6 +20,7 @@ from lightning_moa.fields import check, option
 from lightning_moa.methods.products import Product
 from lightning_moa.methods.sections import answers_of, brought_by
 from lightning_moa.optimiser import OptimiserConfig
+from lightning_moa.study.constructors import check_constructor
 
 S = TypeVar("S", bound=StudyConfig)
 
@@ -125,6 +126,12 @@ class Chosen:
 
     def check(self) -> None:
         """Load what comes from outside, so that what isn't there is known before anything is trained."""
+        needs = self.objective.needs
+        if not isinstance(needs, tuple | list) or not all(isinstance(each, str) for each in needs):
+            raise UserError(
+                f"{self.name}: objective={self.answers['objective'].path}: `needs` is a tuple of names, such as "
+                f"('reference',); it is {needs!r}"
+            )
         for kind in ("policy", "objective", "aggregation"):
             self._check_options(kind, getattr(self, kind))
         if is_foreign(self.product.method.name) or self.options["method"]:
@@ -148,6 +155,9 @@ class Chosen:
                     f"{self.name}: use({getattr(self.product, kind).name}, {key}=...): neither a setting of that "
                     f"{kind} nor an argument of {found.__name__}{guess}"
                 )
+        if is_foreign(getattr(self.product, kind).name):
+            path = self.answers[kind].path
+            check_constructor(kind, found, self.options[kind], f"{self.name}: {kind}={path}")
 
     def sections(self, *kinds: str) -> dict[str, dict[str, Any]]:
         """Section -> settings as JSON can hold them, of these answers."""
