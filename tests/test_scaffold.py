@@ -45,7 +45,7 @@ def test_its_files_are_in_the_houses_form(tmp_path):
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["class", "json", "torch"])
+@pytest.mark.parametrize("name", ["class", "json", "test", "torch"])
 def test_a_name_that_python_or_a_package_has_is_refused(tmp_path, name, capsys):
     """It would be imported in the other's place by every script in the folder."""
     assert main(["new", "method", name, "--folder", str(tmp_path)]) == 2

@@ -49,7 +49,8 @@ class GridRewards(Look):
     ) -> None:
         super().__init__(rewards, **options)
         self.grid_step = grid_step
-        self.reference_point = None if reference_point is None else [float(each) for each in reference_point]
+        self._given_point = None if reference_point is None else [float(each) for each in reference_point]
+        self.reference_point = self._given_point
         self.beta = beta
         self.path = None if path is None else Path(path)
         self.fronts: list[dict[str, Any]] = []
@@ -58,6 +59,9 @@ class GridRewards(Look):
         super().setup(trainer, pl_module, stage)
         if self.rewards is None:
             raise UserError("GridRewards: the data knows no rewards; give rewards={objective: function}")
+        if stage == "fit" and not trainer.global_step:
+            # Another training than the one that was looked at before; one that is taken up brings its state.
+            self.fronts, self.reference_point = [], self._given_point
 
     def look(self, trainer: L.Trainer, module: Any) -> None:
         assert self.rewards is not None

@@ -64,6 +64,8 @@ class Look(Callback):
         if isinstance(rewards, Mapping):
             rewards = RuleRewards({name: _checked(name, rule) for name, rule in rewards.items()})
         self.rewards: Rewards | None = rewards
+        self._given = rewards
+        self._of_trainer: Any = None
         self.every = every
         self.prompts = prompts
         self.decoding = Decoding(max_new_tokens, temperature, top_p)
@@ -76,15 +78,21 @@ class Look(Callback):
         """Sample, score, and tell."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        data: Any = self.data or getattr(trainer, "datamodule", None)
-        self.data = data
+        # Those of a former training are not this one's.
+        if self.data is None or self.data is self._of_trainer:
+            self.data = self._of_trainer = getattr(trainer, "datamodule", None)
+        data = self.data
         if not hasattr(data, "source") or not hasattr(data, "tokenizer"):
             raise UserError(
                 f"{type(self).__name__}: prompts come from the Trainer's data module, a TrainingData; there is none"
             )
-        gold = data.source.gold_rewards() if self.rewards is None else None
-        if gold is not None:
-            self.rewards = RuleRewards(gold)
+        gold = data.source.gold_rewards() if self._given is None else None
+        self.rewards = self._given if gold is None else RuleRewards(gold)
+
+    @property
+    def state_key(self) -> str:
+        """Several of a kind in one `Trainer` are told apart by when they look, and at what."""
+        return self._generate_state_key(every=self.every, prompts=self.prompts, **vars(self.decoding))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not at the validation's end, when others monitor what is logged here, whichever stands first among callbacks.

@@ -32,7 +32,13 @@ from lightning_moa.methods.checkpointing import (
     trained_only,
     unpacked,
 )
-from lightning_moa.methods.contracts import check_gradients, check_losses, check_steering, check_total
+from lightning_moa.methods.contracts import (
+    check_gradients,
+    check_losses,
+    check_shape,
+    check_steering,
+    check_total,
+)
 from lightning_moa.methods.evaluated import Evaluated
 from lightning_moa.methods.switches import (
     check_numbers,
@@ -304,8 +310,9 @@ class Alignment(Evaluated, ABC):
 
     def _losses(self, part: Any, preference: Tensor) -> Tensor:
         losses = self.objective.losses(self.policy, part, preference)
+        check_shape(self.objective, self.policy, losses, preference, self.m)
         if not self._checked:
-            check_losses(self.objective, self.policy, losses, preference, self.m)
+            check_losses(self.objective, self.policy, losses)
         return losses
 
     def _gramian_of_fresh_passes(self, probe: Probe, part: Any, preference: Tensor) -> np.ndarray:

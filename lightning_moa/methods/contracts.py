@@ -1,4 +1,4 @@
-"""What an answer promises, checked at the first update of a training, and only then."""
+"""What an answer promises, checked at the first update of a training; the losses' shape at each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SHAKE = 0.05
 be its reference at every preference."""
 
 
-def check_losses(objective: Objective, policy: Policy, losses: Tensor, preference: Tensor, m: int) -> None:
-    """Losses (count,), or (g, count) for g preferences or members; finite; with a gradient.
+def check_shape(objective: Objective, policy: Policy, losses: Any, preference: Tensor, m: int) -> None:
+    """Losses (count,), or (g, count) for g preferences or members. Asked of every update's.
 
     Raises:
         BrokenContract: names the objective, what was expected and what came.
@@ -33,6 +33,15 @@ def check_losses(objective: Objective, policy: Policy, losses: Tensor, preferenc
     if not isinstance(losses, Tensor) or tuple(losses.shape) not in fine:
         came = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise BrokenContract(f"{name}.losses: shape {expected} is expected for {m} objectives, {came} came")
+
+
+def check_losses(objective: Objective, policy: Policy, losses: Tensor) -> None:
+    """They are finite, and have a gradient.
+
+    Raises:
+        BrokenContract: names the objective and what came.
+    """
+    name = type(objective).__name__
     if not bool(torch.isfinite(losses).all()):
         raise BrokenContract(f"{name}.losses: finite numbers are expected, {losses.detach().tolist()} came")
     if not losses.requires_grad:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FAMILIES = ("llama", "mistral", "opt")
+CONFIG = "config.json"
+WEIGHTS = (
+    "model*.safetensors",
+    "model*.safetensors.index.json",
+    "pytorch_model*.bin",
+    "pytorch_model*.bin.index.json",
+)
+"""What a folder may hold a model's weights in."""
 NO_ADAPTER = {"subfolder": "no-adapter-is-asked-for"}
 """Where transformers looks for an adapter, which it would otherwise load unasked from beside a model's own weights."""
 _DROPOUTS = ("dropout", "attention_dropout", "hidden_dropout", "activation_dropout", "layerdrop")
@@ -271,8 +279,13 @@ def save_model(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None
             model.save_pretrained(temporary, safe_serialization=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
+        written = sorted(temporary.iterdir(), key=lambda item: item.name == CONFIG)
+        # A former model's weights, in one file or in several, might be loaded in place of these.
+        names = {path.name for path in written}
+        for former in (each for kind in WEIGHTS for each in folder.glob(kind) if each.name not in names):
+            former.unlink()
         # The configuration last: without it the folder does not load.
-        for path in sorted(temporary.iterdir(), key=lambda item: item.name == "config.json"):
+        for path in written:
             path.replace(folder / path.name)
     finally:
         # And what a process that was killed on the way has left.

@@ -193,7 +193,10 @@ class Measure:
 
     def _rewritten(self, rewrite: Callable[[str], str]) -> Iterator[tuple[PromptBatch, PromptBatch]]:
         """The prompts as the policy gets them, and as they are."""
-        prompts = self.prompts.prompt_list("eval")[: self.spec["prompts"]]
+        # The same ones as where nothing is rewritten: the first of those that fit.
+        index = self.prompts.encoded(self.tokenizer, "eval", "prompts").index[: self.spec["prompts"]]
+        names = self.prompts.prompt_list("eval")
+        prompts = [names[i] for i in index]
         rules, size = EncodingRules.of(self.prompts.config), self.spec["batch_size"]
         pairs = prompts_in_pairs(self.tokenizer, rules, prompts, lambda _, prompt: rewrite(prompt), size)
         for pair in own_share(pairs):

@@ -14,7 +14,7 @@ import lightning_moa as moa
 from lightning_moa.callbacks.log_responses import tell_text
 from lightning_moa.errors import UserError
 from tests.conftest import REPOSITORY
-from tests.methods.test_own_trainer import data_of, model_of, panacea_of, trainer_of
+from tests.methods.test_own_trainer import SMALL, data_of, model_of, panacea_of, trainer_of
 
 
 def fitted(tmp_path, *callbacks, **changes):
@@ -63,6 +63,22 @@ def test_a_grids_rewards_are_those_of_sampling_on_it(tmp_path):
     assert again.groupby("preference")["reward_helpful"].mean().tolist() == pytest.approx(
         points[:, 0].tolist()
     )
+
+
+def test_another_training_has_looks_of_its_own(tmp_path):
+    look = moa.GridRewards(grid_step=1.0, prompts=4, max_new_tokens=4)
+    given = moa.GridRewards(grid_step=1.0, prompts=3, max_new_tokens=4, reference_point=[-1, -2])
+    points = []
+    for seed in (0, 1):
+        data = data_of(options={**SMALL, "world_seed": seed})
+        trainer_of(tmp_path, look, given, max_epochs=1).fit(panacea_of(data, lr=0.5), data)
+        assert len(look.fronts) == len(given.fronts) == 2
+        assert look.data is data
+        points.append(look.reference_point)
+        pair = ([data.source.prompt_list("eval")[0]], ["locks cars"])
+        assert look.rewards.scores(*pair)[0, 0] == data.source.gold_rewards()["helpful"](*pair)[0]
+    assert points[0] != points[1]
+    assert given.reference_point == [-1.0, -2.0]
 
 
 def test_each_head_is_a_point_of_the_grid_and_rewards_may_be_given(tmp_path):

@@ -236,10 +236,11 @@ class Grown(DPO):
         return found if self.calls == 1 else found[None].expand(3, 2)
 
 
-def test_only_the_first_update_is_looked_at():
+def test_their_shape_is_asked_of_every_update():
     objective = Grown(0.3)
-    train(dps(objective=objective), [labelled(4)] * 3)
-    assert objective.calls == 3
+    with pytest.raises(BrokenContract, match=r"Grown\.losses: shape \(2,\) is expected .*, \(3, 2\) came"):
+        train(dps(objective=objective), [labelled(4)] * 3)
+    assert objective.calls == 2
 
 
 @pytest.mark.parametrize("steered", [False, True])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.errors import UserError
@@ -54,6 +55,25 @@ def test_save_and_load(family, tmp_path):
     assert not list(tmp_path.glob(".*"))
     assert load_model(str(tmp_path), dtype="bfloat16", device="cpu").dtype == torch.bfloat16
     save_model(model, tmp_path)
+
+
+@pytest.mark.parametrize(("before", "after"), [("1KB", "1GB"), ("1GB", "1KB")])
+def test_no_weights_of_a_former_model_are_left(before, after, tmp_path, monkeypatch):
+    """Those in one file would be read before those in several."""
+    (tmp_path / "notes.txt").write_text("kept")
+    whole = LlamaForCausalLM.save_pretrained
+    for size, seed in ((before, 0), (after, 1)):
+        monkeypatch.setattr(
+            LlamaForCausalLM, "save_pretrained", partialmethod(whole, max_shard_size=size), raising=True
+        )
+        model = build_model(vocab_size=50, hidden_size=16, layers=1, heads=2, intermediate_size=32, seed=seed)
+        save_model(model, tmp_path)
+        again = load_model(tmp_path)
+        same = (torch.equal(*each) for each in zip(again.parameters(), model.parameters(), strict=True))
+        assert all(same)
+    assert (tmp_path / "model.safetensors").exists() == (after == "1GB")
+    assert (tmp_path / "model.safetensors.index.json").exists() == (after == "1KB")
+    assert (tmp_path / "notes.txt").read_text() == "kept"
 
 
 class Products(TorchDispatchMode):
