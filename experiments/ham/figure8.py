@@ -1,6 +1,6 @@
 """HaM's Figure 8: the fronts of single heads, and joint fronts as the number of heads K grows.
 
-    python experiments/ham/figure8.py [scale=...] [numbers=[...]] [more=[...]] [task=...] [key=value ...]
+    python experiments/ham/figure8.py [scale=...] [panels=[...]] [numbers=[...]] [more=[...]] [task=...] [key=value ...]
 
 Panels: (a) each head of a small model, faithful and free of hallucination, in the world of summaries; (b) each head
 of a larger one, harmless and helpful (section 4.5 names these two trade-offs of its two panels, in this order); (c)
@@ -44,7 +44,7 @@ from lightning_moa.figures.over_heads import (
     panel_of,
     per_seed,
 )
-from lightning_moa.figures.panels import PanelsConfig, clusters_of, settings_of
+from lightning_moa.figures.panels import PanelsConfig, ShownConfig, clusters_of, settings_of, shown_of
 from lightning_moa.methods.products import Product, ham
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.cluster_fronts import dominations
@@ -76,7 +76,7 @@ MORE = {"tiny": (16, 32, 64)}
 """Scale -> K beyond the paper's; elsewhere none."""
 METHODS = {f"{HEADS_OF}{k}": ham(k) for k in (*PAPER, *MORE["tiny"])}
 TITLES = {
-    "a": "(a) each head, small model, summaries",
+    "a": "(a) each head, small model",
     "b": "(b) each head, large model",
     "c": "(c) all heads, small model",
 }
@@ -87,7 +87,7 @@ MARGINS = dict(zip(REFERENCES, (MARGIN, 0.0, FAR), strict=True))
 
 
 @dataclass
-class Figure8Config(PanelsConfig):
+class Figure8Config(ShownConfig):
     """A study, and the numbers of heads."""
 
     numbers: list[int] = option(list(PAPER), "K: numbers of heads of panel c")
@@ -100,17 +100,16 @@ class Figure8Config(PanelsConfig):
 
 def main(config: Figure8Config, console: Console) -> None:
     numbers = numbers_of(config)
-    panels = [conduct_panel(config, letter, console) for letter in TITLES]
-    panels[:2] = [head_panel(panel) for panel in panels[:2]]
+    panels = [conduct_panel(config, letter, console) for letter in shown_of(config, TITLES)[0]]
     over = over_prompts_of_all(
         [(panel.artefact, panel.collected) for panel in panels],
         lambda drawn: judge_claims(
             [panel.drawn(rows) for panel, (rows, _) in zip(panels, drawn, strict=True)], numbers
         ),
     )
-    growth = growth_of(panels[2], numbers)
+    growth = {panel.letter: growth_of(panel, numbers) for panel in panels if panel.letter == "c"}
     for panel in panels:
-        more = {"growth.csv": growth} if panel.letter == "c" else {}
+        more = {"growth.csv": growth[panel.letter]} if panel.letter in growth else {}
         tables = panel.artefact.tables(panel.collected)
         panel.artefact.write(panel.collected, tables, None, {"clusters.csv": panel.points, **more})
     claims = judged(
@@ -119,8 +118,9 @@ def main(config: Figure8Config, console: Console) -> None:
     folder = panels[0].artefact.folder.parent
     claims.write(folder)
     pictures = [folder / f"figure8.{suffix}" for suffix in ("png", "pdf")]
-    save_figure(draw(panels, growth), *pictures)
-    console.print(summary(growth, panels[2].collected))
+    save_figure(draw(panels, growth.get("c")), *pictures)
+    for panel in (each for each in panels if each.letter in growth):
+        console.print(summary(growth[panel.letter], panel.collected))
     print_claims(console, claims, pictures)
 
 
@@ -139,13 +139,23 @@ def numbers_of(config: Figure8Config) -> list[int]:
 
 def studies(config: Figure8Config) -> list[tuple[str, PanelsConfig, Mapping[str, Product]]]:
     """Label, configuration and methods of each panel, for `moa plan`."""
-    return [(TITLES[letter], *study_of(config, letter)) for letter in TITLES]
+    return [(title_of(config, letter), *study_of(config, letter)) for letter in shown_of(config, TITLES)[0]]
+
+
+def title_of(config: Figure8Config, letter: str) -> str:
+    """A panel's words; the paper's task where the data are of another family than the figure's."""
+    return TITLES[letter] + (", summaries" if task_of(config, letter) == SUMMARIES and letter == "a" else "")
+
+
+def task_of(config: Figure8Config, letter: str) -> str:
+    """The paper's for this panel, or the one that is asked for."""
+    return config.task if of_ones_own(config) else NAMED.get(letter, config.task)
 
 
 def study_of(config: Figure8Config, letter: str) -> tuple[PanelsConfig, Mapping[str, Product]]:
     """A panel's: HaM with each of its numbers of heads."""
     numbers = numbers_of(config) if letter == "c" else [config.heads.number]
-    task = config.task if of_ones_own(config) else NAMED.get(letter, config.task)
+    task = task_of(config, letter)
     own = settings_of(on_summaries(config) if task == SUMMARIES else config, TASKS[task], large=letter == "b")
     if len(own.objectives or ()) != 2:
         raise UserError(f"objectives={own.objectives}: the figure shows two")
@@ -176,15 +186,19 @@ def conduct_panel(config: Figure8Config, letter: str, console: Console) -> Panel
     own, methods = study_of(config, letter)
     # Where the figure itself takes other data, their name is not that of a user's choice.
     home = SYNTHETIC if own.data.name == config.data.name else own.data.name
-    artefact = Artefact.begin("ham", "figure8", own, letter, home=home)
+    artefact = Artefact.begin("ham", "figure8", own, letter, home=home, chosen=shown_of(config, TITLES)[1])
     collected = conduct(own, methods, console)
-    return panel_of(letter, TITLES[letter], artefact, collected, clusters_of(collected, config.clusters))
+    clusters = clusters_of(collected, config.clusters)
+    panel = panel_of(letter, title_of(config, letter), artefact, collected, clusters)
+    return panel if letter == "c" else head_panel(panel)
 
 
 def judge_claims(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Row]:
     """What the paper says of single heads and of K, and ours."""
-    heads = [row for panel in panels[:2] for row in judge_heads(panel)]
-    return [*heads, *judge_growth(panels[2], growth_of(panels[2], numbers))]
+    rows = []
+    for panel in panels:
+        rows += judge_growth(panel, growth_of(panel, numbers)) if panel.letter == "c" else judge_heads(panel)
+    return rows
 
 
 def judge_heads(panel: Panel) -> list[Row]:
@@ -247,21 +261,26 @@ def judge_eight(panel: Panel, growth: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def draw(panels: Sequence[Panel], growth: pd.DataFrame) -> Figure:
-    """Fronts above; below what comes of K, and what the colours mean."""
+def draw(panels: Sequence[Panel], growth: pd.DataFrame | None) -> Figure:
+    """Fronts above; below what comes of K, where it is shown, and what the colours mean."""
     with canvas(13.2, 8.6, "HaM: fronts of single heads, and as the number of heads grows") as figure:
         axes = figure.subplots(2, 3)
-        for ax, panel in zip(axes[0], panels, strict=True):
-            draw_plane(ax, panel)
-        first, second = (panel.collected.objectives[0] for panel in panels[:2])
-        legend = legend_entries(looks_of(panels[0]), "plane", seeds=growth["seed"].nunique())
-        title = f"heads from the least to the most {first} (a), {second} (b)"
-        axes[1][0].legend(handles=legend, loc="upper left", ncols=1, fontsize=8.5, title=title)
-        axes[1][0].set_axis_off()
-        draw_growth(axes[1][1], growth)
-        draw_alive(axes[1][2], growth)
-        handles = legend_entries(looks_of(panels[2]), "radar")
-        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=8.5)
+        places = {panel.letter: panel for panel in panels}
+        for ax, letter in zip(axes[0], TITLES, strict=True):
+            draw_plane(ax, places[letter]) if letter in places else ax.set_axis_off()
+        alone = [panel for panel in panels if panel.letter != "c"]
+        if alone:
+            legend = legend_entries(looks_of(alone[0]), "plane", seeds=alone[0].points["seed"].nunique())
+            most = ", ".join(f"{panel.collected.objectives[0]} ({panel.letter})" for panel in alone)
+            title = f"heads from the least to the most {most}"
+            axes[1][0].legend(handles=legend, loc="upper left", ncols=1, fontsize=8.5, title=title)
+        for ax in axes[1] if growth is None else axes[1][:1]:
+            ax.set_axis_off()
+        if growth is not None:
+            draw_growth(axes[1][1], growth)
+            draw_alive(axes[1][2], growth)
+            handles = legend_entries(looks_of(places["c"]), "radar")
+            figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=8.5)
     return figure
 
 

@@ -104,6 +104,35 @@ def test_figure8_of_one_seed_says_what_its_prompts_say(figure):
     assert (over["ci_low"] < over["ci_high"]).all()
 
 
+@pytest.mark.parametrize("letters", ["ac", "b"])
+def test_some_panels_of_figure8_are_those_of_all(figure, root, letters):
+    """Of one model alone, where there is no larger one."""
+    folder, _ = figure
+    chosen = f"panels=[{','.join(letters)}]"
+    _, shown = start(FIGURE, root, *WORDS, "evaluation.draws=8", chosen)
+    some = folder.with_name(f"smoke-{'+'.join(letters)}")
+    assert "runs to do" not in shown
+    assert {path.name for path in some.iterdir() if path.is_dir()} == set(letters)
+    for part in letters:
+        frames = [points_of(each, part).drop(columns="scale") for each in (some, folder)]
+        pd.testing.assert_frame_equal(*frames)
+    ours, theirs = claims_of(some), claims_of(folder)
+    places = [f"Figure 8{each}" for each in letters] + ["section 4.5"] * ("c" in letters)
+    kept = theirs[theirs["where"].isin(places)]
+    assert ours.index.tolist() == kept.index.tolist()
+    assert ours["value"].tolist() == kept["value"].tolist()
+    assert ("what comes of K" in shown) == ("c" in letters)
+    assert (some / "figure8.png").stat().st_size > 10_000
+
+
+def test_panels_of_data_of_ones_own_are_not_called_summaries(root):
+    own = configure(FIGURE, root, "objectives=[harmless,helpful]")
+    assert FIGURE.title_of(own, "a") == "(a) each head, small model"
+    assert FIGURE.title_of(configure(FIGURE, root), "a") == "(a) each head, small model, summaries"
+    with pytest.raises(UserError, match=r"panels=\['d'\]: allowed are a, b, c"):
+        FIGURE.studies(configure(FIGURE, root, "panels=[d]"))
+
+
 def test_five_heads_are_figure_3s(root):
     """Equal settings are equal runs, whatever a method is called."""
     config = configure(FIGURE, root)
