@@ -51,6 +51,11 @@ def test_a_grid_that_no_machine_could_hold_is_refused(m: int, step: float) -> No
         preference_grid(m, step)
 
 
+def test_the_largest_grids_that_are_allowed() -> None:
+    for m, parts in ((2, 99_999), (3, 445)):
+        assert len(preference_grid(m, 1 / parts)) == comb(parts + m - 1, m - 1)
+
+
 @given(st.integers(1, 6), st.floats(0.05, 20), st.floats(0, 1), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
 def test_samples_lie_on_the_simplex_and_repeat(m: int, alpha: float, share: float, seed: int) -> None:
