@@ -78,8 +78,11 @@ def publish(runs: Path, key: str, folder: Path, *, replace: bool) -> None:
         try:
             folder.rename(final)
         except OSError:
-            old.rename(final)
-            raise
+            if not is_done(runs, key):
+                old.rename(final)
+                raise
+            # Another start has put its own there in this moment.
+            shutil.rmtree(folder)
         shutil.rmtree(old)
     else:
         try:

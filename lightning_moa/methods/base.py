@@ -180,7 +180,7 @@ class Alignment(Evaluated, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         # Over all epochs: each has batches, preferences and noise of its own.
-        batch_idx = self._batches_before(batch_idx)
+        batch_idx = self.batches_before(batch_idx)
         if batch_idx >= self.accumulate:
             self._checked = True
         elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
@@ -209,7 +209,7 @@ class Alignment(Evaluated, ABC):
         }
         self.log_dict({**named, **self.objective.logs(), **self.logs()}, sync_dist=True)
 
-    def _batches_before(self, batch_idx: int) -> int:
+    def batches_before(self, batch_idx: int) -> int:
         """Of this training, over all its epochs and all its starts."""
         if self._trainer is None:
             return batch_idx

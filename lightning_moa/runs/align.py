@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,15 +90,18 @@ def align(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> dict[str
             resume=resume_of(spec, out, settings, source, callbacks),
             loggers=loggers,
         )
+    # A callback may have ended it before its plan's end.
+    made = min(steps, method.batches_before(batches) // settings["accumulate"])
     save_policy(policy, out / "policy", run.objectives)
     if is_main_process():
         for _, folder in snapshots_in(kept):
-            folder.rename(out / folder.name)
+            # They stay with the checkpoint until the run is in its place.
+            shutil.copytree(folder, out / folder.name)
     if method.watch is not None:
         method.watch.write(out / GRADIENTS)
     return {
         "trained_parameters": sum(full_size(p) for p in policy.trainable_parameters()),
-        "steps": steps + (steps_of(inputs["start"]) if "start" in inputs else 0),
+        "steps": made + (steps_of(inputs["start"]) if "start" in inputs else 0),
         "seconds_before": before,
     }
 

@@ -30,8 +30,8 @@ disable_progress_bar()
 
 
 def load_data(spec: Spec) -> PreferenceData:
-    """The data set of a spec, read once a process."""
-    content = {name: spec[name] for name in ("data", "data_class", "objectives")}
+    """The data set of a spec, read once a process for each content of its files."""
+    content = {name: spec.get(name) for name in ("data", "data_class", "objectives", "files")}
     return _load_data(json.dumps(content, sort_keys=True))
 
 

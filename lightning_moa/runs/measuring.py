@@ -38,6 +38,9 @@ from lightning_moa.runs.loading import device_of, load_base, load_data, reward_s
 
 Spec = dict[str, Any]
 
+PROMPTS = {"data": "prompts", "data_class": "prompts_class", "files": "prompt_files"}
+"""What a spec says of its data, and what of the prompts that are measured on where those are of others."""
+
 EVALUATION = 2**32
 """What is added to a seed of measurements, so that no training of an equal seed samples with their noise."""
 
@@ -62,7 +65,7 @@ class Measure:
         self.prompts = (
             self.data
             if spec["prompts"] is None
-            else load_data(spec | {"data": spec["prompts"], "data_class": spec["prompts_class"]})
+            else load_data({**spec, **{name: spec[prompts] for name, prompts in PROMPTS.items()}})
         )
         self.objectives = self.data.objectives
         # Implicit accuracies are asked of policies that were trained on pairs.

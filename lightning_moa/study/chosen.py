@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from functools import cached_property, lru_cache
@@ -82,7 +83,7 @@ class Chosen:
             for key, value in getattr(product, kind).options.items():
                 section = _section_with(key, answer.sections)
                 if section is None:
-                    options[kind][key] = value
+                    options[kind][key] = _as_json(value, f"{name}: use({answer.path}, {key}=...)")
                 else:
                     # From its default on, so that a mapping is replaced and not added to.
                     former = {**values[section], key: getattr(brought[section](), key)}
@@ -201,6 +202,22 @@ def arguments_of(kind: type) -> set[str]:
         if not any(one.kind is one.VAR_KEYWORD for one in own):
             break
     return found
+
+
+def _as_json(value: Any, where: str) -> Any:
+    """The value, or a number of NumPy's as Python's own.
+
+    Raises:
+        UserError: one that a run's record can't hold.
+    """
+    plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+    try:
+        json.dumps(plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: {value!r} can't be written as JSON, as a run's record needs ({error})"
+        ) from error
+    return plain
 
 
 def _section_with(key: str, sections: Sections) -> str | None:

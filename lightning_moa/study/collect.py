@@ -17,6 +17,7 @@ from lightning_moa.study.provenance import policies_of
 from lightning_moa.study.tasks import Task
 from lightning_moa.task_files import ACCURACIES
 
+TEXTS = ("prompt", "response")
 _FRAMES = ("points", "accuracies", "ranked", "responses", "timings", "costs")
 
 
@@ -84,14 +85,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
             for name, into in frames.items():
                 path = runs / evaluation.key / f"{name}.csv"
                 if path.is_file():
-                    frame = pd.read_csv(
-                        path,
-                        keep_default_na=False,
-                        na_values=[""],
-                        dtype={"policy": "str"},
-                    )
-                    texts = [name for name in ("prompt", "response") if name in frame]
-                    frame[texts] = frame[texts].astype("str").fillna("")
+                    frame = read_frame(path)
                     into.append(frame.assign(method=method, seed=seed))
             if method != REFERENCE:
                 folders[method, seed] = [runs / task.key / "policy" for task in policies]
@@ -246,3 +240,12 @@ def _data_lines(plan: Plan, runs: Path) -> list[str]:
     evaluation = seed.evaluations[REFERENCE]
     base: Task = evaluation.needs["base"]
     return (runs / base.key / "data.txt").read_text().splitlines()
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """What a measurement has left; prompts and responses as they were said, of digits too."""
+    known = dict.fromkeys(("policy", *TEXTS), "str")
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=known)
+    texts = [name for name in TEXTS if name in frame]
+    frame[texts] = frame[texts].fillna("")
+    return frame

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from threadpoolctl import threadpool_limits
@@ -21,6 +22,7 @@ from lightning_moa.methods.products import Product
 from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.plots import front_figure, save_figure
+from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.conduct import conduct
@@ -80,13 +82,14 @@ def run_study(
     end_in_a_line()
     if len(methods) < 2:
         raise UserError(f"run_study: {len(methods)} method(s) given; at least two are compared")
-    words = [f"seeds={json.dumps(list(seeds))}", *_words(data, labels or {}, settings or {})]
+    words = _words(data, labels or {}, {**(settings or {}), "seeds": list(map(_plain, seeds))})
     config: Any = parse(schema_of(methods), words, None, methods)
     config.results_dir = config.results_dir or str(results_dir)
     config.runs_dir = config.runs_dir or str(runs_dir)
     config.workers = workers or config.workers or cores()
     console = Console()
     artefact = Artefact.begin("own", name, config)
+    _keep_another(artefact.folder, methods, config.replace)
     with threadpool_limits(limits=1):
         collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
@@ -101,6 +104,17 @@ def run_study(
     save_figure(front_figure(tables.points, spaces=[collected.space], fronts=fronts, title=title), picture)
     print_summary(console, artefact, collected, tables, judgement, [picture])
     return Comparison(tables, judgement.claims, picture, artefact.folder)
+
+
+def _keep_another(folder: Path, methods: Mapping[str, Product], replace: bool) -> None:
+    """Raise `UserError` where the folder holds the results of other methods."""
+    record = (None if replace else read_run_record(folder / "run.yaml")) or {}
+    there = list(dict.fromkeys(each["method"] for each in record.get("policies") or []))
+    if there and set(there) != set(methods):
+        raise UserError(
+            f"{folder}: holds a comparison of {', '.join(there)}; another name=... keeps it, and "
+            'settings={"replace": True} writes over it'
+        )
 
 
 def _claims(tables: Tables, methods: Sequence[str], space: str) -> list[Row]:
@@ -127,6 +141,15 @@ def _words(data: str | Path, labels: Mapping[str, str], settings: Mapping[str, A
             f"data={text}: there is no such file, and no data set of that name; these are {', '.join(DATASETS)}"
         )
     words += [f"data.labels.{objective}={column}" for objective, column in labels.items()]
-    for key, value in settings.items():
-        words.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
+    for key, given in settings.items():
+        value = _plain(given)
+        try:
+            words.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"run_study: {key}={value!r} can't be written as JSON ({error})") from error
     return words
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value

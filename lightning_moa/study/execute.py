@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -25,10 +26,10 @@ from lightning_moa.peak_memory import peak_memory_mib, reset_peak_memory
 from lightning_moa.reporting.progress import Display
 from lightning_moa.reporting.under_way import RunProgress, recorded
 from lightning_moa.signals import heeded, name_of
-from lightning_moa.strategies.launching import is_main_process
+from lightning_moa.strategies.launching import is_main_process, started_processes
 from lightning_moa.study import tasks as store
 from lightning_moa.study.tasks import Task
-from lightning_moa.task_files import DONE, partial_folder_of
+from lightning_moa.task_files import AGAIN, DONE, partial_folder_of
 from lightning_moa.workers import Slot, leave_if_imported, report, slots
 
 STOPS_WITHIN = 120.0
@@ -65,6 +66,8 @@ def execute(
             checkpoint, unless it took longer than `STOPS_WITHIN`.
     """
     leave_if_imported()
+    if workers < 1:
+        raise UserError(f"workers={workers}: allowed are whole numbers of at least 1")
     ordered = store.in_order(targets)
     _make_folder(runs)
     run_folders.clear_dead(runs)
@@ -72,21 +75,24 @@ def execute(
     for key in {task.key for task in ordered} - {task.key for task in todo}:
         # What is reused must be whole, before anything is made of it.
         run_folders.record(runs, key)
+    for task in todo:
+        if (runs / task.key).exists() and not run_folders.is_done(runs, task.key):
+            raise UserError(f"{runs / task.key}: not as a task leaves it, {DONE} is missing; {AGAIN}")
     if todo:
         check_writable(runs)
         cached = len(ordered) - len(todo)
         console.print(f"{len(todo)} runs to do, {cached} already there ({runs})", highlight=False)
         with recorded(runs, ordered, todo, workers) if is_main_process() else nullcontext():
-            _make(todo, runs, workers, console)
+            _make(todo, runs, workers, fresh, console)
     else:
         console.print(f"finished before: all {len(ordered)} runs are there ({runs})", highlight=False)
     return {task.key: runs / task.key for task in ordered}
 
 
-def _make(todo: list[Task], runs: Path, workers: int, console: Console) -> None:
+def _make(todo: list[Task], runs: Path, workers: int, fresh: bool, console: Console) -> None:
     try:
         with Display(todo, workers, console) as display:
-            failed = _Scheduler(todo, runs, display).run(min(workers, len(todo)))
+            failed = _Scheduler(todo, runs, display, fresh).run(min(workers, len(todo)))
     finally:
         # Workers of a start that was killed just before this one may have been alive when it began.
         run_folders.clear_dead(runs)
@@ -112,6 +118,7 @@ class _Scheduler:
     todo: list[Task]
     runs: Path
     display: Display
+    fresh: bool
     running: dict[Future[None], tuple[Task, Slot]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
@@ -149,7 +156,8 @@ class _Scheduler:
             slot = free.pop()
             del pending[task.key]
             self.display.start(task.key, goes_on=partial_folder_of(self.runs, task.key).is_dir())
-            self.running[slot.submit(perform, _Order.of(task, self.runs))] = (task, slot)
+            order = _Order.of(task, self.runs, self.fresh)
+            self.running[slot.submit(perform, order)] = (task, slot)
         return bool(self.running)
 
     def _ready(self, pending: dict[str, Task]) -> list[Task]:
@@ -228,18 +236,25 @@ class _Order:
     spec: dict[str, Any]
     inputs: dict[str, Path]
     runs: Path
+    fresh: bool = False
+    """Whether what is there already is made again."""
 
     @staticmethod
-    def of(task: Task, runs: Path) -> _Order:
+    def of(task: Task, runs: Path, fresh: bool = False) -> _Order:
         inputs = {role: runs / need.key for role, need in task.needs.items()}
-        return _Order(task.name, task.key, task.function, dict(task.spec), inputs, runs)
+        return _Order(task.name, task.key, task.function, dict(task.spec), inputs, runs, fresh)
 
 
 def perform(order: _Order) -> None:
-    """Do one task and publish its folder. A failure's traceback is kept beside the results."""
+    """Do one task and publish its folder, unless another start has done so since this one began. A failure's traceback
+    is kept beside the results."""
     module, _, name = order.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     there_before = run_folders.is_done(order.runs, order.key)
+    # Where several processes train together, one that leaves alone would be waited for.
+    if there_before and not order.fresh and started_processes() == 1 and "LOCAL_RANK" not in os.environ:
+        run_folders.record(order.runs, order.key)
+        return
     folder = run_folders.scratch_folder(order.runs, order.key)
     shown = RunProgress(folder, order.name)
 
@@ -268,7 +283,11 @@ def perform(order: _Order) -> None:
         )
         if isinstance(error, Diverged):
             (folder / DIVERGED).write_text(str(error))
-        run_folders.publish(order.runs, f"failed-{order.key}", folder, replace=True)
+        try:
+            run_folders.publish(order.runs, f"failed-{order.key}", folder, replace=True)
+        except OSError:
+            # Another process of this run has left its own in the same moment.
+            shutil.rmtree(folder, ignore_errors=True)
         where = order.runs / f"failed-{order.key}" / "error.txt"
         raise RuntimeError(f"{_said(error)} (traceback in {where})") from None
     shown.close()
@@ -276,7 +295,7 @@ def perform(order: _Order) -> None:
     if is_main_process():
         seconds = time.monotonic() - started + measured.pop("seconds_before", 0.0)
         _write_record(folder, order, seconds, measured)
-        run_folders.publish(order.runs, order.key, folder, replace=there_before)
+        run_folders.publish(order.runs, order.key, folder, replace=order.fresh and there_before)
     else:
         shutil.rmtree(folder)
     _wait_for_all()

@@ -10,6 +10,7 @@ from typing import Any
 from lightning_moa.config import StudyConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError, warn
+from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.reporting.run_record import FORMAT, plain, read_run_record
 
 OWN_TO_THE_MACHINE = ("results_dir", "runs_dir", "workers", "fresh", "replace")
@@ -62,7 +63,8 @@ def _other_content(config: StudyConfig, record: Mapping[str, Any]) -> Iterator[s
         before = told.get("content") if isinstance(told, Mapping) else None
         if before is None or path is None or not isinstance(named, Mapping) or named.get("path") != path:
             continue
-        now = digest(path, f"{section}.path")[: len(before)]
+        packaged = section == "model" and is_packaged(path)
+        now = (content_of(path) if packaged else digest(path, f"{section}.path"))[: len(before)]
         if now != before:
             yield f"the content of {section}.path was {before}, now {now}"
 

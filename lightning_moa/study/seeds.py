@@ -12,6 +12,7 @@ from lightning_moa.config import MethodConfig, StudyConfig, TrainerConfig
 from lightning_moa.data.configs import DataConfig, WorldConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
+from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.policies.packaged import is_packaged
 from lightning_moa.rewards.sources import Source, digest_of
@@ -280,6 +281,7 @@ class MethodPlan:
                 f"methods.{chosen.name}.watch={own.watch}: with probe_passes=fresh, and with ZeRO-3, it must be 0"
             )
         settings = replace(chosen.settings, **changes)
+        apart = SAID_APART if isinstance(settings, ScoredConfig) else ()
         main, *_ = chosen.answers["objective"].sections
         left_out = {main, *chosen.objective.planning}
         sections = chosen.sections("objective", "policy", "aggregation", "method")
@@ -288,7 +290,7 @@ class MethodPlan:
         spec = {
             **paths,
             # What scores responses is said apart, and what `auto` stands for with it.
-            "settings": {key: value for key, value in asdict(settings).items() if key not in SAID_APART},
+            "settings": {key: value for key, value in asdict(settings).items() if key not in apart},
             "sections": {name: each for name, each in sections.items() if name not in left_out},
             "options": {kind: dict(options) for kind, options in chosen.options.items()},
             "stage": stage,

@@ -80,9 +80,11 @@ def in_order(targets: list[Task]) -> list[Task]:
     ordered: dict[str, Task] = {}
 
     def visit(task: Task) -> None:
+        if task.key in ordered:
+            return
         for need in task.needs.values():
             visit(need)
-        ordered.setdefault(task.key, task)
+        ordered[task.key] = task
 
     for target in targets:
         visit(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lightning_moa.aggregation import Linear
@@ -135,3 +136,11 @@ def test_arguments_reach_the_policy():
     assert (made.options()["init_std"], made.options()["scale_init"]) == (0.5, 0.2)
     assert LoRA.build(run(options={"seed": None, "dropout": 0.3})).options()["dropout"] == 0.3
     assert Heads.build(run(options={"head_rank": 2}, adapter=plain)).options()["head_rank"] == 2
+
+
+def test_options_are_what_a_record_can_hold():
+    found = chosen(aggregation=use("gapo", p=np.float32(2)))
+    assert found.options["aggregation"] == {"p": 2.0}
+    for wrong in (float("inf"), {1}, object()):
+        with pytest.raises(UserError, match=r"^one: use\(.*gapo.*, p=\.\.\.\): .* can't be written as JSON"):
+            chosen(aggregation=use("gapo", p=wrong))

@@ -5,21 +5,28 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
+from unittest import mock
 
 import pandas as pd
 import pytest
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from lightning_moa.config import parse
+from lightning_moa.data.configs import PairsConfig
+from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import PANACEA_LS_DPO
 from lightning_moa.methods.sections import all_sections
+from lightning_moa.run_folders import record
 from lightning_moa.runs import watching
 from lightning_moa.runs.align import align, assembled
+from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.watching import own_callbacks, own_loggers
+from lightning_moa.study import execute as engine
 from lightning_moa.study.chosen import schema_of
-from lightning_moa.study.execute import execute
+from lightning_moa.study.execute import RunsFailed, execute
 from lightning_moa.study.planning import plan_study
 from tests.conftest import REPOSITORY
 from tests.methods.resumed import WORDS
@@ -114,3 +121,46 @@ def test_each_training_has_a_run_of_its_own(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), own_loggers(Run, tmp_path / ".align-3.host-7"):
         raise KeyboardInterrupt
     assert open_runs == []
+
+
+class EndsEarly(Callback):
+    """Has enough after two updates."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        trainer.should_stop = module.batches_before(batch_idx) >= 3
+
+
+def test_the_record_says_how_many_updates_were_made(tmp_path):
+    task = planned("dpo.steps=4", f"trainer.callbacks=[{__name__}:EndsEarly]")
+    execute([task], tmp_path, workers=1, fresh=False, console=Console(file=io.StringIO()))
+    assert record(tmp_path, task.key)["steps"] == 2
+
+
+def test_a_run_whose_record_cannot_be_written_keeps_its_snapshots(tmp_path, monkeypatch):
+    words = ("dpo.steps=4", "methods.panacea.snapshots=[0.5]", "hardware.checkpoint_every=1")
+    task = planned(*words)
+
+    def start():
+        execute([task], tmp_path, workers=1, fresh=False, console=Console(file=io.StringIO()))
+
+    with monkeypatch.context() as full:
+        full.setattr(engine, "_write_record", mock.Mock(side_effect=OSError(28, "No space left on device")))
+        with pytest.raises((OSError, RunsFailed), match="No space left"):
+            start()
+    start()
+    left = {path.name for path in (tmp_path / task.key).iterdir()}
+    assert left == {"log", "policy", "step-2", "task.json"}
+
+
+def test_rows_are_read_anew_where_their_file_has_other_content(tmp_path):
+    def rows(word):
+        told = {"response_0": "one", "response_1": "two", "good": 1}
+        path.write_text("".join(json.dumps({"prompt": f"{word} {i}", **told}) + "\n" for i in range(8)))
+        return {**spec, "files": digest(str(path))}
+
+    path = tmp_path / "pairs.jsonl"
+    data = asdict(PairsConfig(path=str(path), labels={"good": "good"}))
+    spec = {"data": data, "data_class": "", "objectives": ["good"]}
+    first = load_data(rows("first"))
+    assert load_data(rows("first")) is first
+    assert load_data(rows("second")).table("train").prompts[0].startswith("second")

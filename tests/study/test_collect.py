@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_moa.study.collect import _from_the_reference
+from lightning_moa.study.collect import _from_the_reference, read_frame
 from lightning_moa.study.planning import REFERENCE
 
 COLUMNS = ["reward_helpful", "judge_helpful"]
@@ -51,3 +53,16 @@ def test_other_scores_stay_as_they_are(columns):
     _from_the_reference(found, columns)
     for name in raw:
         pd.testing.assert_frame_equal(raw[name], found[name])
+
+
+def test_answers_that_look_like_numbers_stay_what_they_are(tmp_path):
+    told = pd.DataFrame(
+        {"policy": ["0"] * 4, "prompt": ["007"] * 4, "response": ["0012", "3.10", "True", ""]}
+    )
+    told.to_csv(tmp_path / "responses.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    frame = read_frame(tmp_path / "responses.csv")
+    assert frame["response"].tolist() == ["0012", "3.10", "True", ""]
+    assert set(frame["prompt"]) == {"007"}
+    numbers = pd.DataFrame({"policy": ["a"], "gold_a": [0.5]})
+    numbers.to_csv(tmp_path / "points.csv", index=False)
+    assert read_frame(tmp_path / "points.csv")["gold_a"].tolist() == [0.5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+import numpy as np
 import pytest
 
 import lightning_moa as moa
@@ -80,3 +81,43 @@ def test_what_nobody_catches_ends_its_script_in_a_line(error, said, code, hook, 
     fault = KeyError("of the code")
     sys.excepthook(KeyError, fault, None)
     assert hook == [fault]
+
+
+def test_results_of_other_methods_are_not_written_over(tmp_path, monkeypatch):
+    config = parse(schema_of(METHODS), ["seeds=[0]", "data=synthetic"], None, METHODS)
+    config.results_dir = str(tmp_path)
+    artefact = Artefact.begin("own", "compared", config)
+    write_run_record(
+        artefact.folder / "run.yaml",
+        recorded(config),
+        measured_with={},
+        policies=[{"method": name} for name in METHODS],
+        started=artefact.started,
+        duration=1.0,
+    )
+
+    def conduct(*given):
+        raise Conducted
+
+    monkeypatch.setattr(compared, "conduct", conduct)
+    others = {"linear": METHODS["linear"], "another": METHODS["tchebycheff"]}
+
+    def start(methods, **settings):
+        # Numbers of NumPy's are numbers.
+        seeds = np.arange(1)
+        moa.run_study(
+            methods, seeds=seeds, settings=settings, results_dir=tmp_path, runs_dir=tmp_path / "runs"
+        )
+
+    with pytest.raises(
+        UserError, match=r"compared/own: holds a comparison of linear, tchebycheff; another name"
+    ):
+        start(others)
+    for methods, settings in (
+        (others, {"replace": True}),
+        (METHODS, {"dpo.beta": np.float64(0.5), "replace": True}),
+    ):
+        with pytest.raises(Conducted):
+            start(methods, **settings)
+    with pytest.raises(UserError, match=r"run_study: dpo\.beta=.* can't be written as JSON"):
+        start(METHODS, **{"dpo.beta": {1, 2}})

@@ -12,10 +12,11 @@ import yaml
 from lightning_moa.config import MethodConfig
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
+from lightning_moa.policies.packaged import content_of
 from lightning_moa.reporting.claims import claims_frame
 from lightning_moa.reporting.run_record import plain, write_run_record
 from lightning_moa.study.artefacts import study_of
-from lightning_moa.study.kept import recorded
+from lightning_moa.study.kept import _other_content, recorded
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.results import Artefact, Judged
 
@@ -175,3 +176,15 @@ def test_a_configuration_that_is_changed_on_the_way_is_not_recorded(tmp_path):
     with pytest.raises(UserError, match=r"changed after Artefact\.begin \(methods\.dps was"):
         artefact.write_computed(Judged(claims_frame([])), {}, "nothing")
     assert not (artefact.folder / "run.yaml").exists()
+
+
+def test_a_packaged_model_is_known_by_its_own_hash(tmp_path):
+    """It is no file below its name."""
+    content = content_of("smollm2")
+    config = replace(configuration(tmp_path), model=replace(configuration(tmp_path).model, path="smollm2"))
+    record = {"config": {"model": {"path": "smollm2"}}, "base": {"content": content[:12]}}
+    assert list(_other_content(config, record)) == []
+    record["base"]["content"] = "0123456789ab"
+    assert list(_other_content(config, record)) == [
+        f"the content of model.path was 0123456789ab, now {content[:12]}"
+    ]

@@ -120,3 +120,63 @@ def test_a_torn_run_is_named_before_anything_is_made_of_it(tmp_path):
     # Asked for anew, it is made anew.
     run(made, runs, fresh=True)
     assert value(runs, made[-1]) == 8
+
+
+def test_what_another_start_finished_before_a_tasks_turn_is_left_as_it_is(tmp_path):
+    runs, log = tmp_path / "runs", tmp_path / "log"
+    task = job("add", value=1, log=str(log))
+    execute.perform(execute._Order.of(task, runs))
+    there = (runs / task.key).stat().st_ino
+    execute.perform(execute._Order.of(task, runs))
+    assert (runs / task.key).stat().st_ino == there
+    assert len(calls(log)) == 1
+    execute.perform(execute._Order.of(task, runs, fresh=True))
+    assert len(calls(log)) == 2
+    assert (runs / task.key).stat().st_ino != there
+
+
+def test_a_folder_without_a_record_is_told_before_anything_is_made(tmp_path):
+    runs, log = tmp_path / "runs", tmp_path / "log"
+    task = job("add", value=1, log=str(log))
+    (runs / task.key).mkdir(parents=True)
+    (runs / task.key / "half.txt").write_text("half")
+    with pytest.raises(
+        UserError, match=r"add-\w+: not as a task leaves it, task\.json is missing; delete the"
+    ):
+        run([task], runs)
+    assert not log.exists()
+
+
+def test_a_failure_that_two_processes_leave_at_once_is_told_as_it_is(tmp_path, monkeypatch):
+    task = job("fail", value=1)
+    rename = Path.rename
+
+    def late(self, target):
+        if Path(target).name.startswith("failed-") and not Path(target).exists():
+            Path(target).mkdir()
+            (Path(target) / "error.txt").write_text("the other's")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    with pytest.raises(RuntimeError, match="ArithmeticError: no luck today"):
+        execute.perform(execute._Order.of(task, tmp_path))
+    assert (tmp_path / f"failed-{task.key}" / "error.txt").read_text() == "the other's"
+
+
+def test_two_fresh_starts_that_publish_at_once_leave_a_whole_run(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    task = job("add", value=1, log=str(log))
+    execute.perform(execute._Order.of(task, tmp_path))
+    rename = Path.rename
+
+    def late(self, target):
+        if Path(target) == tmp_path / task.key and not Path(target).exists():
+            Path(target).mkdir()
+            (Path(target) / "value.txt").write_text("1")
+            (Path(target) / "task.json").write_text("{}")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    execute.perform(execute._Order.of(task, tmp_path, fresh=True))
+    assert is_done(tmp_path, task.key)
+    assert hidden(tmp_path) == []

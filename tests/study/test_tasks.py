@@ -273,3 +273,14 @@ def test_a_broken_record_names_its_file(tmp_path):
     (tmp_path / "add-1" / "task.json").write_text("{")
     with pytest.raises(UserError, match=r"task\.json: not as a task wrote it .*delete the run's folder"):
         record(tmp_path, "add-1")
+
+
+def test_tasks_that_go_on_from_one_another_are_put_in_order_in_their_number():
+    """Each round needs both what came before it and what that was made of: as many ways as powers of two."""
+    first = last = Task("0", "tests.study.jobs:add", {"value": 0, "log": ""}, {}, 1)
+    before = first
+    for number in range(1, 40):
+        spec = {"value": number, "log": ""}
+        last, before = Task(str(number), "tests.study.jobs:add", spec, {"a": last, "b": before}, 1), last
+    ordered = in_order([last, first])
+    assert [task.name for task in ordered] == [str(number) for number in range(40)]
