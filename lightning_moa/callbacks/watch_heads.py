@@ -27,6 +27,8 @@ class WatchHeads(Callback):
     """
 
     def __init__(self, path: str | Path, every: int = 50, rows: int = 256) -> None:
+        if every < 1 or rows < 1:
+            raise UserError(f"WatchHeads: every={every}, rows={rows}; both must be at least 1")
         self.path = Path(path)
         self.every = every
         self.rows = rows

@@ -20,6 +20,7 @@ from lightning_moa.aggregation import Aggregator, GradientAggregator, Linear
 from lightning_moa.aggregation.gradients import gradients, gramian
 from lightning_moa.data.stepping import StepData
 from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError, warn
+from lightning_moa.methods import contracts
 from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.checkpointing import (
     KEY,
@@ -31,13 +32,6 @@ from lightning_moa.methods.checkpointing import (
     set_random_state,
     trained_only,
     unpacked,
-)
-from lightning_moa.methods.contracts import (
-    check_gradients,
-    check_losses,
-    check_shape,
-    check_steering,
-    check_total,
 )
 from lightning_moa.methods.evaluated import Evaluated
 from lightning_moa.methods.switches import (
@@ -184,7 +178,7 @@ class Alignment(Evaluated, ABC):
         if batch_idx >= self.accumulate:
             self._checked = True
         elif batch_idx == 0 and not is_partitioned(self.policy) and self.policy.m:
-            check_steering(self.policy, batch.input_ids, batch.attention_mask)
+            contracts.check_steering(self.policy, batch.input_ids, batch.attention_mask)
         update, part = divmod(batch_idx, self.accumulate)
         preference = self._preference_of_batch(update, part).to(self.device)
         with self._named(update):
@@ -262,7 +256,7 @@ class Alignment(Evaluated, ABC):
         `_shares`."""
         losses, total = self._aggregated(part, preference, weight)
         if not self._checked:
-            check_total(self.aggregator, total)
+            contracts.check_total(self.aggregator, total)
         # Both are of all processes' rows, so that all of them stop where one would.
         elif not bool(torch.isfinite(losses).all() & torch.isfinite(total).all()):
             raise NotFinite(
@@ -283,7 +277,7 @@ class Alignment(Evaluated, ABC):
             total = total + own
         self.manual_backward(total / self.accumulate)
         if not self._checked and not self._deepspeed():
-            check_gradients(self.policy)
+            contracts.check_gradients(self.policy)
         self._checked = True
         return losses.detach(), aggregate
 
@@ -310,9 +304,9 @@ class Alignment(Evaluated, ABC):
 
     def _losses(self, part: Any, preference: Tensor) -> Tensor:
         losses = self.objective.losses(self.policy, part, preference)
-        check_shape(self.objective, self.policy, losses, preference, self.m)
+        contracts.check_shape(self.objective, self.policy, losses, preference, self.m)
         if not self._checked:
-            check_losses(self.objective, self.policy, losses)
+            contracts.check_losses(self.objective, self.policy, losses)
         return losses
 
     def _gramian_of_fresh_passes(self, probe: Probe, part: Any, preference: Tensor) -> np.ndarray:

@@ -48,7 +48,8 @@ def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
     with torch.no_grad():
         for name, buffer in _buffers(module):
             buffer.copy_(state["method"][name])
-    if module.watch is not None:
+    # One that was put in meanwhile begins here.
+    if module.watch is not None and state["watch"] is not None:
         module.watch.load_state_dict(state["watch"])
     aggregator = _with_state(module.aggregator)
     if aggregator is not None:

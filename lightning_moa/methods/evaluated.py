@@ -35,6 +35,9 @@ class Evaluated(Stoppable):
             # A pretrained model arrives in evaluation mode, in which it would keep all activations.
             self.train()
         data: Any = getattr(self.trainer, "datamodule", None)
+        scored = getattr(getattr(self.objective, "rewards", None), "objectives", None)
+        if scored is not None:
+            self._agree(tuple(scored), data.objectives if isinstance(data, TrainingData) else self.names)
         if isinstance(data, TrainingData):
             # Prompts alone are scored by objectives of the rewards' own.
             if len(data.objectives) != self.m and self.view != "prompts":
@@ -47,6 +50,22 @@ class Evaluated(Stoppable):
             if stage == "fit" or self.objective.needs:
                 self.to(self.trainer.strategy.root_device)
                 self.objective.prepare(self.policy, data, ("train", "eval") if stage == "fit" else ("eval",))
+
+    def _agree(self, scored: tuple[str, ...], named: Sequence[str] | None) -> None:
+        """Raise `UserError` where what scores responses has other objectives than the method, or the same in another
+        order; where nobody has named the method's, they are those of the rewards."""
+        kind = type(self).__name__
+        if len(scored) != self.m:
+            raise UserError(f"{kind} has {self.m} objectives, its rewards {len(scored)}: {', '.join(scored)}")
+        for known in filter(None, (named, self.names)):
+            same = set(known) == set(scored)
+            if tuple(known) != scored and (same or self.view == "pairs"):
+                raise UserError(
+                    f"{kind}: the rewards score {', '.join(scored)}, and the objectives are {', '.join(known)}: they "
+                    "must be the same, in one order"
+                )
+        if self.names is None and self.view == "prompts":
+            self.names = scored
 
     def named_losses(self, count: int) -> Sequence[str]:
         """The objectives' names; numbers where the losses are not theirs (there is one, or one a direction)."""

@@ -75,7 +75,9 @@ class DPO(Objective):
     def losses(self, policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tensor:
         """(m,) or (g, m); (K, m) of `Heads`. `batch.ref_logps` must be filled."""
         if batch.ref_logps is None:
-            raise ValueError("DPO needs a batch with ref_logps")
+            raise UserError(
+                "DPO needs batches with ref_logps: a TrainingData as the Trainer's data module works them out"
+            )
         if isinstance(policy, Heads):
             of_heads = head_logps(policy, batch.input_ids, batch.attention_mask, batch.response_mask)
             labelled = ~batch.labels.isnan()

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_moa.answers import Sections
 from lightning_moa.batches import PromptBatch, Rollout
 from lightning_moa.errors import UserError
+from lightning_moa.fields import check
 from lightning_moa.objectives.advantages import actor_losses, sequence_mean
 from lightning_moa.objectives.base import Run, labelled_mean, per_example
 from lightning_moa.objectives.group_advantages import above_mean, over_batch, over_deviation
@@ -61,6 +62,7 @@ class GRPO(GroupCosts):
 
     def __init__(self, rewards: Rewards, tokenizer: Any, settings: GRPOConfig, seed: int = 0) -> None:
         super().__init__()
+        check(settings, f"{next(iter(self.sections))}.")
         unknown = sorted(set(settings.reward_scale) - set(rewards.objectives))
         if unknown:
             raise UserError(
@@ -89,7 +91,10 @@ class GRPO(GroupCosts):
             Diverged: the KL is not.
         """
         asked = repeated(batch, self.settings.group)
-        each = per_example(preference, len(asked.input_ids))
+        # A prompt's responses, which are compared with one another, have one preference.
+        each = per_example(preference, len(batch.input_ids))
+        if each is not None and each.ndim == 2:
+            each = each.repeat_interleave(self.settings.group, 0)
         sampled = sample_responses(policy, asked, each, self.sampling, seed_of(self.seed, step))
         ids = torch.cat([asked.input_ids, sampled.tokens], dim=1)
         attention = torch.cat([asked.attention_mask.bool(), sampled.mask], dim=1)

@@ -69,6 +69,13 @@ class LikelihoodInContext(ScoredObjective, Likelihood):
         goals.check(run.tokenizer)
         return goals.insert
 
+    def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
+        """Raises `UserError`: a `TrainingData`'s prompts don't hold their rewards; a study writes them in."""
+        raise UserError(
+            f"{type(self).__name__}: its prompts must hold rewards, which a study writes into them (moa.run_study, or "
+            "a script); with a TrainingData it would be trained on responses as they are"
+        )
+
 
 class RewardWeightedLikelihood(ScoredObjective):
     """-E[w_j log p(y | x)] of each objective j (HaM, eq. 3 and 9), or its shifted and scaled form (eq. 4).
@@ -127,6 +134,7 @@ class RewardWeightedLikelihood(ScoredObjective):
             if value is not None and not value > 0:
                 raise UserError(f"{name}={value}: must be above 0")
         self.z = z
+        self._given_z = z
         self.z_factor = z_factor
         self.power = power
         rows = None if directions is None else torch.tensor(directions, dtype=torch.float32)
@@ -138,7 +146,7 @@ class RewardWeightedLikelihood(ScoredObjective):
     @torch.no_grad()
     def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
         """z, where `z_factor` asks for it."""
-        if self.z is not None or self.z_factor is None:
+        if self._given_z is not None or self.z_factor is None:
             return
         device, rows = next(policy.parameters()).device, 0
         total = torch.zeros((), dtype=torch.float64, device=device)
@@ -149,6 +157,14 @@ class RewardWeightedLikelihood(ScoredObjective):
                 total = total + (self.weights(batch) * logps[:, None]).double().sum(0)
                 rows += len(logps)
         self.z = self.z_factor * float(total.abs().max()) / rows
+
+    def get_extra_state(self) -> dict[str, float | None]:
+        """z, which a module that is loaded from a checkpoint has not worked out."""
+        return {"z": self.z}
+
+    def set_extra_state(self, state: dict[str, float | None]) -> None:
+        """As `get_extra_state` gave it."""
+        self.z = state["z"]
 
     def losses(self, policy: Policy, batch: SequenceBatch, preference: Tensor | None = None) -> Tensor:
         """(m,) or (g, m) of a policy; (K, m) of `Heads`. With directions D stands for m.

@@ -110,7 +110,10 @@ class MODPO(DPO):
     def losses(self, policy: Policy, batch: PairBatch, preference: Tensor | None) -> Tensor:
         """(1,) or (g, 1); `batch.ref_logps` and `batch.rewards` must be filled."""
         if batch.ref_logps is None or batch.rewards is None:
-            raise ValueError("MODPO needs a batch with ref_logps and rewards")
+            raise UserError(
+                "MODPO needs batches with ref_logps and rewards: a TrainingData, as the Trainer's data module, works "
+                "them out"
+            )
         each = per_example(preference, len(batch.labels))
         logps = pair_logps(policy, batch, each)
         first, second = batch.rewards.chunk(2)

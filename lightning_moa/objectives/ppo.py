@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from lightning_moa.answers import Sections
 from lightning_moa.batches import CriticRollout, PromptBatch, SequenceBatch, moved
 from lightning_moa.errors import Diverged, UserError
+from lightning_moa.fields import check
 from lightning_moa.objectives.advantages import (
     actor_losses,
     critic_losses,
@@ -208,6 +209,11 @@ class PPO(PPOCosts):
             max_new_tokens, temperature, top_p, seed: how responses are sampled.
             critic_lr: of the critic's AdamW. settings: fields of `PPOSettings`, such as kl_coeff=0.1.
         """
+        allowed = [item.name for item in fields(PPOSettings)]
+        unknown = [name for name in settings if name not in allowed]
+        if unknown:
+            raise UserError(f"PPO.of: {unknown[0]} is no setting; allowed are {', '.join(allowed)}")
+        check(PPOConfig(**settings), "PPO.of: ")
         known = PPOSettings(**settings)
         k = 1 if known.weigh.endswith("_reward") else len(rewards.objectives)
         critic = Critic(policy.model.config.hidden_size, k, policy.m)
@@ -241,7 +247,7 @@ class PPO(PPOCosts):
         with evaluating(policy):
             # As it sampled: an adapter's dropout must not enter the ratio's denominator and the KL.
             logps = response_token_logps(policy, ids, attention, sampled.mask, each)
-        ref_logps, hidden = reference_pass(policy, ids, attention, sampled.mask)
+            ref_logps, hidden = reference_pass(policy, ids, attention, sampled.mask)
         raw = score_responses(self.rewards, self.tokenizer, batch, sampled)
         scores = raw * self.scale
         values = self.critic(hidden, each)

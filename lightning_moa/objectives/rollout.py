@@ -14,6 +14,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, Responses, generate, token_logps
 from lightning_moa.processes import is_partitioned, rows_of_joint_batch
 from lightning_moa.rewards import Rewards
+from lightning_moa.rewards.base import check_scores
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def score_responses(rewards: Rewards, tokenizer: Any, batch: PromptBatch, sample
     """(batch, m) float32 scores of the responses' texts, higher is better."""
     kept = [tokens[present] for tokens, present in zip(sampled.tokens.cpu(), sampled.mask.cpu(), strict=True)]
     texts = tokenizer.batch_decode(kept, skip_special_tokens=True)
-    scores = torch.from_numpy(rewards.scores(batch.prompts, texts))
+    found = check_scores(rewards.scores(batch.prompts, texts), rewards.objectives, len(texts))
+    scores = torch.from_numpy(found)
     return scores.float().to(batch.input_ids.device)
 
 

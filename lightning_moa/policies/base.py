@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies.files import PolicyRun, write_policy
+from lightning_moa.policies.model import still
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +27,7 @@ class Policy(nn.Module):
     model as it was; `build`, `trained_state` and `save` have defaults that fit most.
 
     Args:
-        model: a transformers causal language model.
+        model: a transformers causal language model. Its dropout is switched off, since log-ratios compare two passes.
     """
 
     sections: ClassVar[Mapping[str, type]] = {}
@@ -48,6 +49,7 @@ class Policy(nn.Module):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
+        still(model)
         self.model = model
         self._slices_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 

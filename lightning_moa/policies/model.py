@@ -34,7 +34,7 @@ WEIGHTS = (
 """What a folder may hold a model's weights in."""
 NO_ADAPTER = {"subfolder": "no-adapter-is-asked-for"}
 """Where transformers looks for an adapter, which it would otherwise load unasked from beside a model's own weights."""
-_DROPOUTS = ("dropout", "attention_dropout", "hidden_dropout", "activation_dropout", "layerdrop")
+OURS = "lightning_moa."
 
 
 def build_model(
@@ -161,10 +161,32 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
             name, revision=revision, trust_remote_code=False
         )
     _check_floating(name, config)
-    for attribute in _DROPOUTS:
-        if hasattr(config, attribute):
-            setattr(config, attribute, 0.0)
+    _without_dropout(config)
     return config
+
+
+def still(model: nn.Module) -> None:
+    """Switch off a base model's dropout, in place: log-ratios compare two passes. What a policy has put into it, whose
+    dropout is the user's wish, stays."""
+    adapted = tuple(
+        f"{name}." for name, each in model.named_modules() if type(each).__module__.startswith(OURS)
+    )
+    for name, each in model.named_modules():
+        if f"{name}.".startswith(adapted) and adapted:
+            continue
+        if isinstance(each, nn.modules.dropout._DropoutNd):
+            each.p = 0.0
+        # Attention has its rate as a number, and OPT's layers as well.
+        _without_dropout(each)
+    if hasattr(model, "config"):
+        _without_dropout(model.config)
+
+
+def _without_dropout(holder: Any) -> None:
+    """Whatever a family calls it: dropout, attn_pdrop, layerdrop."""
+    for name, value in list(vars(holder).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(holder, name, 0.0)
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from lightning_moa.errors import UserError
+from lightning_moa.rewards.functions import finite_numbers
 
 
 class Rewards(Protocol):
@@ -32,16 +33,31 @@ class RuleRewards:
         self.objectives = tuple(self.rules)
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        columns = [np.asarray(rule(prompts, responses), dtype=np.float64) for rule in self.rules.values()]
-        return check_scores(np.stack(columns, axis=-1), self.objectives)
+        n = len(responses)
+        columns = [
+            finite_numbers(rule(prompts, responses), n, f"reward {name!r}")
+            for name, rule in self.rules.items()
+        ]
+        return np.stack(columns, axis=-1)
 
 
-def check_scores(scores: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
+def check_scores(scores: Any, objectives: Sequence[str], n: int | None = None) -> np.ndarray:
     """The scores, (n, m), if all are finite.
 
+    Args:
+        scores: (n, m), an array, a tensor or lists.
+        objectives: the m.
+        n: of the responses; None: as many as there are scores.
+
     Raises:
-        UserError: names the objective and the row of the first score that is NaN or infinite.
+        UserError: another shape; or names the objective and the row of the first score that is NaN or infinite.
     """
+    scores = np.asarray(scores.tolist() if hasattr(scores, "detach") else scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] != len(objectives) or (n is not None and len(scores) != n):
+        raise UserError(
+            f"rewards of the shape {scores.shape}: ({'n' if n is None else n}, {len(objectives)}) is needed, a row for "
+            f"each response and a column each for {', '.join(objectives)}"
+        )
     bad = np.argwhere(~np.isfinite(scores))
     if len(bad):
         row, column = bad[0]

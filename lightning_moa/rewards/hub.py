@@ -70,6 +70,10 @@ class HubRewards:
                 f"reward model {self.entry.id}: the padding token {tokenizer.pad_token_id} of its tokenizer is "
                 f"outside its vocabulary of {network.config.vocab_size}"
             )
+        # A network that nobody has told of a padding token looks at an input's last token, and that may be EOS.
+        self.padded_freely = (
+            network.config.pad_token_id is None and tokenizer.pad_token_id == tokenizer.eos_token_id
+        )
         network.config.pad_token_id = tokenizer.pad_token_id
         self.column = output_column(self.entry, network.config)
         self.cut: Counter[str] = Counter()
@@ -78,7 +82,7 @@ class HubRewards:
         self.pad_id: int = tokenizer.pad_token_id
         # A GPT-2 given token types would add them as if they were tokens; only models with types get them.
         self.token_types = getattr(network.config, "type_vocab_size", 0) > 1
-        self.network = network.to(device).eval()
+        self.network: Any = network.to(device).eval()
         self.path = None if path is None else str(path)
         self.batch_size = batch_size
         self.device = device
@@ -121,7 +125,13 @@ class HubRewards:
 
     def _outputs(self, inputs: Sequence[Sequence[Token]]) -> Tensor:
         """(batch,) raw outputs."""
-        batch = pad_right(inputs, self.pad_id, self.token_types)
+        pad = self.pad_id
+        if self.padded_freely:
+            # Padding is what follows the last token that is another one: none of these inputs may end in it.
+            ends = {tokens[-1].id for tokens in inputs}
+            pad = next(each for each in range(len(ends) + 1) if each not in ends)
+            self.network.config.pad_token_id = pad
+        batch = pad_right(inputs, pad, self.token_types)
         outputs = self.network(**{name: tensor.to(self.device) for name, tensor in batch.items()})
         logits = outputs if isinstance(outputs, Tensor) else outputs.logits
         return logits[:, self.column]

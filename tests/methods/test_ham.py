@@ -143,3 +143,12 @@ def test_ric_is_supervised_fine_tuning():
     torch.testing.assert_close(total, Likelihood().losses(policy, batch)[0])
     batch.rewards = None
     torch.testing.assert_close(module._aggregated(batch, module.preference(3))[1], total)
+
+
+def test_likelihoods_that_lie_below_the_reference_are_refused():
+    """Without z every value is a likelihood, below 0: a hypervolume of nothing, and no gradient."""
+    method = HaM(heads_of(2), RewardWeightedLikelihood(), Hypervolume(), sgd(), m=2, seed=0)
+    with pytest.raises(
+        UserError, match=r"^HaM: RewardWeightedLikelihood without z has no value above .*z_factor"
+    ):
+        train(method, [scored()])

@@ -199,3 +199,28 @@ def test_what_cannot_be_is_refused():
         objective(reward_scale={"other": 2.0})
     with pytest.raises(Diverged, match=r"rloo\.max_kl is 1e-09.*smaller rloo\.lr"):
         objective(RLOO, max_kl=1e-9).rollout(shake(LoRA(tiny(), 2, seed=0)), prompts(4), WEIGHTS[:2], 0)
+
+
+def test_a_prompts_responses_have_one_preference():
+    """They are compared with one another."""
+    settings = GRPOConfig(group=4, max_new_tokens=3)
+    made = GRPO(RuleRewards(dict(list(RULES.items())[:2])), Words(), settings)
+    policy, two = SVDLoRA(tiny(), k=2, m=2, seed=0), torch.tensor([[0.4, 0.6], [0.9, 0.1]])
+    rollout = made.rollout(policy, prompts(4), two, 0)
+    assert rollout.preference[:, 0].tolist() == pytest.approx([0.4] * 8 + [0.9] * 8)
+    with pytest.raises(UserError, match="3"):
+        made.rollout(policy, prompts(3), two, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kl_in": "rewards"}, r"grpo\.kl_in=rewards: allowed are"),
+        ({"scale": "std"}, r"grpo\.scale=std: allowed are"),
+        ({"group": 1}, r"grpo\.group=1: must be at least 2"),
+        ({"kl_coeff": -0.1}, r"grpo\.kl_coeff=-0\.1: must be at least 0"),
+    ],
+)
+def test_settings_that_are_given_in_python_are_checked_too(settings, said):
+    with pytest.raises(UserError, match=said):
+        GRPO(RuleRewards(RULES), Words(), GRPOConfig(**settings))

@@ -14,6 +14,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     OPTConfig,
+    PhiConfig,
     PreTrainedModel,
     Qwen2Config,
     Qwen3Config,
@@ -23,13 +24,22 @@ from lightning_moa.aggregation import Linear
 from lightning_moa.errors import UserError
 from lightning_moa.methods import Panacea
 from lightning_moa.objectives import DPO
-from lightning_moa.policies import RewardedSoup, SVDLoRA, generate, load_policy, save_model
+from lightning_moa.policies import (
+    LoRA,
+    Policy,
+    RewardedSoup,
+    SVDLoRA,
+    generate,
+    load_model,
+    load_policy,
+    save_model,
+)
 from lightning_moa.policies.layers import output_name, resolve_targets
 from lightning_moa.policies.probes import last_layer
 from tests.methods.fitting import adam, train
 from tests.objectives.batches import pairs
 
-from .models import BOS, EOS, PAD, shake, tokens
+from .models import BOS, EOS, PAD, VOCABULARY, shake, tokens
 
 V = 24
 IDS = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS, "vocab_size": V}
@@ -152,3 +162,39 @@ def test_a_head_may_have_any_name():
         merged = policy.merge(AT)
         assert not merged.config.tie_word_embeddings
         torch.testing.assert_close(logits_of(merged, ids, mask), policy(ids, mask, AT), atol=1e-4, rtol=1e-4)
+
+
+DROPPING = {
+    "gpt2": GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64),
+    "opt": OPTConfig(
+        vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32,
+        word_embed_proj_dim=16, max_position_embeddings=64, attention_dropout=0.1, layerdrop=0.1,
+    ),
+    "phi": PhiConfig(
+        vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        resid_pdrop=0.1, embd_pdrop=0.1, attention_dropout=0.1,
+    ),
+}  # fmt: skip
+"""Families as they are published, which drop a tenth in training, whatever they call it."""
+
+
+@pytest.mark.parametrize("kind", ["folder", "object"])
+@pytest.mark.parametrize("family", DROPPING)
+def test_a_base_drops_nothing_in_training(family, kind, tmp_path):
+    """Log-ratios compare two passes: at its start a policy is its reference to the digit."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(DROPPING[family], dtype=torch.float32)
+    if kind == "folder":
+        model.save_pretrained(tmp_path)
+        model = load_model(tmp_path)
+    policy = LoRA(model, 2, dropout=0.5, seed=0)
+    ids, mask = tokens(3, 7)
+    with torch.no_grad():
+        at_rest = policy.eval()(ids, mask)
+        torch.testing.assert_close(policy.train()(ids, mask), at_rest)
+        # The adapters' own dropout is the user's wish.
+        shake(policy, std=0.3).train()
+        assert not torch.equal(policy(ids, mask), policy(ids, mask))
+        # Another policy on the same base leaves it alone.
+        Policy(model).train()
+        assert not torch.equal(policy.train()(ids, mask), policy(ids, mask))

@@ -9,7 +9,9 @@ from transformers import AutoModelForSequenceClassification, GPT2LMHeadModel
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import HubRewards, hub_model
+from lightning_moa.rewards.loading import load_tokenizer
 from lightning_moa.rewards.score_head import ScoreHead
+from lightning_moa.rewards.tokens import Token
 
 from .models import (
     PROMPTS,
@@ -195,3 +197,20 @@ def test_a_padding_token_that_the_model_does_not_know_is_a_user_error(tmp_path):
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": "<new>"}))
     with pytest.raises(UserError, match="outside its vocabulary of 320"):
         HubRewards(HARMLESS, path=folder)
+
+
+@pytest.mark.parametrize("published", [None, "eos"])
+def test_an_input_that_ends_in_eos_is_scored_where_the_model_itself_does(tmp_path, published):
+    """A network that was published without a padding token looks at the last one, EOS or not; one that was told to
+    pad with EOS looks before it."""
+    folder = gpt2_folder(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    eos = config["eos_token_id"] = load_tokenizer(folder).eos_token_id
+    config["pad_token_id"] = None if published is None else eos
+    (folder / "config.json").write_text(json.dumps(config))
+    rewards = HubRewards(HARMLESS, path=folder, batch_size=4)
+    encode = rewards.encoder.encode
+    rewards.encoder.encode = lambda *texts: [*encode(*texts), Token(eos, 0, "control")]
+    np.testing.assert_allclose(
+        rewards.scores(PROMPTS, RESPONSES), alone(HARMLESS, folder, rewards), rtol=1e-4, atol=1e-6
+    )
