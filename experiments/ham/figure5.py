@@ -33,7 +33,7 @@ def main(config: ShownConfig, console: Console) -> None:
     for panel in panels:
         panel.write()
     claims = judged_panels(panels, judge_claims)
-    picture = draw_fronts(panels, "HaM: fronts over clusters of sources, faithful and free of hallucination")
+    picture = draw_fronts(panels, "clusters of sources", {"hallucination": "free of hallucination"})
     publish(panels, claims, picture, console)
 
 

@@ -32,7 +32,7 @@ def main(config: ShownConfig, console: Console) -> None:
     for panel in panels:
         panel.write()
     claims = judged_panels(panels, judge_claims)
-    picture = draw_fronts(panels, "HaM: fronts over clusters of prompts, harmless, helpful and humorous")
+    picture = draw_fronts(panels)
     publish(panels, claims, picture, console)
 
 

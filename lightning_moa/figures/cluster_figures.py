@@ -273,13 +273,24 @@ def complexity_rows(panel: Panel) -> list[Row]:
     return rows
 
 
-def draw_fronts(panels: Sequence[Panel], title: str) -> Figure:
-    """A column a panel: surfaces of three objectives, else a row for each pair of objectives."""
+def draw_fronts(
+    panels: Sequence[Panel], over: str = "clusters of prompts", words: Mapping[str, str] | None = None
+) -> Figure:
+    """A column a panel: surfaces of three objectives, else a row for each pair of objectives.
+
+    Args:
+        panels: of one set of objectives.
+        over: what a point is the mean of.
+        words: objective -> what the title calls it, where that is not its name.
+    """
     objectives = panels[0].objectives
+    *others, last = [(words or {}).get(name, name) for name in objectives]
+    title = f"HaM: fronts over {over}, {', '.join(others)} and {last}"
     styles = styles_of(panels[0].points["method"])
     pairs = [objectives] if len(objectives) == 3 else list(combinations(objectives, 2))
     look: dict[str, Any] = {"subplot_kw": {"projection": "3d"}} if len(objectives) == 3 else {}
-    with canvas(4.2 * len(panels), 4.2 * len(pairs) + 0.7, title) as figure:
+    # One panel alone is wide enough for the words above and below it.
+    with canvas(max(4.2 * len(panels), 7.2), 4.2 * len(pairs) + 0.7, title) as figure:
         grid = figure.subplots(len(pairs), len(panels), squeeze=False, **look)
         for row, pair in zip(grid, pairs, strict=True):
             for ax, panel in zip(row, panels, strict=True):
@@ -296,7 +307,12 @@ def draw_fronts(panels: Sequence[Panel], title: str) -> Figure:
         else:
             seeds = panels[0].points["seed"].nunique()
             handles = [*legend_entries(styles, "plane", seeds=seeds, means=True), *_exact_handle(panels[0])]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), fontsize=8.5)
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=min(len(handles), 4 if len(panels) > 1 else 3),
+            fontsize=8.5,
+        )
     return figure
 
 
