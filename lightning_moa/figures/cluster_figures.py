@@ -274,17 +274,17 @@ def complexity_rows(panel: Panel) -> list[Row]:
 
 
 def draw_fronts(
-    panels: Sequence[Panel], over: str = "clusters of prompts", words: Mapping[str, str] | None = None
+    panels: Sequence[Panel], over: str = "clusters of prompts", called: Mapping[str, str] | None = None
 ) -> Figure:
     """A column a panel: surfaces of three objectives, else a row for each pair of objectives.
 
     Args:
         panels: of one set of objectives.
         over: what a point is the mean of.
-        words: objective -> what the title calls it, where that is not its name.
+        called: objective -> what the title calls it, where that is not its name.
     """
     objectives = panels[0].objectives
-    *others, last = [(words or {}).get(name, name) for name in objectives]
+    *others, last = [(called or {}).get(name, name) for name in objectives]
     title = f"HaM: fronts over {over}, {', '.join(others)} and {last}"
     styles = styles_of(panels[0].points["method"])
     pairs = [objectives] if len(objectives) == 3 else list(combinations(objectives, 2))
