@@ -68,7 +68,20 @@ class Start:
             ValueError, TypeError, KeyError: it tells none.
         """
         told: dict[str, Any] = json.loads(text)
-        return Start(**{**told, "runs": [Asked(**each) for each in told["runs"]]})
+        found = Start(**{**told, "runs": [Asked(**each) for each in told["runs"]]})
+        numbers = [found.began, found.workers, *(asked.cost for asked in found.runs)]
+        texts = [
+            found.script,
+            *found.arguments,
+            *(each for asked in found.runs for each in (asked.key, asked.name)),
+        ]
+        if found.ended is not None:
+            numbers.append(found.ended)
+        if not all(isinstance(each, int | float) for each in numbers) or not all(
+            isinstance(each, str) for each in texts
+        ):
+            raise ValueError("numbers or texts of another kind")
+        return found
 
 
 @contextmanager

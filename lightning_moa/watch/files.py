@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 LARGEST = 8 * 2**20
@@ -49,7 +50,7 @@ def series_of(text: str) -> Series:
     """What a `metrics.csv` tells. A line that is not whole yet, and a number that is none, are left out."""
     whole = text[: text.rfind("\n") + 1]
     found: Series = {}
-    rows: Iterable[list[str]] = csv.reader(whole.replace("\0", "").splitlines())
+    rows: Iterable[list[str]] = _rows(whole.replace("\0", "").splitlines())
     header: list[str] = next(iter(rows), [])
     if "step" not in header:
         return found
@@ -62,6 +63,12 @@ def series_of(text: str) -> Series:
             if value is not None and name != "epoch":
                 found.setdefault(name, []).append((step, value))
     return found
+
+
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Those of a CSV, up to one that is none."""
+    with suppress(csv.Error):
+        yield from csv.reader(lines)
 
 
 def _number(cell: str) -> float | None:

@@ -29,6 +29,10 @@ def test_what_is_no_log_tells_nothing(text):
     assert series_of(text) == {}
 
 
+def test_a_log_is_told_up_to_a_line_that_no_csv_has():
+    assert series_of(CSV + "0," + "9" * 200_000 + ",,2\n0,0.3,,3\n") == series_of(CSV)
+
+
 def test_what_is_no_plain_file_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "secret").write_text("secret")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -154,6 +155,30 @@ def test_what_is_torn_is_named_and_stops_nothing(tmp_path, text):
         name for name in (PROGRESS, "task.json") if any(f"{name}: not as" in each for each in found.problems)
     ]
     assert named == ([] if objects else [PROGRESS, "task.json"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"began": None},
+        {"ended": "1"},
+        {"script": 3},
+        {"arguments": [1]},
+        {"key": 7},
+        {"cost": "1"},
+        {"name": None},
+    ],
+)
+def test_a_start_whose_values_are_of_another_kind_is_named_too(tmp_path, change):
+    folders.start(tmp_path, 2)
+    (whole,) = (tmp_path / STUDIES).iterdir()
+    told = json.loads(whole.read_text())
+    inner = set(change) <= set(told["runs"][0])
+    told = {**told, "runs": [{**told["runs"][0], **change}]} if inner else {**told, **change}
+    (tmp_path / STUDIES / f"torn-1.{GONE}").write_text(json.dumps(told))
+    found = Watcher(tmp_path).look()
+    assert len(found.studies) == 1
+    assert [each for each in found.problems if f"torn-1.{GONE}: not as a study wrote it" in each]
 
 
 def test_folders_that_vanish_while_they_are_read(tmp_path, monkeypatch):
