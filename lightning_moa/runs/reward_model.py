@@ -155,10 +155,20 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
 
 
 def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str, half: int) -> np.ndarray:
-    """Places among the encoded training rows whose prompts fall into a half; which one hangs on the prompt alone."""
+    """Places among the encoded training rows whose prompts fall into a half; which one hangs on the prompt alone.
+
+    Raises:
+        UserError: there are none.
+    """
     prompts = data.table("train").prompts if view == "pairs" else data.sft_rows("train")[0]
     halves = [stable_hash("half", prompts[row]) % 2 for row in data.encoded(tokenizer, "train", view).index]
-    return np.flatnonzero(np.array(halves) == half)
+    places = np.flatnonzero(np.array(halves) == half)
+    if not len(places):
+        raise UserError(
+            f"evaluation.judge: one half of the training prompts is empty ({len(set(prompts))} prompts in all); more of "
+            "them, or judge=none, are needed"
+        )
+    return places
 
 
 @torch.no_grad()

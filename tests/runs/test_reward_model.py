@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from transformers import AutoModelForSequenceClassification, LlamaModel
 
 from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.data.order import stable_hash
 from lightning_moa.data.registry import build
+from lightning_moa.errors import UserError
 from lightning_moa.policies import build_model, save_model
 from lightning_moa.rewards.trainable import plain, trained_part
 from lightning_moa.runs import reward_model
@@ -192,3 +195,15 @@ def test_the_halves_share_no_prompt_and_miss_none():
     assert sorted([*first, *second]) == list(range(len(index)))
     assert not set(prompts[index[first]]) & set(prompts[index[second]])
     assert min(len(first), len(second)) > len(index) / 5
+
+
+def test_a_half_without_prompts_is_told():
+    tokenizer: Any = None
+    table = SimpleNamespace(prompts=["one prompt"] * 3)
+    data = SimpleNamespace(
+        table=lambda split: table, encoded=lambda *given: SimpleNamespace(index=np.arange(3))
+    )
+    full = stable_hash("half", "one prompt") % 2
+    assert half_of(data, tokenizer, "pairs", full).tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match=r"^evaluation\.judge: one half .* is empty \(1 prompts in all\)"):
+        half_of(data, tokenizer, "pairs", 1 - full)
