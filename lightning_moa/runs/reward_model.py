@@ -165,8 +165,8 @@ def half_of(data: PreferenceData, tokenizer: PreTrainedTokenizerFast, view: str,
     places = np.flatnonzero(np.array(halves) == half)
     if not len(places):
         raise UserError(
-            f"evaluation.judge: one half of the training prompts is empty ({len(set(prompts))} prompts in all); more of "
-            "them, or judge=none, are needed"
+            f"evaluation.judge: one half of the training prompts is empty ({len(set(prompts))} prompts in all); more "
+            "of them, or judge=none, are needed"
         )
     return places
 
