@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lightning_moa.errors import UserError
+from lightning_moa.policies.vocabulary import agreed
 from lightning_moa.run_folders import abandoned, owner
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def write_policy(
         "base": fingerprint(model) | {"id": base_id},
         "sha256": hashlib.sha256(tensors).hexdigest(),
     }
+    if any(agreed(model).values()):
+        # What it was trained with, and a model that is loaded as it was published is not.
+        sidecar["agreed"] = agreed(model)
     replace_files(Path(folder), {TENSORS: tensors, SIDECAR: json.dumps(sidecar, indent=2).encode()})
 
 

@@ -17,6 +17,7 @@ from lightning_moa.policies.files import (
     read_sidecar,
     read_tensors,
 )
+from lightning_moa.policies.vocabulary import agree_on
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +47,7 @@ def load_policy(
     chosen = _class_of(folder, sidecar["kind"], kind)
     check_base(folder, sidecar["base"], fingerprint(model) | {"id": base_id})
     state = read_tensors(folder, sidecar["sha256"])
+    _agree(model, sidecar.get("agreed"), folder)
     try:
         policy = chosen.rebuild(model, sidecar["options"])
     except (TypeError, KeyError) as error:
@@ -60,6 +62,17 @@ def load_policy(
         policy.unload()
         raise UserError(f"{folder}: {error}") from error
     return policy
+
+
+def _agree(model: PreTrainedModel, told: Any, folder: Path) -> None:
+    """Have the model agree with its tokenizer as the one did that the policy was trained on."""
+    if told is None:
+        return
+    lists: list[Any] = [told.get(name) for name in ("silent", "ends")] if isinstance(told, dict) else [None]
+    if not all(isinstance(each, list) and all(type(item) is int for item in each) for each in lists):
+        raise UserError(f"{folder / SIDECAR}: 'agreed' is not as Policy.save wrote it")
+    silent, ends = lists
+    agree_on(model, silent, ends, str(folder))
 
 
 def _class_of(folder: Path, name: str, kind: type[Policy] | None) -> type[Policy]:

@@ -37,13 +37,30 @@ def agree(model: PreTrainedModel, tokenizer: Any, where: str, closing: Sequence[
     ids = set(tokenizer.get_vocab().values())
     check_sizes(max(ids), rows, where)
     silent = sorted(set(range(rows)) - ids)
-    if silent:
-        _silence(model, silent, where)
-    ends = ends_of(model)
     eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    more = [each for each in dict.fromkeys([*eos, *closing]) if each not in ends]
+    agree_on(model, silent, [*eos, *closing], where)
+
+
+def agree_on(model: PreTrainedModel, silent: Sequence[int], ends: Sequence[int], where: str) -> None:
+    """The same, of ids that are known: those without text, and those that end a response."""
+    known = agreed(model)
+    if set(silent) - set(known["silent"]):
+        _silence(model, list(silent), where)
+    already = ends_of(model)
+    more = [each for each in dict.fromkeys(ends) if each not in already]
     if more:
-        model.generation_config.eos_token_id = [*ends, *more]
+        model.generation_config.eos_token_id = [*already, *more]
+    if silent or more or known["silent"]:
+        model._agreed = {  # type: ignore[assignment]
+            "silent": sorted({*silent, *known["silent"]}),
+            "ends": list(dict.fromkeys([*known["ends"], *more])),
+        }
+
+
+def agreed(model: PreTrainedModel) -> dict[str, list[int]]:
+    """What `agree` has changed of a model: ids that it silenced, and ids that it lets end a response."""
+    found: Any = getattr(model, "_agreed", None)
+    return found if isinstance(found, dict) else {"silent": [], "ends": []}
 
 
 def ends_of(model: PreTrainedModel) -> list[int]:

@@ -10,8 +10,18 @@ from peft import LoraConfig, get_peft_model
 
 from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 from lightning_moa.errors import UserError
-from lightning_moa.policies import Heads, LoRA, Policy, generate, load_model, response_logps, save_model
+from lightning_moa.policies import (
+    Heads,
+    LoRA,
+    Policy,
+    generate,
+    load_model,
+    load_policy,
+    response_logps,
+    save_model,
+)
 from lightning_moa.policies.base_folder import check_folder, has_chat_template
+from lightning_moa.policies.model import as_model
 from lightning_moa.policies.vocabulary import agree, ends_of
 from tests.policies.models import shake, tiny
 
@@ -142,3 +152,34 @@ def test_a_folder_s_torn_file_is_named(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=rf"{name}: .*{said}"):
         check_folder(tmp_path, "model.path=x")
+
+
+def test_a_policy_that_is_loaded_again_is_the_one_that_was_saved(tmp_path):
+    """Its base comes as it was published: with ids without text, and another end than the tokenizer's."""
+    _, tokenizer = saved(tmp_path / "base", extra=8, eos=5)
+    policy = shake(LoRA(str(tmp_path / "base"), 2), std=0.2).eval()
+    ids = torch.tensor([tokenizer("how do I")["input_ids"]] * 4)
+    policy.save(tmp_path / "policy")
+    told = json.loads((tmp_path / "policy" / "policy.json").read_text())["agreed"]
+    assert told["silent"] == list(range(len(tokenizer), len(tokenizer) + 8))
+    again = load_policy(load_model(tmp_path / "base"), tmp_path / "policy").eval()
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        assert torch.equal(again(ids, mask), policy(ids, mask))
+    assert ends_of(again.model) == ends_of(policy.model) == [5, tokenizer.eos_token_id]
+    sampled = [
+        generate(each, ids, mask, max_new_tokens=12, temperature=2.0, seed=1).tokens
+        for each in (policy, again)
+    ]
+    assert torch.equal(*sampled)
+    # On a base that agrees already nothing is added twice.
+    twice = load_policy(as_model(tmp_path / "base"), tmp_path / "policy").eval()
+    with torch.no_grad():
+        assert torch.equal(twice(ids, mask), policy(ids, mask))
+    (tmp_path / "policy" / "policy.json").write_text(
+        json.dumps(
+            {**json.loads((tmp_path / "policy" / "policy.json").read_text()), "agreed": {"silent": ["x"]}}
+        )
+    )
+    with pytest.raises(UserError, match=r"'agreed' is not as Policy.save wrote it"):
+        load_policy(load_model(tmp_path / "base"), tmp_path / "policy")
