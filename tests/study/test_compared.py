@@ -36,22 +36,26 @@ class Conducted(Exception):
     pass
 
 
-def test_results_of_other_settings_are_not_written_over(tmp_path, monkeypatch):
-    config = parse(schema_of(METHODS), ["seeds=[0]", "data=synthetic", "dpo.beta=0.5"], None, METHODS)
-    config.results_dir = str(tmp_path)
-    artefact = Artefact.begin("own", "compared", config)
-    write_run_record(
-        artefact.folder / "run.yaml",
-        recorded(config),
-        measured_with={},
-        started=artefact.started,
-        duration=1.0,
-    )
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Leaves the record of a comparison with these settings and methods; what is started then is not conducted."""
 
     def conduct(*given):
         raise Conducted
 
+    def leave(*words, **told):
+        config = parse(schema_of(METHODS), ["seeds=[0]", "data=synthetic", *words], None, METHODS)
+        config.results_dir = str(tmp_path)
+        artefact = Artefact.begin("own", "compared", config)
+        began = {"measured_with": {}, "started": artefact.started, "duration": 1.0}
+        write_run_record(artefact.folder / "run.yaml", recorded(config), **began, **told)
+
     monkeypatch.setattr(compared, "conduct", conduct)
+    return leave
+
+
+def test_results_of_other_settings_are_not_written_over(tmp_path, kept):
+    kept("dpo.beta=0.5")
 
     def again(**settings):
         moa.run_study(METHODS, seeds=[0], settings=settings, results_dir=tmp_path, runs_dir=tmp_path / "runs")
@@ -83,23 +87,8 @@ def test_what_nobody_catches_ends_its_script_in_a_line(error, said, code, hook, 
     assert hook == [fault]
 
 
-def test_results_of_other_methods_are_not_written_over(tmp_path, monkeypatch):
-    config = parse(schema_of(METHODS), ["seeds=[0]", "data=synthetic"], None, METHODS)
-    config.results_dir = str(tmp_path)
-    artefact = Artefact.begin("own", "compared", config)
-    write_run_record(
-        artefact.folder / "run.yaml",
-        recorded(config),
-        measured_with={},
-        policies=[{"method": name} for name in METHODS],
-        started=artefact.started,
-        duration=1.0,
-    )
-
-    def conduct(*given):
-        raise Conducted
-
-    monkeypatch.setattr(compared, "conduct", conduct)
+def test_results_of_other_methods_are_not_written_over(tmp_path, kept):
+    kept(policies=[{"method": name} for name in METHODS])
     others = {"linear": METHODS["linear"], "another": METHODS["tchebycheff"]}
 
     def start(methods, **settings):
