@@ -39,6 +39,7 @@ from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.encoding import EncodingRules
 from lightning_moa.data.scored import ScoredRows
 from lightning_moa.data.tables import GoldReward, PairTable
+from lightning_moa.objectives.held_out import keep_reference
 from lightning_moa.policies import save_model
 from lightning_moa.processes import full_size
 from lightning_moa.reporting.run_record import hardware, package_versions
@@ -272,7 +273,7 @@ def leave_inputs(spec: dict[str, Any], data: LongestRows, folder: Path) -> dict[
     table = data.table("train")
     response = data.config.max_response_length
     guess = -response * math.log(data.vocabulary)
-    np.save(folder / "train.npy", np.full((len(table), 2), guess), allow_pickle=False)
+    keep_reference(folder, "train", np.full((len(table), 2), guess), data)
     rewards = np.linspace(0.1, 0.9, len(table) * len(data.objectives)).reshape(len(table), -1)
     columns: dict[str, Any] = {"prompt": table.prompts, "response": [pair[0] for pair in table.responses]}
     for name, column in zip(data.objectives, rewards.T, strict=True):

@@ -116,7 +116,7 @@ def test_scores_become_a_column_per_source_and_objective():
 
 def test_a_reward_that_is_not_a_number_names_its_objective():
     broken = RuleRewards({"fine": lengths(1), "harmless": lambda p, r: np.array([0, 0, np.nan, 0])})
-    with pytest.raises(UserError, match="reward 'harmless' of response 2 is nan"):
+    with pytest.raises(UserError, match="reward 'harmless' gave nan for response 2"):
         score(FRAME, {"reward": broken})
 
 

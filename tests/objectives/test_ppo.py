@@ -136,7 +136,7 @@ def test_a_reward_that_is_not_finite_stops_the_update():
         return np.array([0.0, np.inf, 0.0, 0.0])
 
     objective = ppo(rules={"helpful": length, "harmless": broken})
-    with pytest.raises(UserError, match="reward 'harmless' of response 1 is inf"):
+    with pytest.raises(UserError, match="reward 'harmless' gave inf for response 1"):
         objective.rollout(steered(), prompts(), HALF, step=0)
 
 

@@ -127,7 +127,7 @@ def test_a_reward_that_is_not_finite_names_objective_and_row():
         values[2] = float("nan")
         return values
 
-    with pytest.raises(UserError, match=r"reward 'harmless' of response 2 is nan"):
+    with pytest.raises(UserError, match=r"reward 'harmless' gave nan for response 2"):
         score_responses(RuleRewards({"fine": length, "harmless": broken}), Words(), batch, responses)
 
 
