@@ -9,16 +9,18 @@ from typing import ClassVar
 import pytest
 
 from lightning_moa.answers import Known, known, use
-from lightning_moa.config import StudyConfig
+from lightning_moa.config import StudyConfig, parse
 from lightning_moa.deployments import Steered
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.methods.dps import DPS
 from lightning_moa.methods.products import SAMPLED, Product
-from lightning_moa.objectives import Objective
+from lightning_moa.objectives import DPO, Objective
+from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import LoRA, Policy
 from lightning_moa.study.chosen import chosen_methods, schema_of
+from lightning_moa.study.planning import plan_study
 
 
 @dataclass
@@ -162,3 +164,29 @@ def test_sections_are_names_and_dataclasses(monkeypatch, sections, told):
         known({}, "my:Own", "objective")
     sections = {"own": OwnConfig}
     assert known({}, "my:Own", "objective") == Known("my:Own", {"own": OwnConfig})
+
+
+@dataclass
+class RewardingConfig(DPOConfig):
+    """Settings of one's own that are called as what scores responses."""
+
+    reward: float = 1.0
+    rewards: int = 1
+
+
+class Rewarding(DPO):
+    sections: ClassVar = {"mine": RewardingConfig}
+
+
+def test_settings_of_ones_own_are_kept_whatever_they_are_called(tmp_path):
+    methods = {"one": Product("dps", "lora", Rewarding, "linear", SAMPLED, Steered())}
+
+    def settings(*words):
+        config = parse(schema_of(methods), ["seeds=[0]", "data=synthetic", *words], None, methods)
+        (task,) = plan_study(config, methods).seeds[0].policies["one"]
+        return task.spec["settings"], task.key
+
+    (told, key), (plain, other) = settings("mine.reward=5.0", "mine.rewards=9"), settings()
+    assert (told["reward"], told["rewards"]) == (5.0, 9)
+    assert (plain["reward"], plain["rewards"]) == (1.0, 1)
+    assert key != other

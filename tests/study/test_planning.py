@@ -2,8 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +19,6 @@ from lightning_moa.data.configs import (
 )
 from lightning_moa.data.files import read_local, texts
 from lightning_moa.data.registry import data_entry
-from lightning_moa.deployments import Alone, TrainedOn
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import (
     DPS_DPO,
@@ -28,10 +26,7 @@ from lightning_moa.methods.products import (
     PANACEA_LS_DPO,
     PANACEA_TCHE_DPO,
     REWARDED_SOUPS_DPO,
-    Product,
 )
-from lightning_moa.objectives import DPO
-from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.policies import build_model
 from lightning_moa.study import planning, tasks
 from lightning_moa.study.chosen import schema_of
@@ -385,29 +380,3 @@ def test_settings_that_cannot_end_well_are_found_before_anything_runs(words, sai
     made = parse(DPOStudyConfig, words, None, METHODS)
     with pytest.raises(UserError, match=said):
         plan_study(made, METHODS)
-
-
-@dataclass
-class RewardingConfig(DPOConfig):
-    """Settings of one's own that are called as what scores responses."""
-
-    reward: float = 1.0
-    rewards: int = 1
-
-
-class Rewarding(DPO):
-    sections: ClassVar = {"mine": RewardingConfig}
-
-
-def test_settings_of_ones_own_are_kept_whatever_they_are_called(tmp_path):
-    methods = {"one": Product("dps", "lora", Rewarding, "linear", TrainedOn.centre(), Alone())}
-
-    def settings(*words):
-        config = parse(schema_of(methods), ["seeds=[0]", "data=synthetic", *words], None, methods)
-        (task,) = plan_study(config, methods).seeds[0].policies["one"]
-        return task.spec["settings"], task.key
-
-    (told, key), (plain, other) = settings("mine.reward=5.0", "mine.rewards=9"), settings()
-    assert (told["reward"], told["rewards"]) == (5.0, 9)
-    assert (plain["reward"], plain["rewards"]) == (1.0, 1)
-    assert key != other
