@@ -9,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from threadpoolctl import threadpool_limits
@@ -22,7 +21,7 @@ from lightning_moa.methods.products import Product
 from lightning_moa.reporting.claims import Row, judge
 from lightning_moa.reporting.margins import of_metric
 from lightning_moa.reporting.plots import front_figure, save_figure
-from lightning_moa.reporting.run_record import read_run_record
+from lightning_moa.reporting.run_record import plain, read_run_record
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.conduct import conduct
@@ -82,7 +81,7 @@ def run_study(
     end_in_a_line()
     if len(methods) < 2:
         raise UserError(f"run_study: {len(methods)} method(s) given; at least two are compared")
-    words = _words(data, labels or {}, {**(settings or {}), "seeds": list(map(_plain, seeds))})
+    words = _words(data, labels or {}, {**(settings or {}), "seeds": list(map(plain, seeds))})
     config: Any = parse(schema_of(methods), words, None, methods)
     config.results_dir = config.results_dir or str(results_dir)
     config.runs_dir = config.runs_dir or str(runs_dir)
@@ -142,14 +141,9 @@ def _words(data: str | Path, labels: Mapping[str, str], settings: Mapping[str, A
         )
     words += [f"data.labels.{objective}={column}" for objective, column in labels.items()]
     for key, given in settings.items():
-        value = _plain(given)
+        value = plain(given)
         try:
             words.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
         except (TypeError, ValueError) as error:
             raise UserError(f"run_study: {key}={value!r} can't be written as JSON ({error})") from error
     return words
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
