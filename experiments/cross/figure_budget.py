@@ -69,9 +69,9 @@ def studies(config: BudgetConfig) -> list[tuple[str, TunedConfig, Methods]]:
     budgets = config.budgets
     if 1.0 not in budgets or min(budgets) <= 0 or len(set(budgets)) != len(budgets):
         raise UserError(f"budgets={budgets}: distinct numbers above 0 are needed, 1 among them")
-    tuning, (_, whole, methods) = whole_studies(config)
+    *tuning, (_, whole, methods) = whole_studies(config)
     return [
-        tuning,
+        *tuning,
         *((f"budget {share:g}", with_budget(whole, methods, share), methods) for share in sorted(budgets)),
     ]
 

@@ -39,7 +39,7 @@ from lightning_moa.figures.multiplied import (
     steady_rows,
     summary,
 )
-from lightning_moa.figures.tuning import TunedConfig, variants
+from lightning_moa.figures.tuning import TunedConfig, parts_of_tuning
 from lightning_moa.methods.products import Product
 from lightning_moa.methods.sections import answers_of
 from lightning_moa.objectives.settings import ScoredConfig
@@ -48,7 +48,7 @@ from lightning_moa.reporting.fronts import final_rows
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.planning import REFERENCE, objectives_of
+from lightning_moa.study.planning import REFERENCE, from_one_start, objectives_of
 from lightning_moa.study.results import Judged, Tables, print_claims
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Methods, Study
@@ -97,12 +97,14 @@ METHODS = asked_of(methods_of(2))
 def studies(config: FigureScaleConfig) -> list[tuple[str, TunedConfig, Methods]]:
     """The tuning, and one study for each factor: label, configuration, methods."""
     check_factors(config, "multiplied_by", config.multiplied_by, config.scaled)
+    config = from_one_start(config)
     methods, scaled = asked_of(methods_of(len(objectives_of(config)))), scaled_of(config)
+    tuning, reported = parts_of_tuning(config, methods)
     measured = [
-        (f"x {factor:g}", at_factor(config, methods, scaled, factor), methods)
+        (f"x {factor:g}", at_factor(reported, methods, scaled, factor), methods)
         for factor in config.multiplied_by
     ]
-    return [("tuning", *variants(config, methods)), *measured]
+    return [*tuning, *measured]
 
 
 def scaled_of(config: FigureScaleConfig) -> str:

@@ -23,11 +23,11 @@ from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.all_methods import Front, conduct_front, methods_of
 from lightning_moa.figures.final_gains import units
-from lightning_moa.figures.tuning import TunedConfig, variants
+from lightning_moa.figures.tuning import TunedConfig, parts_of_tuning
 from lightning_moa.reporting.panels import draw_along_weight
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.styles import styles_of
-from lightning_moa.study.planning import REFERENCE, objectives_of
+from lightning_moa.study.planning import REFERENCE, from_one_start, objectives_of
 from lightning_moa.study.results import Artefact, Tables, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Methods, Study
@@ -67,10 +67,11 @@ def studies(config: UnseenConfig) -> list[tuple[str, TunedConfig, Methods]]:
             f"{config.evaluation.grid_step:g}"
         )
     methods = asked_anywhere(len(objectives_of(config)))
-    measured = deepcopy(config)
+    config = from_one_start(config)
+    tuning, reported = parts_of_tuning(config, methods)
+    measured = deepcopy(reported)
     measured.evaluation.grid_step = config.fine
-    own, tried = variants(config, methods)
-    return [("tuning", own, tried), ("", measured, methods)]
+    return [*tuning, ("", measured, methods)]
 
 
 def following(front: Front, tables: Tables, coarse: float) -> pd.DataFrame:

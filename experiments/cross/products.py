@@ -44,6 +44,7 @@ from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.execute import RunsFailed
+from lightning_moa.study.planning import from_one_start
 from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Part, Study
@@ -77,7 +78,8 @@ def grid_of(config: ProductsConfig) -> list[Cell]:
 
 def studies(config: ProductsConfig) -> list[Part]:
     """What is trained: label, configuration, and the methods that can be planned."""
-    methods, _ = planned(config, grid_of(config))
+    grid, config = grid_of(config), from_one_start(config)
+    methods, _ = planned(config, grid)
     return [("", only(config, list(methods)), {cell.name: each for cell, each in methods.items()})]
 
 
@@ -225,7 +227,7 @@ def part_of(config: ProductsConfig) -> str:
 
 
 def main(config: ProductsConfig, console: Console) -> None:
-    grid = grid_of(config)
+    grid, config = grid_of(config), from_one_start(config)
     artefact = Artefact.begin("cross", "products", config, chosen=part_of(config))
     methods, refused = planned(config, grid)
     collected, failed = trained(config, methods, console)

@@ -187,6 +187,11 @@ class StudyConfig:
     code_in_key: bool = option(True, "retrain when the package's own code has changed")
     model: ModelConfig = option(ModelConfig, "the base model")
     tokenizer: TokenizerConfig = option(TokenizerConfig, "its tokenizer")
+    vocabulary: list[str] = option(
+        [],
+        "words that the tokenizer of a world's model has before those that the study's methods need: studies of other "
+        "methods that have as many begin from the same reference",
+    )
     sft: SFTConfig = option(SFTConfig, "supervised fine-tuning of a model built from scratch")
     reward_model: RewardModelConfig = option(RewardModelConfig, "the trained reward model")
     probe: str = option(

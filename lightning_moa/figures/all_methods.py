@@ -14,13 +14,13 @@ from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import MOD, Alone, Nearest, Soup, Steered, TrainedOn
 from lightning_moa.deployments.trained_on import as_rows
 from lightning_moa.errors import UserError
-from lightning_moa.figures.tuning import TunedConfig, tuned, variants
+from lightning_moa.figures.tuning import TunedConfig, parts_of_tuning, tuned
 from lightning_moa.methods.products import Product, dpo_heads, ham, ric, sca
 from lightning_moa.pareto import preference_grid
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.planning import objectives_of
+from lightning_moa.study.planning import from_one_start, objectives_of
 from lightning_moa.study.results import Artefact
 from lightning_moa.study.study import ALL, Methods
 
@@ -91,8 +91,10 @@ METHODS = methods_of(2)
 
 def studies(config: TunedConfig) -> list[tuple[str, TunedConfig, Methods]]:
     """The tuning, and what is reported, whose learning rates a plan does not know: label, configuration, methods."""
+    config = from_one_start(config)
     methods = methods_of(len(objectives_of(config)), config.evaluation.grid_step)
-    return [("tuning", *variants(config, methods)), ("", config, methods)]
+    tuning, reported = parts_of_tuning(config, methods)
+    return [*tuning, ("", reported, methods)]
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def conduct_front(
     """
     if not isinstance(config.data, WorldConfig):
         raise UserError(f"data={config.data.name}: a world is needed, whose best policies are known")
+    config = from_one_start(config)
     own = methods_of(len(objectives_of(config)), config.evaluation.grid_step)
     methods = {name: own.get(name, product) for name, product in asked.items()}
     label = "+".join(methods).replace("+".join(whole), ALL)

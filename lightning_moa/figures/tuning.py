@@ -14,12 +14,14 @@ from rich.console import Console
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
+from lightning_moa.figures.rates import at_rates, check_tuned_apart, known_rates
 from lightning_moa.methods.products import Product
 from lightning_moa.pareto import expected_utility, maximum_utility_loss
 from lightning_moa.study.chosen import chosen_methods
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.diverging import conduct_what_converges
 from lightning_moa.study.results import regret_of
+from lightning_moa.study.study import Part
 
 
 @dataclass
@@ -35,6 +37,9 @@ class TunedConfig(StudyConfig):
         0, "how many factors more, one by one, where a method's best is the least or the largest", at_least=0
     )
     tuning_seeds: list[int] = option([100], "seeds that they are compared on, and that are not reported")
+    rates: str | None = option(
+        None, "rates.csv of another study of the same methods: what it took is used, and nothing is tuned"
+    )
 
 
 def variants(
@@ -58,6 +63,19 @@ def variants(
             found[named(name, factor)] = methods[name]
             own.methods[named(name, factor)] = replace(config.methods.get(name, MethodConfig()), lr=rate)
     return own, found
+
+
+def parts_of_tuning(config: TunedConfig, methods: Mapping[str, Product]) -> tuple[list[Part], TunedConfig]:
+    """What is planned of the tuning, and the configuration of what is reported. Rates that are yet to be chosen are not
+    known to it.
+
+    Raises:
+        UserError: what `variants` and `known_rates` raise.
+    """
+    if config.rates is None:
+        return [("tuning", *variants(config, methods))], config
+    check_tuned_apart(config.rates, config.seeds)
+    return [], at_rates(config, methods, known_rates(config.rates))
 
 
 def named(method: str, factor: float) -> str:
@@ -91,11 +109,19 @@ def tuned(
     utility. A rate at which a training diverges, or leaves a policy that no finite number is measured of, is not taken.
 
     Raises:
-        UserError: what `variants` raises; a method of which a training diverges at every rate.
+        UserError: what `parts_of_tuning` raises; a method of which a training diverges at every rate, or that the file
+            of rates does not speak of.
     """
+    if config.rates is not None:
+        rates = known_rates(config.rates)
+        missing = [name for name in methods if name not in set(rates["method"])]
+        if missing:
+            raise UserError(f"rates={config.rates}: no rate of {', '.join(missing)} was tried there")
+        asked_for = rates["method"].isin(list(methods))
+        return parts_of_tuning(config, methods)[1], rates[asked_for].reset_index(drop=True)
     asked: Mapping[str, Sequence[float]] = dict.fromkeys(methods, sorted(set(config.factors)))
     found: dict[str, dict[float, Tried]] = {name: {} for name in methods}
-    rates: dict[str, MethodConfig] = {}
+    at: dict[str, MethodConfig] = {}
     for _ in range(1 + config.widen):
         own, tried = variants(config, methods, asked)
         collected, diverged = conduct_what_converges(own, tried, console)
@@ -103,7 +129,7 @@ def tuned(
             console.print(f"{name} is not taken: {why}", highlight=False)
         for name, factors in asked.items():
             found[name] |= {each: tried_at(collected, named(name, each), own.seeds) for each in factors}
-        rates |= own.methods
+        at |= own.methods
         asked = {name: more for name, mine in found.items() if (more := further(_worths(mine)))}
         if not asked:
             break
@@ -113,11 +139,11 @@ def tuned(
         if not known:
             raise UserError(f"factors={sorted(mine)}: {name} diverges at each; smaller ones are needed")
         best = max(sorted(known), key=lambda factor: known[factor])
-        chosen.methods[name] = rates[named(name, best)]
+        chosen.methods[name] = at[named(name, best)]
         rows += [
             {
                 "method": name,
-                "lr": rates[named(name, factor)].lr,
+                "lr": at[named(name, factor)].lr,
                 **mine[factor]._asdict(),
                 "taken": factor == best,
             }

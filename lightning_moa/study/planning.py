@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from lightning_moa.answers import load
 from lightning_moa.config import StudyConfig
@@ -18,9 +20,11 @@ from lightning_moa.data.registry import data_entry
 from lightning_moa.digests import digest
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import Product
+from lightning_moa.objectives.names import OBJECTIVES
 from lightning_moa.objectives.settings import ScoredConfig
 from lightning_moa.pareto import preference_grid
 from lightning_moa.policies.base_folder import check_folder, check_shape, check_there, has_chat_template
+from lightning_moa.policies.names import POLICIES
 from lightning_moa.policies.packaged import content_of, is_packaged
 from lightning_moa.policies.settings import ALL_TARGETS
 from lightning_moa.rewards.sources import Source, parse_sources
@@ -29,8 +33,9 @@ from lightning_moa.study.fitting import check_fit
 from lightning_moa.study.seeds import REFERENCE, RUNS, SeedPlan, SeedPlanner, Shared, Sources, view_learnt
 from lightning_moa.study.tasks import Task
 
-__all__ = ["REFERENCE", "Plan", "objectives_of", "plan_study"]
+__all__ = ["REFERENCE", "Plan", "from_one_start", "objectives_of", "plan_study"]
 
+Config = TypeVar("Config", bound=StudyConfig)
 PACKAGES_OF_LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 WORDS = {"pairs": "pairs", "sequences": "rows' scores"}
 """View -> what a reward model learns from, as records say it."""
@@ -92,7 +97,7 @@ def plan_study(
         config,
         objectives,
         # A pretrained model's tokenizer stays as it is.
-        _tokens(chosen, objectives) if path is None else [],
+        _tokens(config.vocabulary, chosen, objectives) if path is None else [],
         data_entry(config.data.name).path,
         prompts,
         None if prompts is None else data_entry(prompts.name).path,
@@ -265,8 +270,21 @@ def _measured(
     return {name: found[name] for name in objectives if name in found}
 
 
-def _tokens(chosen: Mapping[str, Chosen], objectives: tuple[str, ...]) -> list[str]:
-    found: dict[str, None] = {}
+def from_one_start(config: Config) -> Config:
+    """The configuration with the words that any policy and any objective of ours needs as its `vocabulary`: studies of
+    some of a comparison's methods begin where the study of all does, and share its runs."""
+    own, objectives = deepcopy(config), objectives_of(config)
+    found = dict.fromkeys(own.vocabulary)
+    for table in (OBJECTIVES, POLICIES):
+        for answer in table.values():
+            words = load(answer.path, "vocabulary").vocabulary(partial(getattr, config), objectives)
+            found |= dict.fromkeys(words)
+    own.vocabulary = list(found)
+    return own
+
+
+def _tokens(asked: list[str], chosen: Mapping[str, Chosen], objectives: tuple[str, ...]) -> list[str]:
+    found = dict.fromkeys(asked)
     for one in chosen.values():
         for answer in (one.objective, one.policy):
             found |= dict.fromkeys(answer.vocabulary(one.values.__getitem__, objectives))
