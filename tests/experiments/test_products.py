@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lightning_moa.errors import UserError
+from lightning_moa.study.planning import plan_study
 from tests import forked
 from tests.experiments.scripts import REPOSITORY, load
 
@@ -50,6 +51,19 @@ def test_every_cell_is_planned_or_says_why_not(products):
     assert set(table["outcome"]) == {"refused", "failed"}
     page = (REPOSITORY / "docs" / "benchmark.md").read_text()
     assert f"Of {len(grid)} cells {len(methods)} can be trained." in page
+
+
+def test_a_cell_is_the_same_whichever_others_are_asked_for(products):
+    """So that cells of a grid of which one fails are those of the grid without it."""
+
+    def planned(*words):
+        config, _ = products.STUDY.read(["scale=smoke", *words])
+        ((_, own, methods),) = products.studies(config)
+        (seed,) = plan_study(own, methods).seeds.values()
+        return [task.key for task in seed.policies["lora_dpo_linear"]]
+
+    alone = planned("policies=[lora]", "learned_by=[dpo]", "aggregations=[linear]")
+    assert alone == planned("policies=[lora,prompted]", "learned_by=[dpo]", "aggregations=[linear]")
 
 
 def test_settings_that_no_cell_can_be_planned_with_are_bad_input(products):
