@@ -32,6 +32,8 @@ class _Front:
     regrets: dict[int, float]
     edges: list[np.ndarray]
     """Of each seed the points that no other of them dominates."""
+    outermost: np.ndarray
+    """Of all seeds' points those that no other dominates: what dominates these dominates all."""
     highest: np.ndarray
     """(seeds, m): the largest value of each objective."""
 
@@ -153,6 +155,7 @@ def _fronts(run: Run, space: str) -> list[_Front]:
 
 def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
     values = {seed: values_of(group, space) for seed, group in by_seed(rows)}
+    together = np.concatenate(list(values.values()))
     edges = [each[pareto.is_non_dominated(each)] for each in values.values()]
     return _Front(
         method,
@@ -161,6 +164,7 @@ def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
         float(np.mean([pareto.spacing(each) for each in values.values()])),
         run.regret(method),
         edges,
+        together[pareto.is_non_dominated(together)],
         np.stack([each.max(axis=0) for each in values.values()]),
     )
 
@@ -227,7 +231,7 @@ def _dominates(a: _Front, b: _Front) -> bool:
     # No front dominates one that goes beyond it in an objective, which is sooner seen.
     if (a.highest.min(axis=0) < b.highest.max(axis=0)).any():
         return False
-    return all(dominated_by(theirs, mine).all() for mine in a.edges for theirs in b.edges)
+    return all(dominated_by(b.outermost, mine).all() for mine in a.edges)
 
 
 def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray) -> list[str]:
