@@ -179,7 +179,7 @@ class StudyConfig:
     data: DataConfig = option(DataConfig, "data=NAME chooses the data set, data.KEY=VALUE sets its fields")
     results_dir: str | None = option(None, "where CSVs and pictures go; empty: results/ of the repository")
     runs_dir: str | None = option(None, "where trained policies are kept; empty: runs/ of the repository")
-    fresh: bool = option(False, "train again what is already there")
+    fresh: bool = option(False, "train again what is finished; what was stopped goes on")
     replace: bool = option(False, "write over results of another configuration in the same folder")
     workers: int | None = option(
         None, "processes that train side by side; empty: one per usable core", at_least=1

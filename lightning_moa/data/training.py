@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lightning_moa.answers import is_foreign
 from lightning_moa.data.base import VIEWS, PreferenceData
@@ -17,6 +19,7 @@ from lightning_moa.data.configs import DataConfig, PairsConfig
 from lightning_moa.data.registry import DATASETS, build, data_entry
 from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 from lightning_moa.errors import UserError
+from lightning_moa.fields import check
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -273,11 +276,21 @@ def _source(
 
 
 def _made(kind: type[DataConfig], options: Mapping[str, Any], name: str) -> DataConfig:
-    known = kind.__dataclass_fields__
-    for option in options:
+    known, given = kind.__dataclass_fields__, dict(options)
+    for option, value in options.items():
         if option not in known:
             raise UserError(f"options={{{option!r}: ...}}: {name} has the options {', '.join(known)}")
-    return kind(**options)
+        try:
+            taken: Any = OmegaConf.unsafe_merge(OmegaConf.structured(kind), {option: value})
+        except OmegaConfBaseException as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"options={{{option!r}: {value!r}}}: {said}") from error
+        if isinstance(value, int | float):
+            # As files of settings have it: a number where a text is expected is one.
+            given[option] = taken[option]
+    made = kind(**given)
+    check(made, "options: ")
+    return made
 
 
 def _view_of(module: Any) -> str:

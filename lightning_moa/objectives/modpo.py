@@ -104,6 +104,11 @@ class MODPO(DPO):
 
     def counts(self, part: PairBatch) -> Tensor:
         """Labelled pairs of the base; of changing bases, the mean of all objectives'."""
+        m = part.labels.shape[1]
+        if self.base is not None and not 0 <= self.base < m:
+            raise UserError(
+                f"MODPO(base={self.base}): allowed are the places 0 to {m - 1} of {m} objectives, or None"
+            )
         labelled = (~part.labels.isnan()).sum(0).float()
         return labelled.mean()[None] if self.base is None else labelled[self.base][None]
 

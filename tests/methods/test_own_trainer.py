@@ -298,6 +298,17 @@ def test_mistakes_are_told_in_one_line(tmp_path):
         moa.TrainingData("nothing.jsonl")
     with pytest.raises(UserError, match="has the options"):
         moa.TrainingData("synthetic", options={"pears": 3})
+    for options, message in (
+        (
+            {"max_length": "long"},
+            r"options=\{'max_length': 'long'\}: Value 'long' of type 'str' could not be",
+        ),
+        ({"labels": 3}, r"options=\{'labels': 3\}: Cannot assign int"),
+        ({"pairs": 0}, "options: pairs=0: must be at least 1"),
+        ({"template": 5}, "data.template='5': it must hold"),
+    ):
+        with pytest.raises(UserError, match=message):
+            moa.TrainingData("synthetic", options=options)
     data = data_of()
     policy = moa.LoRA(model_of(data), rank=2)
     with pytest.raises(UserError, match=r"give objectives="):

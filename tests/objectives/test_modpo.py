@@ -171,3 +171,6 @@ def test_a_base_that_cannot_be_is_refused():
     policy = shake(LoRA(tiny(), 2, seed=0))
     with pytest.raises(UserError, match="has a weight of 0"):
         MODPO(BETA, base=1).losses(policy, batch(), torch.tensor([1.0, 0.0, 0.0]))
+    for base in (5, -1):
+        with pytest.raises(UserError, match=rf"MODPO\(base={base}\): allowed are the places 0 to 2 of 3 obj"):
+            MODPO(BETA, base=base).counts(batch())
