@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,7 @@ from lightning_moa.forecast import flops, memory
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Bytes, Sizes
 from lightning_moa.forecast.networks import Scorer
+from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.schedules import number_of_steps
 from lightning_moa.strategies.choices import QUANTISED, processes_of
 
@@ -45,15 +47,29 @@ def micro_batch(settings: Mapping[str, Any], spec: Spec, factor: int) -> int:
     return factor * max(1, settings["batch_size"] // settings["accumulate"] // devices)
 
 
-def updates(settings: Mapping[str, Any], data: Mapping[str, Any], view: str, rows: int | None) -> int:
+def training_rows(spec: Spec, view: str, asked: int | None) -> int | None:
+    """Of the training split: those asked for; a local file's or folder's, which are counted; or as many as were
+    published. None where nothing is known."""
+    if asked is not None or spec["data"]["path"] is None:
+        return asked if asked is not None else published_rows(spec["data"], view)
+    if not Path(spec["data"]["path"]).expanduser().exists():
+        return None
+    data = load_data(spec)
+    if view == "prompts":
+        return len(data.prompt_list("train"))
+    return len(data.sft_rows("train")[0] if view == "sequences" else data.table("train"))
+
+
+def updates(settings: Mapping[str, Any], spec: Spec, rows: int | None) -> int:
+    """Of a training, on so many rows where its settings don't say it."""
     if settings["steps"] is not None:
         return int(settings["steps"])
-    known = rows if rows is not None else published_rows(data, view)
-    if known is None:
+    if rows is None:
         raise UserError(
-            f"data={data['name']}: how many rows it has is not known offline; rows=<number> says it, or steps does"
+            f"data={spec['data']['name']}: how many rows it has is not known offline; rows=<number> says it, or steps "
+            "does"
         )
-    return number_of_steps(dict(settings), known)
+    return number_of_steps(dict(settings), rows)
 
 
 def sizes_of(network: nn.Module, spec: Spec, own: int = 0, whole: bool = False) -> tuple[Sizes, int]:

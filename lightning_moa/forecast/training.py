@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from lightning_moa.data.sizes import published_rows
 from lightning_moa.forecast import flops, memory, passes
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Sizes
@@ -21,6 +20,7 @@ from lightning_moa.forecast.parts import (
     micro_batch,
     scoring_work,
     sizes_of,
+    training_rows,
     unpacked,
     updates,
 )
@@ -53,7 +53,7 @@ def align(task: Task, factor: int, rows: int | None) -> Forecast:
     phases["loading"] = held | {"weights": sizes.frozen, "gradients": 0.0, "optimiser": 0.0, "deepspeed": 0.0}
     own = objective.phases(run, _MemoryOfRun(spec, policy, micro, scorers, figures, loose))
     phases |= {name: early | kinds for name, kinds in own.items()}
-    steps = updates(settings, spec["data"], objective.view, rows)
+    steps = updates(settings, spec, training_rows(spec, objective.view, rows))
     operations = _OperationsOfRun(
         spec, flops.network_of(policy.model), scorers, factor * settings["batch_size"], _numbers_bytes(sizes)
     )
@@ -149,11 +149,11 @@ def reward_model(task: Task, factor: int, rows: int | None) -> Forecast:
     counted = replace(flops.network_of(network), head=0, trained_head=0)
     batch, longest = responses * factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(counted, batch, longest, None, spec["model"]["gradient_checkpointing"]))
-    there = rows if rows is not None else published_rows(spec["data"], spec["learns"])
+    there = training_rows(spec, spec["learns"], rows)
     if spec["half"] is not None and there is not None:
         # The other half of the prompts is the judge's.
         there = max(1, there // 2)
-    steps = updates(settings, spec["data"], spec["learns"], there)
+    steps = updates(settings, spec, there)
     made = _in_its_own_loop(spec, network, figures, micro, steps, batch * longest, work)
     if spec["hardware"]["accelerator"] == "cpu":
         return made
@@ -174,7 +174,7 @@ def base(task: Task, factor: int, rows: int | None) -> Forecast:
     figures = passes.fine_tuning(spec, micro)
     batch, longest = factor * settings["batch_size"], spec["data"]["max_length"]
     work = Work(flops.training(flops.network_of(network), batch, longest, None, False))
-    steps = updates(settings, spec["data"], "sequences", rows)
+    steps = updates(settings, spec, training_rows(spec, "sequences", rows))
     return _in_its_own_loop(spec, network, figures, micro, steps, batch * longest, work)
 
 

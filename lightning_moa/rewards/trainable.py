@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 
@@ -24,7 +25,10 @@ def trained_part(network: Any, settings: dict[str, Any]) -> Any:
         target_modules="all-linear",
         modules_to_save=["score"],
     )
-    return get_peft_model(network, lora)
+    with warnings.catch_warnings():
+        # peft asks for a property by the name that transformers is going to drop.
+        warnings.filterwarnings("ignore", r"`is_gradient_checkpointing` is deprecated", FutureWarning)
+        return get_peft_model(network, lora)
 
 
 def plain(network: Any) -> Any:
