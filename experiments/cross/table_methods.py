@@ -4,10 +4,10 @@
 
 Every method starts from one reference policy, has the same rewards and the same responses an update, and is measured on
 the same held-out prompts. It is tuned by one rule (`factors`, `widen`, `tuning_seeds`): its learning rate times each
-factor, and some beyond the best while that is the outermost, on seeds that are not reported; the largest expected
-utility decides. Writes table.csv (a row for each method and seed), ranks.csv and ranks.png (mean ranks, and how far two
-must lie apart), claims.csv (QUESTIONS, of pairs of methods), rates.csv (what was tried and taken), table.md and the
-study's own CSVs to results/cross/table_methods/.
+factor, and some beyond the best while that is the outermost, on seeds that are not reported; the least mean regret
+decides, and where no preference is heard the largest expected utility. Writes table.csv (a row for each method and
+seed), ranks.csv and ranks.png (mean ranks, and how far two must lie apart), claims.csv (QUESTIONS, of pairs of
+methods), rates.csv (what was tried and taken), table.md and the study's own CSVs to results/cross/table_methods/.
 """
 
 from dataclasses import dataclass

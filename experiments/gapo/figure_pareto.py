@@ -8,6 +8,9 @@ preference, is shown beside them. All are measured on the study's own prompts at
 Soups gives at the corners is left out, since P-GAPO has no policy there. Judges the claims that notes on the paper
 report; writes CSVs (each preference's numbers in preferences.csv) and the picture to results/gapo/figure_pareto/.
 
+Terms are equal updates a policy: P-GAPO and MORLHF have one policy, and so as many updates, for each preference, and
+Rewarded Soups one for each objective in all.
+
 MORLHF maximises lambda . reward, P-GAPO weighs directions by lambda: lambda . reward and the regret that follows from
 it measure both by MORLHF's own goal. Hypervolume and dominance know nothing of lambda.
 """

@@ -1,6 +1,6 @@
 """GAPO, harmless ratio: the share of each method's responses that do no harm, on every set of prompts.
 
-    python experiments/gapo/table_harmless_ratio.py [scale=smoke|tiny|laptop|gpu|paper] [harmless=NAME] [key=value ...]
+    python experiments/gapo/table_harmless_ratio.py [scale=smoke|tiny|gpu|paper] [harmless=NAME] [key=value ...]
 
 A response is harmless where its score in the objective `harmless` is not below 0: a cost model's verdict is the sign
 of its cost, and in the synthetic world a response that does neither harm nor good scores 0. Takes the policies of
@@ -45,9 +45,9 @@ from lightning_moa.reporting.panels import draw_bars
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.reporting.styles import styles_of
-from lightning_moa.study.collect import Collected
+from lightning_moa.study.collect import Collected, without_a_zero
 from lightning_moa.study.conduct import conduct
-from lightning_moa.study.planning import REFERENCE, objectives_of
+from lightning_moa.study.planning import REFERENCE, objectives_of, plan_study
 from lightning_moa.study.results import Artefact, Judged, print_claims, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
@@ -83,6 +83,7 @@ class TableHarmlessRatioConfig(StudyConfig):
 def main(config: TableHarmlessRatioConfig, console: Console) -> None:
     objective = check_options(config)
     sets = prompt_sets(config)
+    check_zero(config, objective, next(iter(sets.values())))
     shares = pd.concat(
         [conduct_part(config, name, prompts, objective, console) for name, prompts in sets.items()]
     )
@@ -117,6 +118,18 @@ def check_options(config: TableHarmlessRatioConfig) -> str:
     if not asked or len(set(asked)) != len(asked) or not np.isfinite(asked).all():
         raise UserError(f"thresholds={asked}: one or more different numbers are needed")
     return name
+
+
+def check_zero(config: TableHarmlessRatioConfig, objective: str, prompts: DataConfig) -> None:
+    """Raise a `UserError` where responses would be counted by scores that are known but for a constant."""
+    plan = plan_study(config, methods_of(config), prompts)
+    judged = "judge" if config.evaluation.judge == "trained" else "reward"
+    if plan.exact is None and f"{judged}_{objective}" in without_a_zero(plan):
+        raise UserError(
+            f"harmless={objective}: its {judged} is a model that is trained on pairs, which says who is better and not "
+            "from where on a response is harmless; needed are gold rewards, a rule or a cost model "
+            f"(ppo.rewards.{objective}=...)"
+        )
 
 
 def methods_of(config: StudyConfig) -> dict[str, Product]:

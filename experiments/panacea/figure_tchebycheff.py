@@ -4,9 +4,10 @@
 
 "Since the maximum reward can be hard to determine in practice, we find Tche less suitable for RLHF than for DPO."
 PPO is trained here on the world's own reward, whose maximum is known, so that nothing but the aggregation differs:
-linearly; by eq. 13 with z as it is; and with z too high by as much as the rewards span (`too_high` times), as a guess
-may be. DPO, whose z is 0, is Figure 5's. Writes CSVs to the folders rlhf and dpo of
-results/panacea/figure_tchebycheff/, claims and the picture above. theory.py asks the same where nothing is trained.
+linearly; by eq. 13 with z as it is, the largest reward that a response has; and with z too high by as much as the best
+policies' mean rewards span (`too_high` times), as a guess may be. DPO, whose z is 0, is Figure 5's. Writes CSVs to the
+folders rlhf and dpo of results/panacea/figure_tchebycheff/, claims and the picture above. theory.py asks the same where
+nothing is trained.
 """
 
 from collections.abc import Mapping
@@ -63,9 +64,8 @@ def studies(config: TchebycheffConfig) -> list[tuple[str, TchebycheffConfig, Map
 
 def rlhf_study(config: TchebycheffConfig) -> tuple[TchebycheffConfig, Mapping[str, Product]]:
     """PPO on gold rewards, each method with Panacea's settings and a z of its own."""
-    lowest, highest = spans(config)
-    guessed = highest + config.too_high * (highest - lowest)
-    ideals = dict(zip(RLHF, (None, highest, guessed), strict=True))
+    largest, span = rewards_of(config)
+    ideals = dict(zip(RLHF, (None, largest, largest + config.too_high * span), strict=True))
     own = deepcopy(config)
     own.ppo.reward = "gold"
     alike = replace(config.methods.get("panacea", MethodConfig()), snapshots=[])
@@ -87,8 +87,9 @@ def dpo_study(config: TchebycheffConfig) -> tuple[TchebycheffConfig, Mapping[str
     return own, methods
 
 
-def spans(config: TchebycheffConfig) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) the least and the largest mean reward that any policy has, objective by objective.
+def rewards_of(config: TchebycheffConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) the largest reward of a response, objective by objective; and by how much mean rewards of the best policies
+    for one objective each differ.
 
     Raises:
         UserError: data without a known best policy.
@@ -98,7 +99,7 @@ def spans(config: TchebycheffConfig) -> tuple[np.ndarray, np.ndarray]:
     world = World.build(config.data.world_seed, config.data.risky_share)
     names = objectives_of(config)
     corners = world.exact_front(np.eye(len(names)), GREEDY, names).rewards
-    return corners.min(axis=0), corners.max(axis=0)
+    return world.largest_rewards(names), np.ptp(corners, axis=0)
 
 
 def main(config: TchebycheffConfig, console: Console) -> None:

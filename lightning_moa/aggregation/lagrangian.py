@@ -21,6 +21,9 @@ class Multipliers(nn.Module):
     Args:
         constraints: how many.
         thresholds: the least mean score of each, in scaled units; None is 0.
+        from_start: of each, whether its threshold is counted from the first batch's mean score, which the reference
+            policy has sampled, rather than from 0; None: of none. Scores of a model that was trained on pairs have no
+            zero of their own (a constant more changes no loss).
         lr: of the gradient steps on log lambda.
         initial: lambda at the start.
         largest: lambda is kept at or below.
@@ -29,6 +32,7 @@ class Multipliers(nn.Module):
     """
 
     log_multipliers: Tensor
+    origin: Tensor
     window: Tensor
     seen: Tensor
     updates: Tensor
@@ -38,6 +42,7 @@ class Multipliers(nn.Module):
         constraints: int,
         *,
         thresholds: Sequence[float] | None = None,
+        from_start: Sequence[bool] | None = None,
         lr: float = 0.1,
         initial: float = 1.0,
         largest: float = 5.0,
@@ -51,7 +56,13 @@ class Multipliers(nn.Module):
                 f"lagrangian.thresholds has {len(values)} values for {constraints} constrained objectives (all but the "
                 "first): one each is needed"
             )
+        relative = [False] * constraints if from_start is None else [bool(each) for each in from_start]
+        if len(relative) != constraints:
+            raise UserError(
+                f"from_start has {len(relative)} values for {constraints} constrained objectives: one each is needed"
+            )
         self.thresholds = values
+        self.from_start = relative
         self.lr = lr
         self.largest = largest
         self.delay = delay
@@ -59,6 +70,7 @@ class Multipliers(nn.Module):
         self.register_buffer(
             "log_multipliers", torch.full((constraints,), initial, dtype=torch.float64).log()
         )
+        self.register_buffer("origin", torch.zeros(constraints, dtype=torch.float64))
         self.register_buffer("window", torch.zeros(episodes, constraints, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -66,7 +78,11 @@ class Multipliers(nn.Module):
     @torch.no_grad()
     def update(self, scores: Tensor) -> Tensor:
         """Take a batch's scores (batch, constraints) into the mean, move lambda, and return it, (constraints,)."""
-        kept = torch.cat([self.window, scores.to(self.window)])[-len(self.window) :]
+        found = scores.to(self.window)
+        if not int(self.seen):
+            counted = torch.tensor(self.from_start, dtype=torch.bool, device=found.device)
+            self.origin.copy_(torch.where(counted, found.mean(0), 0.0))
+        kept = torch.cat([self.window, found - self.origin])[-len(self.window) :]
         self.window.copy_(kept)
         self.seen += len(scores)
         self.updates += 1

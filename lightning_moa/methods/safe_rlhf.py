@@ -18,6 +18,7 @@ from lightning_moa.answers import Sections
 from lightning_moa.batches import Rollout
 from lightning_moa.methods.base import Alignment
 from lightning_moa.methods.settings import LagrangianConfig
+from lightning_moa.objectives.base import Run
 
 
 class SafeRLHF(Alignment):
@@ -30,13 +31,19 @@ class SafeRLHF(Alignment):
         lagrangian: arguments of `Multipliers`; None: its defaults.
     """
 
+    @classmethod
+    def arguments(cls, run: Run) -> dict[str, Any]:
+        found = super().arguments(run)
+        asked = found["lagrangian"].pop("counted_from")
+        relative = [not zero if asked == "auto" else asked == "start" for zero in run.zeros[1:]]
+        found["lagrangian"]["from_start"] = relative
+        return found
+
     sections: ClassVar[Sections] = {"lagrangian": LagrangianConfig}
 
     def __init__(self, *args: Any, lagrangian: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.multipliers = Multipliers(
-            self.m - 1, **(vars(LagrangianConfig()) if lagrangian is None else lagrangian)
-        )
+        self.multipliers = Multipliers(self.m - 1, **({} if lagrangian is None else lagrangian))
 
     def preference(self, step: int) -> Tensor:
         return self.multipliers.weights().float()

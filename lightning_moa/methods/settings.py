@@ -14,6 +14,12 @@ class LagrangianConfig:
     thresholds: list[float] | None = option(
         None, "least mean score of each objective after the first, after scaling; empty: 0"
     )
+    counted_from: str = option(
+        "auto",
+        "what a threshold is counted from: the scores' zero, or the first batch's mean, which is the start's; auto: "
+        "that mean for objectives scored by a model that a study trains on pairs, which leave it without a zero",
+        choices=("auto", "zero", "start"),
+    )
     lr: float = option(0.1, "step of the gradient ascent on their logarithms", above=0)
     initial: float = option(1.0, "their value at the start", above=0)
     largest: float = option(5.0, "their largest value", above=0)

@@ -126,6 +126,12 @@ class Run(Protocol):
         ...
 
     @property
+    def zeros(self) -> Sequence[bool]:
+        """Of each objective, whether its scores have a zero of their own; those of a model that is trained on pairs
+        have none: a constant more changes no loss."""
+        ...
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """What the method says of this answer besides its settings."""
         ...

@@ -17,6 +17,7 @@ from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy, RewardedSoup, load_policy
 from lightning_moa.rewards import Rewards
+from lightning_moa.rewards.sources import TRAINED
 from lightning_moa.runs.schedules import optimiser_factory
 from lightning_moa.strategies.choices import processes_of
 from lightning_moa.task_files import snapshots_in
@@ -89,6 +90,12 @@ class Context:
     @property
     def accumulate(self) -> int:
         return int(self.settings.accumulate)
+
+    @property
+    def zeros(self) -> list[bool]:
+        of_pairs = "pairs" in self.data.config.views
+        sources = self.spec["rewards"]
+        return [not (of_pairs and sources[name]["kind"] == TRAINED) for name in self.objectives]
 
     @property
     def settings(self) -> Any:

@@ -100,7 +100,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
         for prefix in ("reward_", "gold_"):
             if prefix + name not in joined["points"]:
                 joined["points"][prefix + name] = float("nan")
-    relative = _without_a_zero(plan)
+    relative = without_a_zero(plan)
     _from_the_reference(joined, relative)
     return Collected(
         plan.objectives,
@@ -122,7 +122,7 @@ def collect(plan: Plan, runs: Path) -> Collected:
     )
 
 
-def _without_a_zero(plan: Plan) -> list[str]:
+def without_a_zero(plan: Plan) -> list[str]:
     """The columns of scores that come from models which every seed has trained for itself, on pairs."""
     measured = next(iter(plan.seeds.values())).evaluations[REFERENCE]
     sources = measured.spec["rewards"]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from lightning_moa.errors import UserError
 from lightning_moa.world.language import Language, RewardTables
 from lightning_moa.world.lexicon import SEP
-from lightning_moa.world.policy import Expectation, Policy, expect, reference_policy, solve
+from lightning_moa.world.policy import Expectation, Policy, expect, largest, reference_policy, solve
 from lightning_moa.world.sampling import logprob, sample_tokens, texts
 from lightning_moa.world.text import parse_prompts, token_rewards, walk
 
@@ -237,6 +237,11 @@ class ExactWorld(ABC):
         mixed preference can lie below it in an objective; it then adds nothing to the hypervolume.
         """
         return self._corners(beta, objectives).min(axis=0)
+
+    def largest_rewards(self, objectives: Sequence[str] | None = None) -> np.ndarray:
+        """(m,) the largest reward of each objective that one response has: no r_i(x, y) of the reference's support
+        lies above it."""
+        return largest(self.grammar, self._tables(self._objectives(objectives)))
 
     def regret(
         self,

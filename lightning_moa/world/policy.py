@@ -97,6 +97,25 @@ def solve(language: Language, tables: RewardTables, preference: np.ndarray, beta
     return Policy(log_groups, tuple(log_tokens))
 
 
+def largest(language: Language, tables: RewardTables) -> np.ndarray:
+    """(m,) the largest reward that one response which the reference can give has, over all prompts."""
+    gains = np.full((len(tables.scale), len(language.log_groups), *language.shape), -np.inf)
+    for group, ids in enumerate(language.case_members):
+        said = np.isfinite(language.log_tokens[group])
+        quality = tables.quality[:, ids[said]]
+        # A scale may be below 0, and the least quality the best.
+        ends = [
+            tables.scale[:, group, ..., None] * end(quality, axis=1)[:, None, None]
+            for end in (np.min, np.max)
+        ]
+        gains[:, group] = np.maximum(*ends) + tables.offset[:, group, ..., None]
+    gains += np.where(np.isfinite(language.log_groups), 0.0, -np.inf)[..., None]
+    value = np.zeros((len(gains), *language.shape))
+    for _ in range(language.limit):
+        value = (gains + value[:, language.next_state]).max(axis=1)
+    return np.asarray(value[:, START].max(axis=(1, 2)))
+
+
 def expect(language: Language, tables: RewardTables, policy: Policy, shares: np.ndarray) -> Expectation:
     """Exact expectations by a forward pass over the occupancies of (state, kind of prompt).
 

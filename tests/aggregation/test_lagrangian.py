@@ -137,3 +137,30 @@ def test_a_checkpoint_holds_all_that_an_update_hangs_on():
     second.load_state_dict(first.state_dict())
     assert [second.update(batch).tolist() for batch in batches[2:]] == expected[2:]
     assert not list(first.parameters())
+
+
+def test_scores_without_a_zero_are_counted_from_where_the_policy_began():
+    """A constant more on such scores, which no model of pairs can tell, changes nothing."""
+    batches = [scores((0.2, 1.0), (0.6, 3.0)), scores((0.0, 1.0)), scores((1.0, 4.0))]
+
+    def path(constant, from_start):
+        multipliers = Multipliers(2, lr=0.3, thresholds=[0.1, -0.5], from_start=from_start)
+        return [multipliers.update(batch + scores(constant)).tolist() for batch in batches]
+
+    own = path((0.0, 0.0), [True, False])
+    assert path((3.67, 0.0), [True, False]) == [pytest.approx(each, rel=1e-12) for each in own]
+    assert path((3.67, 0.0), None) != own
+    # As if the first batch's mean were 0.
+    plain = Multipliers(2, lr=0.3, thresholds=[0.1, -0.5])
+    expected = [plain.update(batch - scores((0.4, 0.0))).tolist() for batch in batches]
+    assert own == [pytest.approx(each, rel=1e-12) for each in expected]
+    with pytest.raises(UserError, match="from_start has 1 values for 2 constrained"):
+        Multipliers(2, from_start=[True])
+
+
+def test_where_it_began_is_in_the_checkpoint():
+    multipliers, other = (Multipliers(1, lr=0.3, from_start=[True]) for _ in range(2))
+    multipliers.update(scores([2.0]))
+    other.load_state_dict(multipliers.state_dict())
+    assert other.update(scores([3.0])).tolist() == multipliers.update(scores([3.0])).tolist()
+    assert float(other.origin) == 2.0

@@ -269,7 +269,10 @@ def test_three_objectives_of_ones_own_pairs(pairs):
     assert set(table["seeds"]) == {2}
     assert table["reward_kind_ci_low"].notna().all()
     assert set(pd.read_csv(folder / "win_rates.csv")["objective"]) == {"correct", "kind", "short"}
-    folder, _ = start(RATIO, root, *words, "harmless=short", scale="smoke-pairs")
+    with pytest.raises(UserError, match="harmless=short: its reward is a model that is trained on pairs"):
+        start(RATIO, root, *words, "harmless=short", scale="smoke-pairs")
+    rule = "ppo.rewards.short=lightning_moa.rewards.rules:concise"
+    folder, _ = start(RATIO, root, *words, rule, "harmless=short", scale="smoke-pairs")
     table = pd.read_csv(folder / "table.csv").set_index("method")
     assert table["paper_share"].to_dict()["ppo_short"] == 0.9948
     assert table["paper_share"].to_dict()["ppo_correct"] == 0.3888

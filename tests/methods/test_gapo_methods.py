@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from lightning_moa.methods.gapo import GAPO as TrainedByGAPO
 from lightning_moa.methods.mgda import MGDA as TrainedByMGDA
 from lightning_moa.methods.pgapo import PGAPO as TrainedByPGAPO
 from lightning_moa.methods.safe_rlhf import SafeRLHF
+from lightning_moa.methods.settings import LagrangianConfig
 from lightning_moa.methods.watching import GradientWatch
 from lightning_moa.policies import PROBES, LoRA, Probe
 from tests.methods.fitting import adam, sgd, state, train
@@ -259,6 +261,23 @@ def test_rollouts_of_one_update_move_the_multiplier_one_after_the_other():
         step -= LR * whole[0] / 2
     train(safe(2, trained, accumulate=2), batches)
     torch.testing.assert_close(state(trained) - before, step, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "zeros", "expected"),
+    [
+        ("auto", [False, False, True], [True, False]),
+        ("zero", [False, False, False], [False, False]),
+        ("start", [True, True, True], [True, True]),
+    ],
+)
+def test_thresholds_are_counted_from_the_start_where_scores_have_no_zero(asked, zeros, expected):
+    """The first objective has no threshold."""
+    settings = LagrangianConfig(counted_from=asked, episodes=7)
+    run = SimpleNamespace(zeros=zeros, options={}, section={"lagrangian": settings}.__getitem__)
+    module = safe(3, policy(), **SafeRLHF.arguments(run))
+    assert module.multipliers.from_start == expected
+    assert len(module.multipliers.window) == 7
 
 
 def test_a_delayed_multiplier_stays_at_its_start():

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.world import World
+from lightning_moa.world import SummaryWorld, World
 from lightning_moa.world.listing import Listing
+from lightning_moa.world.summary_lexicon import SummarySize
+from lightning_moa.world.thresholds import ThresholdWorld
 
 NAMES = ("helpful", "harmless")
 
@@ -28,6 +30,31 @@ def test_the_best_policy_is_the_worlds_own(table, tiny):
         best = world.optimum(weights, 0.3, NAMES)
         np.testing.assert_allclose(rewards, best.rewards)
         assert kl == pytest.approx(best.kl)
+
+
+def test_no_response_has_a_larger_reward_than_the_worlds_largest(table, tiny):
+    world = World.build(seed=5, size=tiny.grammar.size)
+    np.testing.assert_allclose(world.largest_rewards(NAMES), table.rewards.max(axis=(0, 1)))
+    assert (world.largest_rewards(NAMES) > world.ideal_point(1e-3, NAMES) + 1e-3).any(), (
+        "a mean is no largest"
+    )
+    made = ThresholdWorld.build(size=tiny.grammar.size)
+    listed = Listing.of(made, made.objectives)
+    np.testing.assert_allclose(made.largest_rewards(), listed.rewards.max(axis=(0, 1)))
+    # Prompts of the summaries are alike in what can be had, so there the best policy without a KL has it always.
+    alike = SummaryWorld.build(3, SummarySize.tiny())
+    greedy = alike.exact_front(np.eye(3), 1e-3).rewards
+    np.testing.assert_allclose(alike.largest_rewards(), np.diag(greedy))
+
+
+def test_samples_come_close_to_the_largest_reward_and_not_over_it(world):
+    rng, largest = np.random.default_rng(0), world.largest_rewards(NAMES)
+    for i, weights in enumerate(np.eye(2)):
+        prompts = world.sample_prompts(2000, rng)
+        best = world.rewards(
+            prompts, world.sample_responses(prompts, rng, world.optimum(weights, 0.01, NAMES))
+        )
+        assert largest[i] - 0.3 < best[:, world.objectives.index(NAMES[i])].max() <= largest[i] + 1e-9
 
 
 def test_the_reference_spends_nothing(table):
