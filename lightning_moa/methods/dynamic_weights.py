@@ -1,4 +1,4 @@
-"""Weights that follow the hypervolume's gain, after Lu et al. (2025), whose rule we know by their abstract alone.
+"""Weights that follow the hypervolume's gain, an idea of Lu et al. (2025), who we know by their abstract alone.
 
 Policy: one that is trained for one preference, or for none. Objective: one that samples (PPO, GRPO, RLOO).
 Aggregation: linear, with weights that move as the training goes.
@@ -31,7 +31,9 @@ class DynamicWeights(Alignment):
     all that it has been before, above the first batch's scores less so many of their deviations. While it is dominated
     by where it was already, it has no such gradient and the weights stay. The scale of a reward does not matter: a
     score times c has a weight over c. Early on, when nothing is gained by any one objective alone, w_i is
-    lambda_i / (J_i - reference_i), more for what lags behind. The rule is ours.
+    lambda_i / (J_i - reference_i), more for what lags behind. Once objectives are at odds it feeds itself: among the
+    points that J has been at, the volume gains most by the objective that has just risen, so that weights run to one
+    side. The rule is ours.
 
     Args:
         dynamic: fields of `DynamicConfig`; None: its defaults.
