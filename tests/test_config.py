@@ -261,3 +261,9 @@ def test_a_study_without_methods_has_no_section_of_any_answer():
     plain = vars(StudyConfig())
     assert not all_sections() & set(plain)
     assert set(vars(SCHEMA())) - set(plain) == {"dpo", "adapter"}
+
+
+def test_a_file_of_settings_that_is_no_utf_8_is_named(tmp_path):
+    (tmp_path / "smoke.yaml").write_bytes(b"# h\xe9\nseeds: [0]\n")
+    with pytest.raises(UserError, match=r"smoke\.yaml: not UTF-8 text"):
+        parse(SCHEMA, ["scale=smoke"], tmp_path)

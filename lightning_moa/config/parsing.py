@@ -121,6 +121,8 @@ def _load_yaml(path: Path) -> dict[str, Any]:
         loaded = OmegaConf.load(path)
     except YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text") from error
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path}: a mapping of keys to values is expected")
     return OmegaConf.to_container(loaded)  # type: ignore[return-value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,15 @@ class TrainingData(L.LightningDataModule):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size}: must be at least 1")
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise UserError(f"{name}={value!r}: allowed are whole numbers of at least {least}")
+        if isinstance(objectives, str):
+            raise UserError(f"objectives={objectives!r}: a list of names is expected")
+        if labels is not None and not _are_texts(labels):
+            raise UserError(
+                f"labels={labels!r}: a mapping of objectives to columns is expected, text to text"
+            )
         self.source = _source(source, labels, objectives, options or {})
         self.batch_size = batch_size
         self.seed = seed
@@ -72,6 +80,8 @@ class TrainingData(L.LightningDataModule):
         self.view: str | None = None
         """What a batch is; None: as the module says that is trained."""
         self._tokenizer = tokenizer
+        self.made_tokenizer = tokenizer is None
+        """Whether it is made for these rows."""
         self._score = rewards
         self._rewards: dict[str, np.ndarray] = {}
         self._ref_logps: dict[str, np.ndarray] = {}
@@ -273,6 +283,12 @@ def _source(
             f"{name}: there is no such file, and no data set of that name; these are {', '.join(DATASETS)}"
         )
     return build(config, objectives)
+
+
+def _are_texts(labels: Any) -> bool:
+    return isinstance(labels, Mapping) and all(
+        isinstance(each, str) for pair in labels.items() for each in pair
+    )
 
 
 def _made(kind: type[DataConfig], options: Mapping[str, Any], name: str) -> DataConfig:

@@ -23,7 +23,9 @@ from lightning_moa.errors import BrokenContract, Diverged, NotFinite, UserError,
 from lightning_moa.methods import contracts
 from lightning_moa.methods.accumulation import preference_of_batch, shares
 from lightning_moa.methods.checkpointing import (
+    AVERAGED,
     KEY,
+    checked,
     load_own_state,
     own_part,
     own_state,
@@ -35,6 +37,7 @@ from lightning_moa.methods.checkpointing import (
 )
 from lightning_moa.methods.evaluated import Evaluated
 from lightning_moa.methods.switches import (
+    check_answers,
     check_numbers,
     check_trainer,
     number_of_objectives,
@@ -56,8 +59,7 @@ class Alignment(Evaluated, ABC):
 
     What the answers promise is checked at the first update (see `contracts`).
 
-    A method says which preference an update is made for, and nothing else here. The three answers that make it
-    are handed in.
+    A method says which preference an update is made for, and nothing else here. Its three answers are handed in.
 
     Args:
         policy: how the preference enters the network.
@@ -109,6 +111,8 @@ class Alignment(Evaluated, ABC):
         fresh_passes: bool = False,
     ) -> None:
         super().__init__()
+        check_answers(policy, objective, aggregator, optimiser)
+        check_numbers(accumulate, seed, grad_clip, lr, objectives)
         # Gradient-based aggregation looks at several gradients before an update, and PPO makes several updates.
         self.automatic_optimization = False
         self.policy = policy
@@ -120,7 +124,6 @@ class Alignment(Evaluated, ABC):
         self.aggregator = type(self).aggregation() if aggregator is None else aggregator
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
-        check_numbers(accumulate, seed, grad_clip, self.names)
         self.m = number_of_objectives(m, self.names, policy.m, type(self).__name__)
         self.seed = seed
         self.at = None if at is None else torch.from_numpy(check_preference(at, self.m)).float()
@@ -181,7 +184,7 @@ class Alignment(Evaluated, ABC):
             contracts.check_steering(self.policy, batch.input_ids, batch.attention_mask)
         update, part = divmod(batch_idx, self.accumulate)
         preference = self._preference_of_batch(update, part).to(self.device)
-        with self._named(update):
+        with self._named(update, learning=False):
             sampled = list(self.objective.parts(self.policy, batch, preference, batch_idx))
         preference, parts = self.reweighed(preference, sampled)
         self._held.append((preference, parts))
@@ -230,17 +233,17 @@ class Alignment(Evaluated, ABC):
         )
 
     @contextmanager
-    def _named(self, update: int) -> Iterator[None]:
-        """What goes wrong in a training belongs to it alone, and is told with the update, from 0, and what to try. At
-        its first update, before anything is learned, bad input stays what it is."""
+    def _named(self, update: int, learning: bool = True) -> Iterator[None]:
+        """What goes wrong in a training is told with its update, from 0, and what to try. Bad input stays what it is at
+        the first update, before anything is learned, and where nothing is, as of a reward that fails on the way."""
         try:
             yield
         except (BrokenContract, Diverged):
             raise
         except UserError as error:
-            if not update and not isinstance(error, NotFinite):
-                raise
-            raise Diverged(f"step {update}: {error}; {self._to_try()}") from error
+            if isinstance(error, NotFinite) or (update and learning):
+                raise Diverged(f"step {update}: {error}; {self._to_try()}") from error
+            raise UserError(f"step {update}: {error}" if update else str(error)) from error
         except Exception as error:
             error.add_note(f"in step {update}")
             raise
@@ -254,9 +257,11 @@ class Alignment(Evaluated, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Add a batch's share to the gradients; its losses and their aggregate, without gradient. The weights: see
         `_shares`."""
+        held = {} if self._checked else contracts.state_of(self.aggregator)
         losses, total = self._aggregated(part, preference, weight)
         if not self._checked:
             contracts.check_total(self.aggregator, total)
+            contracts.tell_stateful(self.aggregator, held)
         # Both are of all processes' rows, so that all of them stop where one would.
         elif not bool(torch.isfinite(losses).all() & torch.isfinite(total).all()):
             raise NotFinite(
@@ -348,7 +353,9 @@ class Alignment(Evaluated, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is trained, all of it, and nothing that isn't."""
-        checkpoint["state_dict"] = trained_only(self, checkpoint["state_dict"])
+        # What averages weights needs the whole of its average to go on.
+        if AVERAGED not in checkpoint:
+            checkpoint["state_dict"] = trained_only(self, checkpoint["state_dict"])
         held = [[preference, parts] for preference, parts in self._held]
         # Each process has batches and random numbers of its own; all of them come here, and the first one writes.
         mine = {"held": packed(held), "random": random_state()}
@@ -356,9 +363,7 @@ class Alignment(Evaluated, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Taken over when the optimisers are there; the objective's weights at once, for a module that is only used."""
-        if KEY not in checkpoint:
-            raise UserError(f"the checkpoint holds no {KEY!r}: it is not one of {type(self).__name__}'s")
-        self._resumed = checkpoint[KEY]
+        self._resumed = checked(self, checkpoint)
         self.objective.load_state_dict(self._resumed["objective"])
 
     def on_train_start(self) -> None:

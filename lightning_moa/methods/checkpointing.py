@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 KEY = "alignment"
 """Of a Lightning checkpoint."""
+AVERAGED = "current_model_state"
+"""There where Lightning's `WeightAveraging` has put the average of all weights in the place of the module's."""
 
 
 def own_state(module: Alignment) -> dict[str, Any]:
     """What a method has besides the policy and its optimiser: tensors, numbers and texts, lists and dictionaries."""
     own, aggregator = module.own_optimiser, _with_state(module.aggregator)
     return {
+        "objectives": None if module.names is None else list(module.names),
         "objective": module.objective.state_dict(),
         "own_optimiser": None if own is None else own.state_dict(),
         "own_schedule": None if module.own_schedule is None else module.own_schedule.state_dict(),
@@ -54,6 +57,38 @@ def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
     aggregator = _with_state(module.aggregator)
     if aggregator is not None:
         aggregator.load_state_dict(state["aggregator"])
+
+
+def checked(module: Alignment, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Lightning checkpoint has under `KEY`, if it is one of such a module.
+
+    Raises:
+        UserError: another module's; trained tensors that this one has not, or the other way round, or of other shapes;
+            other objectives.
+    """
+    kind = type(module).__name__
+    if KEY not in checkpoint:
+        raise UserError(f"the checkpoint holds no {KEY!r}: it is not one of {kind}'s")
+    kept: dict[str, Any] = checkpoint[KEY]
+    names = kept.get("objectives")
+    if names and module.names and list(module.names) != list(names):
+        raise UserError(
+            f"the checkpoint is of the objectives {', '.join(names)}, this {kind} of {', '.join(module.names)}"
+        )
+    if AVERAGED not in checkpoint:
+        own, found = trained_only(module, module.state_dict()), checkpoint["state_dict"]
+        where = f"the checkpoint's weights do not fit this {type(module.policy).__name__}"
+        for what, others in (
+            ("missing", own.keys() - found.keys()),
+            ("unexpected", found.keys() - own.keys()),
+        ):
+            if others:
+                raise UserError(f"{where}: {len(others)} {what}, such as {min(others)}")
+        for name, value in own.items():
+            if not hasattr(value, "ds_id") and value.shape != found[name].shape:
+                shapes = f"{tuple(found[name].shape)} there, {tuple(value.shape)} here"
+                raise UserError(f"{where}: {name} is {shapes}")
+    return kept
 
 
 def trained_only(module: Alignment, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +161,9 @@ def _with_state(aggregator: Any) -> Any:
 
 
 def _buffers(module: Alignment) -> Iterator[tuple[str, Tensor]]:
-    """What a method itself keeps, such as Lagrange multipliers."""
+    """What a method itself keeps, such as Lagrange multipliers, and what its policy does."""
     for name, buffer in module.named_buffers():
         if not name.startswith("policy."):
             yield name, buffer
+    for name, buffer in module.policy.kept_buffers():
+        yield f"policy.{name}", buffer

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_moa.errors import BrokenContract
+from lightning_moa.aggregation import GradientAggregator
+from lightning_moa.errors import BrokenContract, warn
 from lightning_moa.objectives import Objective
 from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
@@ -66,6 +69,46 @@ def check_total(aggregator: Any, total: Any) -> None:
         raise BrokenContract(
             f"{name}: the scalar hangs on no loss (is it detached?), so nothing would be learned"
         )
+
+
+def state_of(aggregator: Any) -> dict[str, Any]:
+    """What an aggregation from outside holds that no checkpoint does: copies, as far as they can be made."""
+    if hasattr(aggregator, "state_dict") or isinstance(aggregator, GradientAggregator):
+        return {}
+    found = {}
+    for name, value in getattr(aggregator, "__dict__", {}).items():
+        # What can't be copied or compared is none of a sum that goes on.
+        with suppress(Exception):
+            found[name] = copy.deepcopy(value.detach() if isinstance(value, Tensor) else value)
+    return found
+
+
+def tell_stateful(aggregator: Any, before: Mapping[str, Any]) -> None:
+    """Warn of an aggregation that changes what it holds and has no `state_dict`: it may need that for its next call.
+
+    Args:
+        aggregator: after its first call.
+        before: its `state_of` before it.
+    """
+    changed = [
+        name
+        for name, after in state_of(aggregator).items()
+        if name not in before or _differ(before[name], after)
+    ]
+    if changed:
+        warn(
+            f"{type(aggregator).__name__} changes {', '.join(changed)} from one update to the next, and no checkpoint "
+            "holds it: where it is needed, a training that is stopped goes on without it. Kept are the buffers of a "
+            "torch.nn.Module, and what state_dict() and load_state_dict() say"
+        )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return not torch.equal(one, other)
+    with suppress(Exception):
+        return not bool(np.all(one == other))
+    return False
 
 
 def check_gradients(policy: Policy) -> None:

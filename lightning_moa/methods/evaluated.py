@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_moa.data.training import TrainingData
 from lightning_moa.errors import UserError
 from lightning_moa.methods.stopping import Stoppable
+from lightning_moa.methods.vocabularies import check_tokenizer
 from lightning_moa.objectives import Objective
 from lightning_moa.policies import Policy
 
@@ -47,6 +48,12 @@ class Evaluated(Stoppable):
                 )
             if self.names is None and len(data.objectives) == self.m:
                 self.names = data.objectives
+            if self.view != "prompts" and tuple(self.names or ()) != tuple(data.objectives):
+                raise UserError(
+                    f"{type(self).__name__}: the data's objectives are {', '.join(data.objectives)}, and objectives="
+                    f"{list(self.names or ())}: they must be the same, in one order"
+                )
+            check_tokenizer(self.policy, data)
             if stage == "fit" or self.objective.needs:
                 self.to(self.trainer.strategy.root_device)
                 self.objective.prepare(self.policy, data, ("train", "eval") if stage == "fit" else ("eval",))

@@ -12,10 +12,39 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_moa.errors import UserError, warn
-from lightning_moa.objectives.base import OptimiserFactory
+from lightning_moa.objectives.base import Objective, OptimiserFactory
+from lightning_moa.policies import Policy
 
 
-def check_numbers(accumulate: int, seed: int, grad_clip: float, names: Sequence[str] | None) -> None:
+def check_answers(policy: Any, objective: Any, aggregator: Any, optimiser: Any) -> None:
+    """Refuse answers of another kind, in another order, or a class where one that was made of it is expected.
+
+    Raises:
+        UserError: names the argument, and what is allowed.
+    """
+    for name, value, kind in (("policy", policy, Policy), ("objective", objective, Objective)):
+        if not isinstance(value, kind):
+            raise UserError(f"{name}={_named(value)}: {kind.__name__} is the kind that is expected")
+    for name, value in (("aggregator", aggregator), ("optimiser", optimiser)):
+        if value is not None and not callable(value):
+            raise UserError(f"{name}={_named(value)}: something that can be called is expected, or None")
+    if isinstance(aggregator, type):
+        raise UserError(
+            f"aggregator={_named(aggregator)}: an aggregation is expected, {aggregator.__name__}(...)"
+        )
+
+
+def _named(value: Any) -> str:
+    return (
+        repr(value)
+        if isinstance(value, str | int | float)
+        else getattr(value, "__name__", type(value).__name__)
+    )
+
+
+def check_numbers(
+    accumulate: int, seed: int, grad_clip: float, lr: float, names: Sequence[str] | None
+) -> None:
     """Refuse numbers that would fail on the way, or be passed over in silence.
 
     Raises:
@@ -24,8 +53,12 @@ def check_numbers(accumulate: int, seed: int, grad_clip: float, names: Sequence[
     for name, value, least in (("accumulate", accumulate, 1), ("seed", seed, 0)):
         if not isinstance(value, Integral) or value < least:
             raise UserError(f"{name}={value}: allowed are whole numbers of at least {least}")
+    if not isinstance(lr, int | float) or not 0 <= lr < float("inf"):
+        raise UserError(f"lr={lr!r}: a number of at least 0 is expected")
     if not 0 <= grad_clip < float("inf"):
         raise UserError(f"grad_clip={grad_clip}: allowed are numbers of at least 0 (0 clips nothing)")
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names or ()):
+        raise UserError(f"objectives={names!r}: a list of names is expected")
     if names is not None and len(set(names)) < len(names):
         raise UserError(f"objectives={list(names)}: each name may be there once")
 

@@ -17,13 +17,21 @@ from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.policies import Heads, Policy, head_logps, pair_logps
 
 
-def implicit_margins(logps: Tensor, ref_logps: Tensor, beta: float) -> Tensor:
+def implicit_margins(logps: Tensor, ref_logps: Tensor | None, beta: float) -> Tensor:
     """beta (log pi/pi_ref of response 1 - log pi/pi_ref of response 0), shape (batch,), or (K, batch) of K policies.
 
     Args:
         logps: (2 * batch,), or (K, 2 * batch), responses 0 first.
-        ref_logps: (2 * batch,), likewise.
+        ref_logps: (2 * batch,), likewise, of the reference.
+
+    Raises:
+        UserError: there are no `ref_logps`.
     """
+    if ref_logps is None:
+        raise UserError(
+            "the batch has no ref_logps: a TrainingData, as the Trainer's data module, works them out for objectives "
+            'whose needs name "reference"'
+        )
     ratios = logps - ref_logps
     first, second = ratios.chunk(2, dim=-1)
     return beta * (second - first)

@@ -91,8 +91,8 @@ class AdapterPolicy(SteeredPolicy, ABC):
                 layer.release()
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The adapters' tensors: `<layer>.lora_A`, `<layer>.lora_B` and the gates' parameters."""
-        return {
+        """The adapters' tensors: `<layer>.lora_A`, `<layer>.lora_B` and the gates' parameters; and `kept_buffers`."""
+        return dict(self.kept_buffers()) | {
             f"{name}.{key}": value
             for name, layer in self.layers.items()
             for key, value in layer.state_dict().items()

@@ -92,8 +92,18 @@ class Policy(nn.Module):
         )
 
     def trained_state(self) -> dict[str, Tensor]:
-        """All that is trained, by name."""
-        return {name: value for name, value in self.named_parameters() if value.requires_grad}
+        """All that is trained, by name, and `kept_buffers`."""
+        trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
+        return trained | dict(self.kept_buffers())
+
+    def kept_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The policy's own persistent buffers, by name, which training may change; the model's are the base's."""
+        for place, module in self.named_modules():
+            if place.partition(".")[0] == "model":
+                continue
+            for name, buffer in module.named_buffers(recurse=False):
+                if name not in module._non_persistent_buffers_set:
+                    yield f"{place}.{name}".removeprefix("."), buffer
 
     def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `trained_state` gave.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -25,7 +27,7 @@ from lightning_moa.methods.checkpointing import (
 )
 from lightning_moa.processes import all_objects, gathered, largest, rank
 from lightning_moa.signals import heeded
-from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
+from lightning_moa.strategies.checkpoints import check_kept, read_checkpoint, write_checkpoint
 
 
 class Resume(Callback):
@@ -101,6 +103,10 @@ class Resume(Callback):
                 _restore_log(trainer, self.log_folder, self._state["log"])
             set_random_state(self._state["random"])
             self._state = None
+        for other in self.others:
+            check_kept(other.state_dict(), type(other).__name__)
+        if isinstance(pl_module, Alignment):
+            check_kept(own_state(pl_module), type(pl_module).__name__)
         self._heeding.enter_context(heeded(self._told))
 
     def _told(self, signum: int) -> None:
@@ -264,3 +270,8 @@ def _restore_log(trainer: L.Trainer, log: Path, text: str) -> None:
     log.mkdir(parents=True, exist_ok=True)
     (log / "metrics.csv").write_bytes(text.encode())
     writer.metrics_keys = text.splitlines()[0].split(",")
+    for row in csv.DictReader(io.StringIO(text)):
+        step = int(row.pop("step"))
+        told = {name: float(value) for name, value in row.items() if value}
+        for other in trainer.loggers[1:]:
+            other.log_metrics(told, step)

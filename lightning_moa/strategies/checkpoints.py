@@ -159,6 +159,16 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def check_kept(state: Any, whose: str) -> None:
+    """Raise a `UserError` where a checkpoint could not hold a state, before there is anything to lose."""
+    try:
+        _flat(state, "", {})
+    except TypeError as error:
+        raise UserError(
+            f"{whose}.state_dict(){error}; allowed are tensors, numbers, texts, and lists and dictionaries of them"
+        ) from error
+
+
 def _flat(state: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     """The state as JSON holds it: dicts as their keys and values, each tensor as its name in `tensors`."""
     if isinstance(state, Tensor):

@@ -308,9 +308,10 @@ def why_diverged(runs: Path, key: str) -> str | None:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, and where it came up. One that says what to try needs no type before it."""
+    """What an error says in its first line, and where it came up. One that says what to try needs no type before it."""
     kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
-    return "; ".join([f"{kind}{error}", *getattr(error, "__notes__", [])])
+    first = next(iter(str(error).strip().splitlines()), "")
+    return "; ".join([f"{kind}{first}", *getattr(error, "__notes__", [])])
 
 
 def _wait_for_all() -> None:

@@ -173,10 +173,15 @@ class Artefact:
         Args:
             collected: the study's rows.
             tables: made of them.
-            judged: the claims; None where they are judged for several parts together.
+            judged: the claims (`judged(...)` makes them); None where there are none, or they are judged for several
+                parts together.
             others: file name -> frame, for what a figure shows beyond the schema; gets the columns `paper`,
                 `artefact` and `scale` in front.
         """
+        if not isinstance(judged, Judged | None):
+            raise UserError(
+                f"write: judged is a {type(judged).__name__}; allowed are what judged(...) makes, and None"
+            )
         # The record last, and the former one gone before anything: of a start that ends on the way it would tell lies.
         remove(self.folder / "run.yaml")
         self._write_others(others or {})

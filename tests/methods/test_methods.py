@@ -14,9 +14,11 @@ from lightning_moa.methods.panacea import Panacea
 from lightning_moa.methods.rewarded_soups import RewardedSoups
 from lightning_moa.objectives import DPO
 from lightning_moa.objectives.settings import DPOConfig
+from lightning_moa.policies import LoRA
 from tests.methods.fitting import adam, adapter, labelled, sgd, state, train
 from tests.objectives.batches import share
-from tests.policies.models import shake
+from tests.objectives.rollouts import ppo, prompts
+from tests.policies.models import shake, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*LeafSpec.*")
 
@@ -229,6 +231,20 @@ def test_what_goes_wrong_in_a_training_says_when_and_what_to_try(then, message):
     with pytest.raises(Diverged, match=f"^{message.replace('(dpo.lr)', '.dpo.lr.')}$"):
         train(module, [labelled(4)] * 5)
     assert torch.isfinite(state(module.policy)).all()
+
+
+def test_a_reward_that_fails_on_the_way_is_no_divergence():
+    calls = []
+
+    def nan_later(prompts, responses):
+        calls.append(len(responses))
+        return np.full(len(responses), np.nan if len(calls) > 2 else 1.0)
+
+    objective = ppo(2, rules={"even": lambda p, r: np.ones(len(r)), "broken": nan_later}, kl_coeff=0.1)
+    module = DPS(shake(LoRA(tiny(), 2, seed=0)), objective, Linear(), sgd(), m=2, seed=0, at=AT)
+    with pytest.raises(UserError, match=r"^step 2: reward 'broken' gave nan for response 0") as raised:
+        train(module, [prompts(4)] * 5)
+    assert not isinstance(raised.value, Diverged)
 
 
 def test_an_error_in_a_training_is_told_with_its_step():

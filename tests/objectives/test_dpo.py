@@ -171,3 +171,8 @@ def test_the_likelihood_term_is_the_better_responses_loss_per_token(policy, refe
 def test_reference_log_probs_are_needed(policy):
     with pytest.raises(ValueError, match="ref_logps"):
         DPO(BETA).losses(policy, pairs(LABELS), preferences(1, 3)[0])
+
+
+def test_margins_need_the_references_log_probs():
+    with pytest.raises(UserError, match="the batch has no ref_logps: a TrainingData"):
+        implicit_margins(torch.zeros(4), None, 0.1)

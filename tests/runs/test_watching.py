@@ -6,8 +6,10 @@ import io
 import json
 import re
 from dataclasses import asdict, fields
+from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 from lightning.pytorch.callbacks import Callback
@@ -23,6 +25,7 @@ from lightning_moa.run_folders import record
 from lightning_moa.runs import watching
 from lightning_moa.runs.align import align, assembled
 from lightning_moa.runs.loading import load_data
+from lightning_moa.runs.resuming import _restore_log
 from lightning_moa.runs.watching import own_callbacks, own_loggers
 from lightning_moa.study import execute as engine
 from lightning_moa.study.chosen import schema_of
@@ -164,3 +167,30 @@ def test_rows_are_read_anew_where_their_file_has_other_content(tmp_path):
     first = load_data(rows("first"))
     assert load_data(rows("first")) is first
     assert load_data(rows("second")).table("train").prompts[0].startswith("second")
+
+
+class KeepsArrays(Callback):
+    """Its state is none that a checkpoint holds."""
+
+    def state_dict(self):
+        return {"seen": np.zeros(2)}
+
+
+def test_a_state_that_no_checkpoint_holds_is_refused_before_there_is_anything_to_lose(tmp_path):
+    task = planned("dpo.steps=4", f"trainer.callbacks=[{__name__}:KeepsArrays]")
+    message = (
+        r"KeepsArrays\.state_dict\(\)/seen: a ndarray cannot be kept in a checkpoint; allowed are tensors"
+    )
+    with pytest.raises(UserError, match=message):
+        execute([task], tmp_path, workers=1, fresh=False, console=Console(file=io.StringIO()))
+
+
+def test_other_loggers_get_what_was_logged_before_a_stop(tmp_path):
+    told = []
+    other = SimpleNamespace(log_metrics=lambda values, step: told.append((step, values)))
+    csv_logger = SimpleNamespace(experiment=SimpleNamespace())
+    trainer = SimpleNamespace(logger=csv_logger, loggers=[csv_logger, other])
+    text = "epoch,loss,kl,step\n0,0.5,,0\n0,0.25,1.5,3\n"
+    _restore_log(trainer, tmp_path / "log", text)
+    assert told == [(0, {"epoch": 0.0, "loss": 0.5}), (3, {"epoch": 0.0, "loss": 0.25, "kl": 1.5})]
+    assert (tmp_path / "log" / "metrics.csv").read_text() == text

@@ -33,7 +33,7 @@ def add(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> dict[str, Any]:
 
 def fail(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:
     (out / "half.txt").write_text("half")
-    raise ArithmeticError("no luck today")
+    raise ArithmeticError("no luck today\nnor tomorrow")
 
 
 def leave(spec: Spec, inputs: Inputs, out: Path, progress: Any) -> None:

@@ -125,3 +125,14 @@ def test_of_a_start_that_ends_on_the_way_no_record_is_left_and_where_it_cannot_g
     with pytest.raises(UserError, match=r"run.yaml: can't be replaced"):
         artefact.write(collected, made, None)
     assert not (artefact.folder / "points.csv").exists()
+
+
+def test_claims_that_nobody_has_judged_are_refused_before_anything_is_written(tables, tmp_path):
+    collected, made = tables
+    config = SimpleNamespace(data=SimpleNamespace(name="synthetic"), scale="smoke", results_dir=str(tmp_path))
+    artefact = Artefact("panacea", "figure4", config, datetime.now(UTC))
+    with pytest.raises(
+        UserError, match=r"write: judged is a list; allowed are what judged\(\.\.\.\) makes, and None"
+    ):
+        artefact.write(collected, made, [])
+    assert not list(tmp_path.iterdir())
