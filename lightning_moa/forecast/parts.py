@@ -15,7 +15,6 @@ from lightning_moa.forecast import flops, memory
 from lightning_moa.forecast.flops import Network, Work
 from lightning_moa.forecast.memory import Bytes, Sizes
 from lightning_moa.forecast.networks import Scorer
-from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.schedules import number_of_steps
 from lightning_moa.strategies.choices import QUANTISED, processes_of
 
@@ -54,6 +53,9 @@ def training_rows(spec: Spec, view: str, asked: int | None) -> int | None:
         return asked if asked is not None else published_rows(spec["data"], view)
     if not Path(spec["data"]["path"]).expanduser().exists():
         return None
+    # It brings more than a plan that counts nothing needs.
+    from lightning_moa.runs.loading import load_data
+
     data = load_data(spec)
     if view == "prompts":
         return len(data.prompt_list("train"))

@@ -169,15 +169,17 @@ def test_names_that_change_nothing_are_foretold_once(monkeypatch):
     assert len(policies) == 1
 
 
-def test_unknown_rows_are_asked_for(tmp_path):
+def test_rows_of_a_file_are_counted_and_unknown_ones_asked_for(tmp_path, monkeypatch):
     line = '{"prompt": "p%d", "response_0": "b", "response_1": "c", "x": 0, "y": 1}\n'
     (tmp_path / "pairs.jsonl").write_text("".join(line % i for i in range(30)))
     own = ["data=pairs", f"data.path={tmp_path}/pairs.jsonl", "data.labels.x=x", "data.labels.y=y"]
     planned = plan(study("panacea/figure5.py", *own))
-    with pytest.raises(UserError, match="rows=<number>"):
-        rows_of(planned)
+    counted = {row.name: row.forecast.steps for row in rows_of(planned)}
     steps = {row.name: row.forecast.steps for row in rows_of(planned, 1280)}
-    assert steps["panacea_ls"] == 10
+    assert counted["panacea_ls"] < steps["panacea_ls"] == 10
+    monkeypatch.setattr("lightning_moa.data.sizes.PAIRS", {})
+    with pytest.raises(UserError, match="rows=<number>"):
+        rows_of(plan(study("panacea/figure5.py", "data=helpsteer2")))
 
 
 def test_a_reward_model_of_single_responses_reads_half_of_what_one_of_pairs_reads(tmp_path):

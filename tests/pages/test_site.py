@@ -143,8 +143,9 @@ def test_files_to_download_are_the_files(theirs, tmp_path):
             assert (gzip.decompress(content) if name in packed else content) == theirs_too
     (picture,) = (tmp_path / "site").glob("files/*/figure4.webp")
     with Image.open(picture) as shown, Image.open(theirs / "figure4.png") as drawn:
-        assert (np.asarray(shown.convert("RGB")) == np.asarray(drawn.convert("RGB"))).all()
-    assert picture.stat().st_size < 0.7 * (theirs / "figure4.png").stat().st_size
+        apart = np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(drawn.convert("RGB"), int))
+    assert apart.max() <= 2
+    assert picture.stat().st_size < 0.5 * (theirs / "figure4.png").stat().st_size
 
 
 def test_a_large_table_is_packed_and_the_same(theirs, tmp_path):
