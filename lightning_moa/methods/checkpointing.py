@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_moa import batches
 from lightning_moa.errors import UserError
+from lightning_moa.policies.base import misfit
 from lightning_moa.processes import rank, world_size
 
 if TYPE_CHECKING:
@@ -76,18 +77,11 @@ def checked(module: Alignment, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             f"the checkpoint is of the objectives {', '.join(names)}, this {kind} of {', '.join(module.names)}"
         )
     if AVERAGED not in checkpoint:
-        own, found = trained_only(module, module.state_dict()), checkpoint["state_dict"]
-        where = f"the checkpoint's weights do not fit this {type(module.policy).__name__}"
-        for what, others in (
-            ("missing", own.keys() - found.keys()),
-            ("unexpected", found.keys() - own.keys()),
-        ):
-            if others:
-                raise UserError(f"{where}: {len(others)} {what}, such as {min(others)}")
-        for name, value in own.items():
-            if not hasattr(value, "ds_id") and value.shape != found[name].shape:
-                shapes = f"{tuple(found[name].shape)} there, {tuple(value.shape)} here"
-                raise UserError(f"{where}: {name} is {shapes}")
+        wrong = misfit(trained_only(module, module.state_dict()), checkpoint["state_dict"])
+        if wrong is not None:
+            raise UserError(
+                f"the checkpoint's weights do not fit this {type(module.policy).__name__}: {wrong}"
+            )
     return kept
 
 

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+def misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """Why tensors that are given can't take the place of one's own, in words; None where they can. Of tensors that
+    ZeRO-3 shares out the shapes are not looked at."""
+    for kind, names in (("missing", own.keys() - given.keys()), ("unexpected", given.keys() - own.keys())):
+        if names:
+            return f"{len(names)} {kind}, such as {min(names)}"
+    for name, value in own.items():
+        if given[name].shape != value.shape and not hasattr(value, "ds_id"):
+            return f"{name} has shape {tuple(given[name].shape)}, this policy needs {tuple(value.shape)}"
+    return None
+
+
 class Policy(nn.Module):
     """A transformers causal language model behind the interface that all policies share.
 
@@ -112,16 +124,9 @@ class Policy(nn.Module):
             UserError: a key is missing or unexpected, or a tensor has another shape. Nothing is changed then.
         """
         own = self.trained_state()
-        for kind, names in (
-            ("missing", own.keys() - state.keys()),
-            ("unexpected", state.keys() - own.keys()),
-        ):
-            if names:
-                raise UserError(f"adapter weights: {len(names)} {kind}, such as {min(names)}")
-        for name, value in own.items():
-            if state[name].shape != value.shape:
-                found, wanted = tuple(state[name].shape), tuple(value.shape)
-                raise UserError(f"adapter weights: {name} has shape {found}, this policy needs {wanted}")
+        wrong = misfit(own, state)
+        if wrong is not None:
+            raise UserError(f"adapter weights: {wrong}")
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(state[name])

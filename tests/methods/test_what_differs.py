@@ -47,7 +47,10 @@ def test_a_checkpoint_of_another_policy_is_refused(checkpoint, tmp_path):
     deeper = moa.build_model(
         tokenizer=data.tokenizer, hidden_size=16, layers=2, heads=2, intermediate_size=32
     )
-    for model, what in ((deeper, "missing"), (model_of(data), r".*\(4, 16\) there, \(5, 16\) here")):
+    for model, what in (
+        (deeper, "missing"),
+        (model_of(data), r".*has shape \(4, 16\), this policy needs \(5, 16\)"),
+    ):
         policy = moa.SVDLoRA(model, k=2 if model is deeper else 3, m=2, seed=0)
         method = moa.Panacea(policy, objective)
         with pytest.raises(UserError, match=f"do not fit this SVDLoRA: .*{what}"):
