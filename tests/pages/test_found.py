@@ -18,7 +18,7 @@ def test_committed_results_are_found_in_the_order_of_the_papers():
     assert names.index(("gapo", "table_main", "tiny")) < names.index(("ham", "figure3", "tiny"))
     assert ("other", "benchmarks", "-") in names
     assert len({each.key for each in found}) == len(found)
-    (figure,) = [each for each in found if each.artefact == "figure_scale"]
+    (figure,) = [each for each in found if (each.paper, each.artefact) == ("gapo", "figure_scale")]
     assert [part.name for part in figure.parts][:4] == ["", "m2", "m2/x0.125", "m2/x1"]
 
 
