@@ -38,7 +38,6 @@ class Plan(Protocol):
     @property
     def name(self) -> str:
         """The method's."""
-        ...
 
     @property
     def objectives(self) -> tuple[str, ...]: ...
@@ -46,35 +45,28 @@ class Plan(Protocol):
     @property
     def options(self) -> Mapping[str, Mapping[str, Any]]:
         """'method', 'policy', 'objective', 'aggregation' -> what the method says besides settings."""
-        ...
 
     @property
     def is_world(self) -> bool:
         """Whether the data are a synthetic world's, whose rewards are known."""
-        ...
 
     @property
     def settings(self) -> Any:
         """The objective's first section, with what the method says of it."""
-        ...
 
     def section(self, name: str) -> Any:
         """Another section of the configuration."""
-        ...
 
     def need(self, name: str) -> Any:
         """A task that the study offers: reference (log-probs of all pairs), rewards (the trained reward model)."""
-        ...
 
     def scoring(self) -> dict[str, Any]:
         """The tasks that must be there before responses can be scored, and none where they need none."""
-        ...
 
     def task(
         self, name: str, function: str, spec: Mapping[str, Any], needs: Mapping[str, Any], cost: float
     ) -> Any:
         """A task of the objective's own: 'module:function', called as function(spec, inputs, out, progress)."""
-        ...
 
     def train(
         self, needs: Mapping[str, Any], start: Sequence[Any] = (), stage: int = 0, **changes: Any

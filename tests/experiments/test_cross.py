@@ -255,8 +255,7 @@ def test_all_that_sample_are_asked_at_every_factor_and_no_others(scale):
     assert all("given responses" in why[name] for name in ("modpo", "ham", "ric", "sca"))
     parts = {label: own for label, own, _ in scale.studies(config)}
     assert list(parts) == ["tuning", "x 0.125", "x 1", "x 8"]
-    # At factor 1 the very study of the table, of which these are some methods.
-    assert parts["x 1"] == scale.from_one_start(config)
+    assert parts["x 1"] == scale.from_one_start(config), "at factor 1 the very study of the table"
     for section in ("ppo", "grpo", "rloo"):
         assert getattr(parts["x 8"], section).reward_scale == {"harmless": 8.0}
         assert getattr(config, section).reward_scale == {}
