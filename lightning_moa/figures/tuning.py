@@ -118,7 +118,8 @@ def tuned(
         if missing:
             raise UserError(f"rates={config.rates}: no rate of {', '.join(missing)} was tried there")
         asked_for = rates["method"].isin(list(methods))
-        return parts_of_tuning(config, methods)[1], rates[asked_for].reset_index(drop=True)
+        check_tuned_apart(config.rates, config.seeds)
+        return at_rates(config, methods, rates), rates[asked_for].reset_index(drop=True)
     asked: Mapping[str, Sequence[float]] = dict.fromkeys(methods, sorted(set(config.factors)))
     found: dict[str, dict[float, Tried]] = {name: {} for name in methods}
     at: dict[str, MethodConfig] = {}

@@ -1,4 +1,4 @@
-"""Weights that follow the hypervolume's gain, an idea of Lu et al. (2025), who we know by their abstract alone.
+"""Weights that follow the hypervolume's gain, an idea of Lu et al. (2025), whose abstract is all that we know.
 
 Policy: one that is trained for one preference, or for none. Objective: one that samples (PPO, GRPO, RLOO).
 Aggregation: linear, with weights that move as the training goes.

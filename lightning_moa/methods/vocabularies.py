@@ -8,8 +8,7 @@ from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.data.training import TrainingData
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy
-
-FILES = ("tokenizer.json", "tokenizer_config.json")
+from lightning_moa.rewards.loading import VOCABULARY
 
 
 def check_tokenizer(policy: Policy, data: TrainingData) -> None:
@@ -25,7 +24,7 @@ def check_tokenizer(policy: Policy, data: TrainingData) -> None:
         return
     place = str(policy.model.name_or_path or "")
     folder = Path(place)
-    if folder.is_dir() and not any((folder / name).is_file() for name in FILES):
+    if folder.is_dir() and not any((folder / name).is_file() for name in VOCABULARY):
         return
     if place and (not folder.is_dir() or load_tokenizer(folder).get_vocab() != data.tokenizer.get_vocab()):
         raise UserError(
