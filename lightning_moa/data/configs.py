@@ -62,11 +62,9 @@ class DataConfig:
     )
     limit: int | None = option(None, "use at most so many rows of each split; empty: all", at_least=1)
 
-    views: ClassVar[tuple[str, ...]] = ("pairs", "sequences", "prompts")
-    """What can be trained on: pairs of responses, single ones, prompts alone."""
+    views: ClassVar[tuple[str, ...]] = ("pairs", "sequences", "prompts")  # what can be trained on
     scored: ClassVar[bool] = False
-    """Whether single responses carry scores of their own: they are trained on as they are, and reward models fitted to
-    them."""
+    """Whether single responses carry scores, are trained on as they are, and reward models fitted to them."""
 
     def label_columns(self) -> dict[str, str]:
         """Objective: label column, as `labels` has them; what a study's objectives are chosen from."""
@@ -291,8 +289,8 @@ class WorldConfig(DataConfig):
     Each training seed draws rows of its own, so that what differs between seeds holds the noise of the data too.
     """
 
-    own_objectives: ClassVar[tuple[str, ...]] = ()
-    """Those of a study that names none."""
+    world: ClassVar[str]  # its class in lightning_moa.world
+    own_objectives: ClassVar[tuple[str, ...]]  # those of a study that names none
 
     template: str = option("{prompt} <sep>", "the text given to the model for a prompt")
     long_responses: str = option(
@@ -329,9 +327,9 @@ class WorldConfig(DataConfig):
 
     def check_rows(self, objectives: Sequence[str]) -> None:
         """Whether the world has these objectives, and labellers of them."""
-        from lightning_moa.data.registry import build
+        from lightning_moa.data.world_objectives import check_world
 
-        build(self, objectives)
+        check_world(self, objectives)
 
     def for_seed(self, seed: int) -> Self:
         """With rows of the training seed's own, unless `seed` says which."""
@@ -342,7 +340,8 @@ class WorldConfig(DataConfig):
 class SyntheticConfig(WorldConfig):
     """The small world of requests: benign and risky ones, answered helpfully, harmlessly, humorously, concisely."""
 
-    own_objectives: ClassVar[tuple[str, ...]] = ("helpful", "harmless")
+    world = "World"
+    own_objectives = ("helpful", "harmless")
 
     name: str = option("synthetic", "the data set's name")
     risky_share: float = option(0.5, "share of risky prompts", at_least=0, at_most=1)
@@ -352,7 +351,8 @@ class SyntheticConfig(WorldConfig):
 class SyntheticSummariesConfig(WorldConfig):
     """The small world of summaries: facts of a source are kept, dropped or invented."""
 
-    own_objectives: ClassVar[tuple[str, ...]] = ("faithful", "hallucination")
+    world = "SummaryWorld"
+    own_objectives = ("faithful", "hallucination")
 
     name: str = option("synthetic_summaries", "the data set's name")
 
@@ -361,7 +361,8 @@ class SyntheticSummariesConfig(WorldConfig):
 class SyntheticThresholdsConfig(WorldConfig):
     """The small world of benign requests, in which rewards count only where all reach a threshold in one response."""
 
-    own_objectives: ClassVar[tuple[str, ...]] = ("helpful", "humorous")
+    world = "ThresholdWorld"
+    own_objectives = ("helpful", "humorous")
 
     name: str = option("synthetic_thresholds", "the data set's name")
     max_length: int = option(32, "longest prompt and response together, in tokens")
@@ -374,7 +375,7 @@ class SyntheticThresholdsConfig(WorldConfig):
 
     def check_rows(self, objectives: Sequence[str]) -> None:
         """Whether a response can reach the thresholds, too."""
-        from lightning_moa.world.thresholds import ThresholdWorld
+        from lightning_moa.world import ThresholdWorld
 
         super().check_rows(objectives)
         ThresholdWorld.build(self.thresholds)

@@ -17,8 +17,6 @@ class Synthetic(WorldData):
     """Pairs of responses to benign and risky requests."""
 
     config: SyntheticConfig
-    world_class = World
-    default_objectives = ("helpful", "harmless")
 
     @cached_property
     def world(self) -> World:

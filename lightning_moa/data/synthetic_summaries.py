@@ -13,8 +13,6 @@ class SyntheticSummaries(WorldData):
     """Pairs of summaries of short sources. `hallucination`, like every objective, is better when higher."""
 
     config: SyntheticSummariesConfig
-    world_class = SummaryWorld
-    default_objectives = ("faithful", "hallucination")
 
     @cached_property
     def world(self) -> SummaryWorld:

@@ -17,8 +17,6 @@ class SyntheticThresholds(WorldData):
     """
 
     config: SyntheticThresholdsConfig
-    world_class = ThresholdWorld
-    default_objectives = ("helpful", "humorous")
 
     @cached_property
     def world(self) -> ThresholdWorld:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
@@ -12,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.data.tables import GoldReward, PairTable
-from lightning_moa.errors import UserError
+from lightning_moa.data.world_objectives import choose_objectives
 from lightning_moa.world import ExactFront, ExactWorld, Optimum
 
 TILTS = 8
@@ -34,8 +33,6 @@ class WorldData(PreferenceData):
     """
 
     config: WorldConfig
-    world_class: ClassVar[type[ExactWorld]]
-    default_objectives: ClassVar[tuple[str, ...]]
 
     @property
     @abstractmethod
@@ -66,23 +63,7 @@ class WorldData(PreferenceData):
         return self.config.seed or 0
 
     def choose_objectives(self, objectives: Sequence[str] | None) -> tuple[str, ...]:
-        if self.config.labels:
-            raise UserError(
-                "data.labels: the synthetic world labels its pairs itself; choose objectives=[...]"
-            )
-        names = tuple(objectives or self.default_objectives)
-        unknown = [name for name in names if name not in self.world_class.objectives]
-        if unknown:
-            raise UserError(
-                f"objectives: '{unknown[0]}' is unknown; allowed are {', '.join(self.world_class.objectives)}"
-            )
-        for labeller, weights in self.config.labellers.items():
-            if len(weights) != len(names) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
-                raise UserError(
-                    f"data.labellers.{labeller}={weights}: a weight of at least 0 for each of {', '.join(names)} "
-                    "is needed, and a sum of 1"
-                )
-        return names
+        return choose_objectives(self.config, objectives)
 
     def tables(self) -> dict[str, PairTable]:
         tilts = np.random.default_rng([self._seed, 0]).dirichlet(np.ones(len(self.objectives)), TILTS)
