@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +16,9 @@ from lightning_moa.errors import Stopped, UserError
 from lightning_moa.peak_memory import look_everywhere
 from lightning_moa.signals import heeded, held_back, let_come
 
-_CONTEXT = multiprocessing.get_context("spawn")
+_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+"""Where it is safe, one process imports the libraries, once, and workers are forked from it."""
+_CONTEXT.set_forkserver_preload(["lightning_moa.runs.preloaded"])
 NO_GUARD = 77
 """Exit code of a worker that found itself running the script that had started it."""
 _ENDS_WITHIN = 10.0
@@ -91,7 +92,7 @@ class _Worker:
         # Numerical libraries read these when they are imported, so they must be set before a process starts.
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
         return ProcessPoolExecutor(
-            1, mp_context=_CONTEXT, initializer=_start_worker, initargs=(self.messages, os.getpid())
+            1, mp_context=_CONTEXT, initializer=_start_worker, initargs=(self.messages, dict(os.environ))
         )
 
     def submit(self, function: Callable[[Any], None], order: Any) -> Future[None]:
@@ -133,7 +134,7 @@ def leave_if_imported() -> None:
     A script without a guard would start its study once more there.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SystemExit(NO_GUARD)
+        os._exit(NO_GUARD)  # A SystemExit would end it with 1 where it was forked.
 
 
 def _forward(messages: Any, advance: Callable[[str, float], None]) -> None:
@@ -156,18 +157,21 @@ def _listen(listener: Callable[[str, float], None]) -> None:
     _report = listener
 
 
-def _start_worker(messages: Any, parent: int) -> None:
+def _start_worker(messages: Any, environment: dict[str, str]) -> None:
     global _kept
+    os.environ.clear()
+    os.environ.update(environment)  # The process that it was forked from may be older than a variable.
     _listen(lambda key, share: messages.put((key, share)))
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     # Between two tasks a signal is only noted: the next one would begin and end with it.
     _kept = heeded(lambda signum: None)
     _kept.__enter__()
     let_come()
 
 
-def _die_with(parent: int) -> None:
-    """A worker whose parent was killed has nobody to work for."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
+def _die_with_parent() -> None:
+    """A worker whose study was killed has nobody to work for."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -311,11 +311,15 @@ def test_what_leaves_no_checkpoint_ends_at_once_with_a_line(tmp_path, workers, s
 
 
 def test_a_signal_to_a_worker_that_has_just_begun_waits_until_it_can_be_heeded(tmp_path):
-    """At once after the start of its process, which has the libraries yet to import."""
+    """At once after the start of its process, which has yet to become a worker."""
     slow = [job("linger", name=f"the {i}", started=str(tmp_path / f"{i}")) for i in (0, 1)]
 
+    before = set(psutil.Process().children(recursive=True))
+
     def begun():
-        return any("spawn_main" in " ".join(words_of(each)) for each in psutil.Process().children())
+        """A process that is no helper of multiprocessing's own."""
+        new = set(psutil.Process().children(recursive=True)) - before
+        return any(each.ppid() != os.getpid() or "spawn_main" in " ".join(words_of(each)) for each in new)
 
     with pytest.raises(Stopped, match=r"^the [01]: ended by SIGINT"), sent(signal.SIGINT, begun):
         run(slow, tmp_path / "runs", workers=2)
