@@ -43,8 +43,9 @@ def sample_grid(
 
     Returns:
         One row per preference and prompt: `preference` (row of the grid), `prompt_index`, `prompt`, `response`,
-        `tokens` (its length, EOS included), `log_ratio` = log pi(y|x) - log pi_ref(y|x), whose mean estimates the KL
-        divergence from the reference in nats per response.
+        `tokens` (its length, EOS included), `log_ratio` = log q(y|x) - log pi_ref(y|x), whose mean estimates the KL
+        divergence from the reference in nats per response. q is what is sampled from: the policy, but where
+        `temperature` or `top_p` make it another (then it is not 0 for the reference itself).
     """
     return in_order([_sample_batch(policy, batch, preferences, decoding, tokenizer) for batch in batches])
 
@@ -108,7 +109,9 @@ def _sample_batch(
         row_keys=batch.index.repeat(n),
         room=None if batch.room is None else batch.room.repeat(n),
     )
-    own = _logps(policy, ids, mask, sampled.tokens, sampled.mask, each)
+    own = sampled.logps
+    if own is None:
+        own = _logps(policy, ids, mask, sampled.tokens, sampled.mask, each)
     with policy.reference():
         given = (ids, mask) if plain is None else (plain.input_ids, plain.attention_mask)
         ratios = own - _logps(policy, *given, sampled.tokens, sampled.mask, each)

@@ -28,6 +28,9 @@ class Responses:
     """(batch, max_new_tokens) token ids; PAD (EOS where the model has no PAD) after the end."""
     mask: Tensor
     """(batch, max_new_tokens) bool, True on the response's tokens, the closing EOS included."""
+    logps: Tensor | None = None
+    """(batch,) log-probability that each was drawn with, where `temperature` or `top_p` make it another than the
+    policy's own; else None."""
 
 
 def generate(
@@ -95,7 +98,11 @@ def generate(
             asked = (input_ids, attention_mask, preference, limits)
             whole = _decode_by_forward(policy, *asked, eos, fill, pick, together)
         tokens = whole[:, width:]
-    return _finish(tokens, max_new_tokens, limits, eos, fill)
+    responses = _finish(tokens, max_new_tokens, limits, eos, fill)
+    if pick.logps:
+        drawn = torch.stack(pick.logps, dim=1)
+        responses.logps = drawn.masked_fill(~responses.mask[:, : drawn.shape[1]], 0).sum(1)
+    return responses
 
 
 def _too_long_together(model: PreTrainedModel, attention_mask: Tensor, limits: Tensor) -> bool:
@@ -125,9 +132,11 @@ def _apart(
         room, mine = limits[rows], keys[rows.to(keys.device)]
         parts.append((rows, generate(policy, *asked, preference=own, row_keys=mine, room=room, **words)))
     order = torch.cat([rows for rows, _ in parts]).argsort()
-    return Responses(
-        *(torch.cat([getattr(part, name) for _, part in parts])[order] for name in ("tokens", "mask"))
+    tokens, mask = (
+        torch.cat([getattr(part, name) for _, part in parts])[order] for name in ("tokens", "mask")
     )
+    logps = [part.logps for _, part in parts if part.logps is not None]
+    return Responses(tokens, mask, torch.cat(logps)[order] if logps else None)
 
 
 class _Pick:
@@ -141,17 +150,26 @@ class _Pick:
         self.temperature = temperature
         self.nucleus = TopPLogitsWarper(top_p) if top_p < 1 else None
         self.seed = seed
+        self.logps: list[Tensor] | None = None if temperature == 1 and top_p == 1 else []
         # A grid of preferences asks for the noise of each prompt many times.
         self.keys, self.row = keys.unique(return_inverse=True)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if self.temperature == 0:
+            self._note(scores.new_zeros(len(scores)))
             return scores
         scores = scores / self.temperature
         if self.nucleus is not None:
             scores = self.nucleus(input_ids, scores)
         noise = gumbel(self.seed, self.keys, input_ids.shape[1] - self.width, scores.shape[1])
-        return scores + noise[self.row]
+        noisy = scores + noise[self.row]
+        if self.logps is not None:
+            self._note(scores.log_softmax(-1).gather(1, noisy.argmax(-1, keepdim=True))[:, 0])
+        return noisy
+
+    def _note(self, logps: Tensor) -> None:
+        if self.logps is not None:
+            self.logps.append(logps)
 
 
 class _Full:

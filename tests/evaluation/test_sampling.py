@@ -8,7 +8,7 @@ import torch
 from lightning_moa.batches import PromptBatch
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import Decoding, mean_rows, sample_grid, score
-from lightning_moa.policies import Policy, SVDLoRA, response_logps
+from lightning_moa.policies import Policy, SVDLoRA
 from lightning_moa.rewards import RuleRewards
 from tests.policies.models import EOS, PAD, shake, tiny
 
@@ -65,22 +65,60 @@ def test_rows_are_sorted_by_preference_and_prompt(policy):
     assert frame["prompt"].tolist() == ["two", "three", "one"] * 3
 
 
-def test_lengths_and_log_ratios_are_those_of_the_sampled_tokens(policy):
-    greedy = Decoding(max_new_tokens=5, temperature=0.0)
-    frame = sample_grid(policy, [prompts(slice(1, 2))], GRID, greedy, Words())
+def logps_of(policy, row, temperature=1.0, top_p=1.0):
+    """log q(y|x) of a response to the second prompt, token by token: q keeps the likeliest tokens that reach top_p."""
+    words = [int(word[1:]) for word in row["response"].split()]
+    if row["tokens"] > len(words):
+        words.append(EOS)
+    assert row["tokens"] == len(words)
+    ids, found = [7, 8, 9, 10], 0.0
+    for word in words:
+        given = torch.tensor([ids])
+        with torch.no_grad():
+            logits = policy(given, torch.ones_like(given), row["weights"])[0, -1].double()
+        ids.append(word)
+        if temperature == 0:
+            assert word == int(logits.argmax())
+            continue
+        order = (logits / temperature).softmax(-1).sort(descending=True)
+        kept = order.values.cumsum(-1) - order.values < top_p
+        assert word in order.indices[kept]
+        mine = order.values[order.indices == word]
+        found += float(torch.log(mine / order.values[kept].sum()))
+    return found
+
+
+@pytest.mark.parametrize("decoding", [{}, {"temperature": 0.0}, {"temperature": 0.7}, {"top_p": 0.8}])
+def test_lengths_and_log_ratios_are_those_of_what_is_sampled(policy, decoding):
+    asked = Decoding(max_new_tokens=5, seed=1, **decoding)
+    frame = sample_grid(policy, [prompts(slice(1, 2))], GRID, asked, Words())
     reference = Policy(tiny()).requires_grad_(False)
     for row, preference in zip(frame.to_dict("records"), GRID, strict=True):
-        words = [int(word[1:]) for word in row["response"].split()]
-        if row["tokens"] > len(words):
-            words.append(EOS)
-        assert row["tokens"] == len(words)
-        ids = torch.tensor([[7, 8, 9, 10, *words]])
-        mask, response = torch.ones_like(ids), torch.arange(ids.shape[1])[None] >= 4
-        with torch.no_grad():
-            ratio = response_logps(policy, ids, mask, response, preference) - response_logps(
-                reference, ids, mask, response
-            )
-        assert row["log_ratio"] == pytest.approx(ratio.item(), abs=1e-4)
+        own = logps_of(policy, row | {"weights": preference}, **decoding)
+        assert row["log_ratio"] == pytest.approx(own - logps_of(reference, row | {"weights": None}), abs=1e-4)
+
+
+def test_with_a_nucleus_the_mean_log_ratio_is_the_kl_of_what_is_sampled(policy):
+    """Responses of one token, whose distributions can be written down."""
+    rows, top_p = 4000, 0.6
+    batch = PromptBatch(
+        torch.tensor([[7, 8, 9, 10]]).repeat(rows, 1),
+        torch.ones(rows, 4, dtype=torch.bool),
+        [""] * rows,
+        torch.arange(rows),
+    )
+    asked = Decoding(max_new_tokens=1, top_p=top_p, seed=2)
+    found = sample_grid(policy, [batch], GRID[:1], asked, Words())["log_ratio"]
+    with torch.no_grad():
+        given = batch.input_ids[:1], batch.attention_mask[:1]
+        p = policy(*given, GRID[0])[0, -1].double().softmax(-1)
+        base = Policy(tiny())(*given)[0, -1].double().log_softmax(-1)
+    order = p.sort(descending=True)
+    kept = order.indices[order.values.cumsum(-1) - order.values < top_p]
+    q = p[kept] / p[kept].sum()
+    exact = float((q * (q.log() - base[kept])).sum())
+    assert 1 < len(kept) < len(p)
+    assert found.mean() == pytest.approx(exact, abs=4 * found.std() / rows**0.5)
 
 
 def test_the_reference_is_at_no_distance_from_itself():
