@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from lightning_moa.data.configs import CHAT
 from lightning_moa.errors import UserError
+from lightning_moa.turns import ASSISTANT, Message, spoken
 
-PROMPT, RESPONSE, FIXED = "prompt", "response", "fixed"
-"""What a piece of text is: the prompt (may lose its start), the response, or the form's own words."""
+PROMPT, EARLIER, RESPONSE, FIXED = "prompt", "earlier", "response", "fixed"
+"""What a piece of text is: the prompt or the form's words for its earlier turns (may lose their start, in this order of
+the text), the response, or the form's own words."""
+END = "\x03"
+"""A piece that is the tokenizer's EOS."""
 
-ASSISTANT = "\n\nAssistant:"
 TLDR_HEAD = re.compile(r"(?:SUBREDDIT: [^\n]*\n\n)?(?:TITLE: [^\n]*\n\n)?(?:POST|ARTICLE): ")
 
 
@@ -121,14 +124,20 @@ def _prompt_response(prompt: str, response: str) -> tuple[Segment, ...]:
 
 
 def _safe_rlhf(prompt: str, response: str) -> tuple[Segment, ...]:
-    return (
-        (
-            Piece("BEGINNING OF CONVERSATION: USER: ", FIXED),
-            Piece(prompt, PROMPT),
-            Piece(" ASSISTANT:", FIXED),
-            Piece(response, RESPONSE),
-        ),
-    )
+    (_, first), *rest = _alternating(prompt)
+    turns = [Piece("BEGINNING OF CONVERSATION: USER: ", FIXED), Piece(first, PROMPT)]
+    for role, text in rest:
+        marks = (" ASSISTANT:",) if role == "assistant" else (END, "USER: ")
+        turns += [*(Piece(mark, EARLIER) for mark in marks), Piece(text, PROMPT)]
+    return ((*turns, Piece(" ASSISTANT:", FIXED), Piece(response, RESPONSE)),)
+
+
+def _alternating(prompt: str) -> list[Message]:
+    """The turns of a dialogue in hh-rlhf's form, a user's first and last; any other text is one turn of a user's."""
+    turns = spoken(prompt) if prompt.endswith(ASSISTANT) else []
+    roles = [role for role, _ in turns]
+    fits = len(roles) % 2 == 1 and roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    return turns if fits else [("user", prompt)]
 
 
 HUMAN_ASSISTANT = InputForm(
@@ -144,7 +153,7 @@ SUMMARY_DOCUMENT = InputForm("summary, document", "pair of '{response}' and '{pr
 PROMPT_RESPONSE = InputForm("prompt, response", "pair of '{prompt}' and '{response}'", _prompt_response)
 SAFE_RLHF = InputForm(
     "Safe-RLHF conversation",
-    "'<BOS>BEGINNING OF CONVERSATION: USER: {prompt} ASSISTANT:{response}<EOS>'",
+    "'<BOS>BEGINNING OF CONVERSATION: USER: {prompt} ASSISTANT:{response}<EOS>', each turn of a dialogue so",
     _safe_rlhf,
     bos_first=True,
     eos_last=True,

@@ -11,12 +11,15 @@ from lightning_moa.data.chat import chat_texts
 from lightning_moa.data.encoding import without_end, without_start
 from lightning_moa.data.plain_text import control_ids, control_tokens, spaced
 from lightning_moa.errors import UserError
-from lightning_moa.rewards.inputs import FIXED, PROMPT, RESPONSE, InputForm, Piece, Segment
+from lightning_moa.rewards.inputs import EARLIER, END, FIXED, PROMPT, RESPONSE, InputForm, Piece, Segment
 from lightning_moa.turns import readable
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
+
+FORM = (FIXED, EARLIER)
+"""The roles of a form's own words, in which control tokens are control tokens."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class InputEncoder:
         excess = len(tokens) - self.longest
         if excess <= 0:
             return tokens
-        prompt_places = [i for i, token in enumerate(tokens) if token.role == PROMPT]
+        prompt_places = [i for i, token in enumerate(tokens) if token.role in (PROMPT, EARLIER)]
         response_places = [i for i, token in enumerate(tokens) if token.role == RESPONSE]
         dropped = prompt_places[:excess]
         self.cut["prompts cut at their start"] += bool(dropped)
@@ -95,10 +98,11 @@ class InputEncoder:
     def _tokens(self, segments: Sequence[Segment]) -> list[Token]:
         """The tokenizer's layout of one text or of a pair, each token with its role."""
         controls = control_tokens(self.tokenizer)
-        fixed = [piece.text for segment in segments for piece in segment if piece.role == FIXED]
+        segments = [tuple(map(self._ended, segment)) for segment in segments]
+        fixed = [piece.text for segment in segments for piece in segment if piece.role in FORM]
         plain = not any(name in text for text in fixed for name in controls)
         tokens = self._laid_out(segments, plain)
-        if any(token.id in controls.values() and token.role != FIXED for token in tokens):
+        if any(token.id in controls.values() and token.role not in FORM for token in tokens):
             # A text's own word, or the tokenizer's vocabulary has the name as a word, too: a space makes it text.
             tokens = self._laid_out([tuple(map(self._spaced, segment)) for segment in segments], plain)
         return tokens if plain else self._once_each(tokens)
@@ -111,8 +115,14 @@ class InputEncoder:
             tokens = tokens[:-1]
         return tokens
 
+    def _ended(self, piece: Piece) -> Piece:
+        if piece.text != END or piece.role not in FORM:
+            return piece
+        self._special("eos")
+        return Piece(self.tokenizer.eos_token, piece.role)
+
     def _spaced(self, piece: Piece) -> Piece:
-        return piece if piece.role == FIXED else Piece(spaced(self.tokenizer, piece.text), piece.role)
+        return piece if piece.role in FORM else Piece(spaced(self.tokenizer, piece.text), piece.role)
 
     def _laid_out(self, segments: Sequence[Segment], plain: bool) -> list[Token]:
         texts = ["".join(piece.text for piece in segment) for segment in segments]

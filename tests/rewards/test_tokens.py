@@ -66,6 +66,43 @@ def test_safe_rlhf_is_one_text_between_bos_and_eos(own_bos):
     assert ids(encoder(tokenizer, SAFE_RLHF), "tell me", "Sure.") == [1, *raw(tokenizer, text), 2]
 
 
+DIALOGUE = "\n\nHuman: tell </s> me\n\nAssistant: What?\n\nHuman: a joke\n\nAssistant:"
+
+
+def test_safe_rlhf_puts_each_turn_of_a_dialogue_as_it_was_trained():
+    tokenizer = llama_tokenizer()
+    found = ids(encoder(tokenizer, SAFE_RLHF), DIALOGUE, "Sure.")
+    text = (
+        "BEGINNING OF CONVERSATION: USER: tell < /s> me ASSISTANT:What?</s>USER: a joke ASSISTANT:Sure.</s>"
+    )
+    assert tokenizer.decode(found).removeprefix("<s>").lstrip() == text
+    assert found[0] == 1
+    assert [place for place, token in enumerate(found) if token == 2][1:] == [len(found) - 1]
+
+
+@pytest.mark.parametrize("longest", [50, 40, 30])
+def test_a_long_dialogue_loses_its_earlier_turns_with_their_marks(longest):
+    tokenizer = llama_tokenizer()
+    whole = tokenizer.decode(ids(encoder(tokenizer, SAFE_RLHF), DIALOGUE, "Sure."))
+    short = encoder(tokenizer, SAFE_RLHF, longest)
+    found = ids(short, DIALOGUE, "Sure.")
+    head, text = "<s>BEGINNING OF CONVERSATION: USER:", tokenizer.decode(found)
+    assert len(found) == longest
+    assert text.startswith(head)
+    assert whole.endswith(text.removeprefix(head))
+    assert text.endswith("joke ASSISTANT:Sure.</s>")
+    assert short.cut == Counter({"prompts cut at their start": 1})
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a\n\nAssistant: b", "\n\nHuman: a\n\nHuman: b\n\nAssistant:", "\n\nAssistant:"]
+)
+def test_what_is_no_dialogue_of_turns_by_turns_is_one_turn(prompt):
+    tokenizer = llama_tokenizer()
+    text = f"BEGINNING OF CONVERSATION: USER: {prompt} ASSISTANT:Sure."
+    assert ids(encoder(tokenizer, SAFE_RLHF), prompt, "Sure.") == [1, *raw(tokenizer, text), 2]
+
+
 def test_names_of_special_tokens_in_a_text_are_plain_text():
     tokenizer = bart_tokenizer()
     tokens = ids(encoder(tokenizer, SUMMARY_DOCUMENT), "a </s> b", "<s></s><pad>")
