@@ -38,7 +38,7 @@ from lightning_moa.objectives.settings import PPOConfig
 from lightning_moa.policies import Policy
 from lightning_moa.policies.critic import Critic
 from lightning_moa.policies.generation import evaluating
-from lightning_moa.processes import any_of, joint_mean, rank, world_size
+from lightning_moa.processes import any_of, gathered, joint_mean, rank, world_size
 from lightning_moa.rewards import Rewards
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
@@ -47,7 +47,7 @@ WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
 @dataclass(frozen=True)
 class PPOSettings:
     """PPO's hyper-parameters: Panacea's Table 1 gives each but `gamma` and `gae_lambda`, which are Safe-RLHF's, and the
-    last two."""
+    last three."""
 
     kl_coeff: float = 0.02
     clip_ratio: float = 0.2
@@ -62,6 +62,10 @@ class PPOSettings:
     """Where the preference acts. 'surrogates': on the m clipped losses, by the aggregator. 'advantages': on the m
     advantages, then one clipped loss (linear in the reward; eq. 12). 'linear_reward': on the scores, sum_i lambda_i
     r_i (eq. 12 with one value function). 'tchebycheff_reward': on the scores, -max_i lambda_i (z_i - r_i) (eq. 13)."""
+    critic_start: str = "zero"
+    """The value of every state at first: 'zero', or 'scores', the first rollout's mean score. Until the critic has
+    learned how far rewards are from 0, that is in every advantage: a policy whose scores are all below 0 unlearns
+    whatever it samples."""
     max_kl: float | None = None
     """Mean KL from the reference, in nats per response, beyond which a run counts as diverged; None: any finite one may
     be."""
@@ -250,9 +254,12 @@ class PPO(PPOCosts):
             ref_logps, hidden = reference_pass(policy, ids, attention, sampled.mask)
         raw = score_responses(self.rewards, self.tokenizer, batch, sampled)
         scores = raw * self.scale
+        weighed = self._scalarised(scores, each)
+        if step == 0 and self.settings.critic_start == "scores":
+            self._begin_at(weighed)
         values = self.critic(hidden, each)
         shaped = shaped_rewards(
-            self._scalarised(scores, each),
+            weighed,
             logps,
             ref_logps,
             sampled.mask,
@@ -316,6 +323,15 @@ class PPO(PPOCosts):
         loss = joint_mean(losses.sum(0), len(losses)).sum()
         self._logs["critic_loss"] = loss.detach()
         return loss
+
+    @torch.no_grad()
+    def _begin_at(self, scores: Tensor) -> None:
+        """Let the critic's values begin at the mean of (batch, k) scores, once."""
+        limit = self.settings.clip_score
+        bias, mean = self.critic.outer.bias, joint_mean(scores.clamp(-limit, limit).sum(0), len(scores))
+        with gathered([bias], write=True):
+            if not bool(bias.any()):
+                bias.copy_(mean)
 
     def _scalarised(self, scores: Tensor, each: Tensor | None) -> Tensor:
         """(batch, m) scores, or (batch, 1) where the preference acts on them."""

@@ -98,6 +98,12 @@ class PPOConfig(ScoredConfig):
         "is not finite stops a run, as in the papers",
         above=0,
     )
+    critic_start: str = option(
+        "zero",
+        "the value of every state to the critic at first: 0, or the mean score of the first rollout, for rewards whose "
+        "mean is far from 0",
+        choices=("zero", "scores"),
+    )
     critic_lr: float = option(5e-3, "the critic's peak learning rate", above=0)
     critic_weight_decay: float = option(0.0, "the critic's weight decay", at_least=0)
     critic_schedule: str = option(

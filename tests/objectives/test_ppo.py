@@ -230,6 +230,37 @@ def test_weights_that_are_not_numbers_are_a_divergence():
         ppo().rollout(policy, prompts(), HALF, step=3)
 
 
+@pytest.mark.parametrize("weigh", ["surrogates", "linear_reward"])
+def test_a_critic_that_begins_at_the_first_scores_takes_their_offset_out_of_the_advantages(weigh):
+    """Whatever is added to all scores: the same advantages, and the same values beyond what is added."""
+    found = []
+    for offset in (0.0, -30.0):
+        objective = ppo(weigh=weigh, critic_start="scores", gae_lambda=0.9)
+        plain = objective.rewards.scores
+        objective.rewards.scores = lambda prompts, responses, plain=plain, more=offset: (
+            plain(prompts, responses) + more
+        )
+        rollouts = [objective.rollout(steered(), prompts(6), HALF, step=step) for step in (0, 0, 1)]
+        first, again, later = rollouts
+        total = objective._scalarised(first.scores, HALF.expand(6, 2)).mean(0)
+        torch.testing.assert_close(objective.critic.outer.bias.detach(), total)
+        torch.testing.assert_close(first.values, total.expand_as(first.values))
+        torch.testing.assert_close(again.advantages, first.advantages)
+        found.append((first.advantages, later.advantages))
+    for near, far in zip(*found, strict=True):
+        torch.testing.assert_close(near, far, atol=1e-4, rtol=1e-4)
+
+
+def test_a_critic_begins_at_zero_unless_asked_and_keeps_what_it_has_learned():
+    objective = ppo()
+    objective.rollout(steered(), prompts(), HALF, step=0)
+    assert not objective.critic.outer.bias.any()
+    objective = ppo(critic_start="scores")
+    torch.nn.init.constant_(objective.critic.outer.bias, 0.5)
+    objective.rollout(steered(), prompts(), HALF, step=0)
+    assert objective.critic.outer.bias.tolist() == [0.5, 0.5]
+
+
 def test_values_that_are_not_finite_are_a_divergence():
     objective = ppo()
     torch.nn.init.constant_(objective.critic.outer.bias, float("inf"))
