@@ -344,7 +344,7 @@ class SyntheticConfig(WorldConfig):
     own_objectives = ("helpful", "harmless")
 
     name: str = option("synthetic", "the data set's name")
-    risky_share: float = option(0.5, "share of risky prompts", at_least=0, at_most=1)
+    risky_share: float = option(0.5, "share of risky prompts, in 16ths or simpler", at_least=0, at_most=1)
 
 
 @dataclass

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from functools import cached_property
 
 from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.data.worlds import WorldData
 from lightning_moa.world import World
-
-MOST_REPEATS = 16
-"""Largest denominator of the share of risky prompts."""
+from lightning_moa.world.world import simple_share
 
 
 class Synthetic(WorldData):
@@ -21,12 +18,12 @@ class Synthetic(WorldData):
     @cached_property
     def world(self) -> World:
         """The world that the rows are drawn from."""
-        return World.build(self.config.world_seed, self.config.risky_share)
+        return World.build(self.config.world_seed, float(simple_share(self.config.risky_share)))
 
     def prompt_groups(self) -> list[tuple[list[str], int]]:
         """By kind and topic; the risky prompts are `risky_share` of all, rounded to a simple fraction."""
         lexicon = self.world.grammar.lexicon
-        share = Fraction(self.config.risky_share).limit_denominator(MOST_REPEATS)
+        share = simple_share(self.config.risky_share)
         kinds = (
             (lexicon.benign_verbs, share.denominator - share.numerator),
             (lexicon.risky_verbs, share.numerator),

@@ -10,6 +10,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.study.collect import Collected
 from lightning_moa.world import World
 from lightning_moa.world.lexicon import MODES
+from lightning_moa.world.world import simple_share
 
 OTHER = "other"
 """A response that opens with no mode's word."""
@@ -23,7 +24,7 @@ def world_of(config: StudyConfig) -> World:
     """
     if not isinstance(config.data, SyntheticConfig):
         raise UserError(f"data={config.data.name}: has no world; allowed is synthetic")
-    return World.build(config.data.world_seed, config.data.risky_share)
+    return World.build(config.data.world_seed, float(simple_share(config.data.risky_share)))
 
 
 def risky_modes(collected: Collected, world: World) -> pd.DataFrame:

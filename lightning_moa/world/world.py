@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,9 @@ from lightning_moa.world.grammar import Grammar
 from lightning_moa.world.lexicon import Size
 from lightning_moa.world.rewards import OBJECTIVES, reward_tables
 from lightning_moa.world.text import parse_prompts
+
+MOST_REPEATS = 16
+"""Largest denominator of the share of risky prompts where prompts are listed, each a whole number of times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,19 @@ class World(ExactWorld):
     def is_risky(self, prompts: Sequence[str]) -> np.ndarray:
         """(n,) bool. Raises UserError for a prompt that is not of this world."""
         return parse_prompts(self.grammar, prompts)[0].astype(bool)
+
+
+def simple_share(risky_share: float) -> Fraction:
+    """The nearest share that whole numbers of prompts can have.
+
+    Raises:
+        UserError: one of which only risky or only benign prompts would be left.
+    """
+    if 0 < _share(risky_share) < 1 and not 1 <= MOST_REPEATS * risky_share <= MOST_REPEATS - 1:
+        raise UserError(
+            f"data.risky_share={risky_share}: allowed are 0, 1, and {1 / MOST_REPEATS} to {1 - 1 / MOST_REPEATS}"
+        )
+    return Fraction(risky_share).limit_denominator(MOST_REPEATS)
 
 
 def _share(risky_share: float) -> float:

@@ -130,6 +130,22 @@ def test_each_training_seed_draws_rows_of_its_own_but_holds_out_the_same_prompts
     assert said.for_seed(1) is said
 
 
+@pytest.mark.parametrize("share", [0.35, 0.07, 0.93])
+def test_the_exact_front_is_of_the_share_that_prompts_have(share):
+    data = synthetic(risky_share=share, eval_pairs=700)
+    own = data.world.risky_share
+    assert abs(own - share) < 1 / 32
+    assert 0 < own < 1
+    held = data.distinct_prompts("eval")
+    assert data.world.is_risky(held).mean() == pytest.approx(own)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.97])
+def test_a_share_that_would_leave_one_kind_alone_is_refused(share):
+    with pytest.raises(UserError, match=rf"^data\.risky_share={share}: allowed are 0, 1"):
+        synthetic(risky_share=share).prompt_groups()
+
+
 @pytest.mark.parametrize(("share", "rows"), [(0.875, 256), (0.25, 128), (0.0, 64), (1.0, 64)])
 def test_risky_prompts_come_as_often_as_asked(share, rows):
     data = synthetic(eval_pairs=rows, risky_share=share)
