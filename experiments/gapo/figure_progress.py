@@ -153,17 +153,21 @@ def judge_claims(progress: pd.DataFrame) -> list[Row]:
     ]
 
 
-def chosen(progress: pd.DataFrame, method: str, place: str) -> list[tuple[int, pd.DataFrame]]:
-    """(seed, rows) of each look of a method."""
+def chosen(progress: pd.DataFrame, method: str, place: str) -> list[tuple[int, dict[str, np.ndarray]]]:
+    """(seed, each column's (m,) values) of each look of a method."""
     mine = progress[(progress["method"] == method) & (progress["place"] == place)]
-    return [(int(str(seed)), rows) for (seed, _), rows in mine.groupby(["seed", "step"], sort=True)]
+    columns = {name: mine[name].to_numpy() for name in ("weight", "norm", "length", "progress")}
+    looks = sorted(mine.groupby(["seed", "step"]).indices.items())
+    return [
+        (int(seed), {name: values[rows] for name, values in columns.items()}) for (seed, _), rows in looks
+    ]
 
 
 def improving(progress: pd.DataFrame, method: str, place: str) -> PerSeed:
     """Share of looks at which no objective loses."""
     found: dict[int, list[bool]] = {}
-    for seed, rows in chosen(progress, method, place):
-        kept = rows["progress"] >= -SLIGHT * rows["norm"] * rows["length"]
+    for seed, look in chosen(progress, method, place):
+        kept = look["progress"] >= -SLIGHT * look["norm"] * look["length"]
         found.setdefault(seed, []).append(bool(kept.all()))
     return {seed: float(np.mean(each)) for seed, each in found.items()}
 
@@ -172,9 +176,9 @@ def least_progress(progress: pd.DataFrame, method: str, place: str, quantile: fl
     """A quantile, over looks, of the least progress of any objective, as a share of ||g_i|| ||d||: a cosine, above 0
     where no objective loses. Unlike a share of looks it does not stop at 1."""
     found: dict[int, list[float]] = {}
-    for seed, rows in chosen(progress, method, place):
-        lengths = (rows["norm"] * rows["length"]).to_numpy()
-        shares = np.divide(rows["progress"].to_numpy(), lengths, out=np.zeros(len(rows)), where=lengths > 0)
+    for seed, look in chosen(progress, method, place):
+        lengths = look["norm"] * look["length"]
+        shares = np.divide(look["progress"], lengths, out=np.zeros(len(lengths)), where=lengths > 0)
         found.setdefault(seed, []).append(float(shares.min()))
     return {seed: float(np.quantile(each, quantile)) for seed, each in found.items()}
 
@@ -183,9 +187,9 @@ def ratios(progress: pd.DataFrame, method: str, place: str) -> dict[int, np.ndar
     """seed -> (n, 2) log ||g_i|| / ||g_j|| and log progress_i / progress_j of every pair of objectives with a weight
     that both progress."""
     found: dict[int, list[tuple[float, float]]] = {}
-    for seed, rows in chosen(progress, method, place):
-        known = rows[(rows["weight"] > 0) & (rows["progress"] > 0)]
-        logs = np.log(known[["norm", "progress"]].to_numpy())
+    for seed, look in chosen(progress, method, place):
+        known = (look["weight"] > 0) & (look["progress"] > 0)
+        logs = np.log(np.stack([look["norm"][known], look["progress"][known]], axis=1))
         found.setdefault(seed, []).extend(tuple(one - other) for one, other in combinations(logs, 2))
     return {seed: np.array(each).reshape(-1, 2) for seed, each in found.items()}
 
