@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.console import Console
 
 from lightning_moa.config import MethodConfig
@@ -24,7 +25,6 @@ from lightning_moa.figures.all_methods import METHODS, conduct_front, responses_
 from lightning_moa.figures.all_methods import studies as whole_studies
 from lightning_moa.figures.front_measures import asked_for_all
 from lightning_moa.figures.tuning import TunedConfig, utilities
-from lightning_moa.reporting.panels import draw_over_steps
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.study.chosen import chosen_methods
@@ -34,6 +34,8 @@ from lightning_moa.study.results import print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Methods, Study
 
+DASHES = ["-", "--", ":"]
+"""Of the first third of the methods, and so on: there are more of them than colours."""
 MEASURES = {"expected_utility": "expected utility", "mean_regret": "mean regret"}
 
 
@@ -97,18 +99,20 @@ def spent(collected: Collected, regret: pd.Series, seen: dict[str, int], share: 
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """A panel for each measure: a line for each method over the responses that it was trained on."""
+    """A panel for each measure: a line for each method over the responses that it was trained on, a mean over seeds."""
     looks = styles_of(rows["method"])
     with canvas(5.4 * len(MEASURES), 6.6, "What a budget buys") as figure:
         for ax, (measure, label) in zip(figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True):
-            for method, mine in rows.groupby("method", sort=False):
-                frame = mine.rename(columns={"responses": "step"})
-                draw_over_steps(ax, frame, measure, looks[str(method)], faint=False)
+            for place, (method, mine) in enumerate(rows.groupby("method", sort=False)):
+                mean, look = mine.groupby("responses")[measure].mean(), looks[str(method)]
+                dash = DASHES[place * len(DASHES) // len(looks)]
+                ax.plot(mean, dash, color=look.colour, marker=look.marker, markersize=5, label=look.label)
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel("responses trained on, of all its policies")
             ax.set_title(label)
         handles = ax.get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=7.5)
+        figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=7.5, handlelength=4)
     return figure
 
 
