@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from lightning_moa.reporting.run_record import MEASURED_WITH
@@ -23,6 +24,8 @@ WORDS = {
 DECIDING = MEASURED_WITH
 """Without the commit and the libraries, which often change no number."""
 _SHOWN = 3
+_LONGEST = 60
+"""Letters of a value that are shown."""
 
 
 def differing(runs: Named, parts: Sequence[str] = tuple(WORDS)) -> list[str]:
@@ -65,12 +68,12 @@ def _lines(known: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[str]:
     for key in dict.fromkeys(key for _, values in known for key in values):
         there = [(name, dict(_leaves(values[key], key))) for name, values in known if key in values]
         for leaf in dict.fromkeys(leaf for _, values in there for leaf in values):
-            shown: dict[str, list[str]] = {}
+            found: dict[str, list[str]] = {}
             for name, values in there:
-                shown.setdefault(_short(values.get(leaf)), []).append(name)
-            if len(shown) > 1:
-                said = ", ".join(f"{value} ({_names(names)})" for value, names in shown.items())
-                yield f"{leaf} {said}".strip()
+                found.setdefault(_text(values.get(leaf)), []).append(name)
+            if len(found) > 1:
+                shown = zip(_apart(list(found)), found.values(), strict=True)
+                yield f"{leaf} {', '.join(f'{value} ({_names(names)})' for value, names in shown)}".strip()
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -81,9 +84,27 @@ def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
         yield where, value
 
 
-def _short(value: Any) -> str:
-    text = "none" if value is None or value == {} else " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _text(value: Any) -> str:
+    return "none" if value is None or value == {} else str(value)
+
+
+def _apart(texts: Sequence[str], begin: int | None = None) -> list[str]:
+    """Different texts, shortened, from a letter on; those that would look alike from where they begin to differ."""
+    if begin is None:
+        short = [_short(" ".join(text.split())) for text in texts]
+    else:
+        short = [f"from letter {begin + 1} on {_short(repr(text[begin:]))}" for text in texts]
+    for form in {each for each in short if short.count(each) > 1}:
+        alike = [i for i, each in enumerate(short) if each == form]
+        letters = zip_longest(*(texts[i] for i in alike))
+        at = next(place for place, each in enumerate(letters) if len(set(each)) > 1)
+        for i, said in zip(alike, _apart([texts[i] for i in alike], at), strict=True):
+            short[i] = said
+    return short
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _names(names: Sequence[str]) -> str:
