@@ -20,9 +20,10 @@ FORM = "reward_<objective>=COLUMN, with gold_<objective>=, lambda_<objective>= a
 
 
 def is_foreign(file: Path) -> bool:
-    """Whether a file's header is not that of points.csv: it has neither artefact nor method and policy."""
+    """Whether a file's header is not that of points.csv, which no other has two columns of that say where a row is
+    from; that of a broken one may lack the third."""
     header = read_text(file).partition("\n")[0].strip().split(",")
-    return not {"artefact", "policy"} & {name.strip('"') for name in header}
+    return len({"paper", "artefact", "scale"} & {name.strip('"') for name in header}) < 2
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -37,6 +38,8 @@ def parse_columns(text: str) -> dict[str, str]:
         known = ours in FIXED or any(ours.startswith(p) and ours != p for p in (*VALUES, "lambda_"))
         if not equals or not theirs or not known:
             raise UserError(f"--columns: {word.strip() or text!r}; allowed are {FORM}")
+        if ours in found:
+            raise UserError(f"--columns: {ours} is there twice, {found[ours]} and {theirs}; allowed is once")
         found[ours] = theirs
     if not _objectives(found):
         raise UserError(f"--columns {text}: no objective's values; allowed are {FORM}")
