@@ -104,12 +104,16 @@ def claims_lines(claims: pd.DataFrame) -> list[str]:
 
 
 def sensitivity_lines(sensitivity: pd.DataFrame | None) -> list[str]:
-    """How many verdicts change where the reference point of hypervolumes is another one."""
+    """How many verdicts change where the reference point of hypervolumes is another one.
+
+    A claim's statistic may name another method at each, the strongest rival there; and where one can't be asked, no
+    verdict has changed.
+    """
     if sensitivity is None or sensitivity.empty:
         return []
-    keys = ["claim", "where", "statistic"]
-    verdicts = sensitivity.pivot_table("verdict", keys, "reference", aggfunc="first")
-    changed = {name: int((verdicts[name] != verdicts[OF_RULE]).sum()) for name in verdicts if name != OF_RULE}
+    verdicts = sensitivity.pivot_table("verdict", ["claim", "where"], "reference", aggfunc="first")
+    whole = {name: verdicts[[OF_RULE, name]].dropna() for name in verdicts if name != OF_RULE}
+    changed = {name: int((both[name] != both[OF_RULE]).sum()) for name, both in whole.items()}
     words = ", ".join(f"{count} change at {name!r}" for name, count in changed.items())
     return [f"reference point: {len(verdicts)} verdicts rest on it; {words}"]
 

@@ -7,7 +7,8 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from lightning_moa.reporting.study_tables import methods_table
+from lightning_moa.reporting.claims import OF_RULE
+from lightning_moa.reporting.study_tables import methods_table, sensitivity_lines
 
 
 def test_numbers_stay_whole_where_there_is_little_room() -> None:
@@ -27,3 +28,17 @@ def test_numbers_stay_whole_where_there_is_little_room() -> None:
         (line,) = [line for line in lines if line.split()[-1:] == [seconds]]
         assert line.split()[1:] == ["12.345"] * 3 + ["6.789", "11", "134,515,008", "1,234", seconds]
     assert "".join(line.split()[0] for line in lines[4:] if line.strip()).startswith(names[0])
+
+
+def test_a_verdict_changes_where_both_are_there() -> None:
+    """The strongest rival, which the statistic names, is another one; and a claim that one point can't ask."""
+    rows = [
+        ("a", "difference to dps > bound", OF_RULE, "holds"),
+        ("a", "difference to soups > bound", "far", "fails"),
+        ("b", "difference to dps > bound", OF_RULE, "holds"),
+        ("b", "difference to soups > bound", "far", "holds"),
+        ("c", "spread > bound", OF_RULE, "holds"),
+        ("d", "spread > bound", "far", "holds"),
+    ]
+    frame = pd.DataFrame(rows, columns=["claim", "statistic", "reference", "verdict"]).assign(where="gold")
+    assert sensitivity_lines(frame) == ["reference point: 4 verdicts rest on it; 1 change at 'far'"]
