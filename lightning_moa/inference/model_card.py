@@ -166,11 +166,14 @@ def _metrics(loaded: Loaded, opened: Opened) -> str:
 
 
 def _rows_of(frame: pd.DataFrame, study: TrainedMethod, opened: Opened) -> tuple[pd.DataFrame | None, bool]:
-    """The row at the policy's preference or of its name, or else the nearest one; and whether that is the one."""
+    """The row at the policy's preference or of its name, or else the nearest one; and whether that is the one. Of
+    several policies at one preference it is the row of the one that was opened."""
     mine = final_rows(frame[(frame["method"] == study.method) & (frame["seed"] == study.seed)])
     if opened.preference is None:
         mine = mine[mine["policy"] == opened.deployed.name]
         return (mine, True) if len(mine) else (None, False)
+    named = mine[mine["policy"] == opened.deployed.name]
+    mine = named if len(named) else mine
     away = np.linalg.norm(preferences_of(mine) - opened.preference.numpy(), axis=1)
     if not len(away) or np.isnan(away).all():
         return None, False

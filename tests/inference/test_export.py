@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -14,11 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.inference.export import base_of, export
-from lightning_moa.inference.model_card import _silent, words_of
+from lightning_moa.inference.model_card import _rows_of, _silent, words_of
 from lightning_moa.policies import Heads, LoRA, Policy
 from lightning_moa.policies.vocabulary import _silence
 from lightning_moa.run_folders import owner
 from tests.policies.models import tiny
+from tests.reporting.frames import points_frame
 
 PREFERENCE = {"helpful": 0.3, "harmless": 0.7}
 WITH_HEAD = "all-linear-and-head"
@@ -96,6 +98,23 @@ def moa_points(study):
     from lightning_moa.reporting.schema import POINTS
 
     return POINTS.read(study / "points.csv")
+
+
+def test_the_card_has_the_row_of_the_policy_that_was_opened():
+    """Of several at one preference, as the members of a family; else that of the preference."""
+    frame = points_frame({"m": 1.0}, seeds=(0,), step=0.5)
+    several = pd.concat([frame.assign(policy=f"member {i}", gold_helpful=float(i)) for i in range(3)])
+    study = SimpleNamespace(method="m", seed=0)
+
+    def opened(name, preference):
+        return SimpleNamespace(
+            deployed=SimpleNamespace(name=name), preference=torch.tensor(preference, dtype=torch.float64)
+        )
+
+    rows, same = _rows_of(several, study, opened("member 2", [0.5, 0.5]))
+    assert (rows["gold_helpful"].tolist(), same) == ([2.0], True)
+    rows, same = _rows_of(several, study, opened("another", [0.4, 0.6]))
+    assert (rows["lambda_helpful"].tolist(), same) == ([0.5], False)
 
 
 def test_a_prompt_that_carries_the_preference_is_told(study, tmp_path):
