@@ -34,7 +34,6 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     import csv
 
-    from lightning_moa.inference.found import trained_policies
     from lightning_moa.inference.scoring import score_file, summary
     from lightning_moa.reporting.files import spreadsheet_text, write_atomically
 
@@ -46,13 +45,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(
             f"--rewards {' '.join(options.rewards)}: an objective is there twice; allowed is once"
         )
-    study = None
-    if options.results is not None:
-        found = trained_policies(options.results, options.runs)
-        ours = [each for each in found if options.seed in (None, each.seed)]
-        if not ours:
-            raise UserError(f"{options.results}: no seed {options.seed}")
-        study = ours[0]
+    study = None if options.results is None else _study(options)
     scored = score_file(
         options.file,
         rewards,
@@ -66,6 +59,21 @@ def run(options: argparse.Namespace) -> None:
     if options.to:
         text = spreadsheet_text(scored).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         write_atomically(options.to, text)
+
+
+def _study(options: argparse.Namespace) -> Any:
+    """A method of the study and seed that trained the reward model, whichever: all learn from one."""
+    from lightning_moa.inference.found import trained_policies
+
+    found = trained_policies(options.results, options.runs)
+    ours = [each for each in found if options.seed in (None, each.seed)]
+    if not ours:
+        seeds = ", ".join(map(str, dict.fromkeys(each.seed for each in found)))
+        raise UserError(f"{options.results}: no seed {options.seed}; there are {seeds}")
+    folders = dict.fromkeys(str(each.results) for each in ours)
+    if len(folders) > 1:
+        raise UserError(f"{options.results}: several studies, {', '.join(folders)}; name one")
+    return ours[0]
 
 
 def _source(word: str) -> tuple[str, Any]:
@@ -92,7 +100,8 @@ def _table(rows: Any) -> Any:
     table = Table()
     for name in names:
         table.add_column(name, justify="right" if f"{name}_se" in rows or name == "n" else "left")
-    for _, row in rows.iterrows():
+    # A row taken out of the frame would have floats for its whole numbers.
+    for row in rows.to_dict("records"):
         cells = []
         for name in names:
             if f"{name}_se" in rows:
