@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "results", nargs="+", help="points.csv files, folders of results, or folders above them"
     )
     parser.add_argument(
-        "--space", help="gold, reward or accuracy (default: gold if all have it, else reward)"
+        "--space", help="gold, judge, reward or accuracy (default: the first of these that all have)"
     )
     parser.add_argument(
         "--reference",

@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
         "--temperature", type=float, help="0 takes the likeliest token (default: as measured)"
     )
     parser.add_argument("--top-p", type=float, help="(default: as measured)")
-    parser.add_argument("--sample-seed", type=int, help="of the noise (default: as measured)")
+    parser.add_argument("--sample-seed", type=int, help="as evaluation.sample_seed (default: as measured)")
     parser.add_argument("--batch-size", type=int, default=32, help="prompts answered at a time (default: 32)")
     parser.add_argument(
         "--to",
@@ -77,7 +77,7 @@ def _given(options: argparse.Namespace) -> list[str]:
     if options.prompts is None:
         return list(options.prompt or [])
     from lightning_moa.data.files import format_of, read_local, texts
-    from lightning_moa.reporting.files import read_text
+    from lightning_moa.reporting.files import read_text, without_apostrophe
 
     file = Path(options.prompts)
     if format_of(file) is None:
@@ -85,7 +85,8 @@ def _given(options: argparse.Namespace) -> list[str]:
         found = [line for line in lines if line.strip()]
     else:
         (frame,) = read_local(file, by_name=False, key="--prompts").values()
-        found = [text for text in texts(frame, "prompt") if text]
+        given = [text for text in texts(frame, "prompt") if text]
+        found = [without_apostrophe(text) for text in given] if format_of(file) == ".csv" else given
     if not found:
         raise UserError(f"--prompts {file}: no prompt in it")
     return found
@@ -105,12 +106,14 @@ def _answers(
     """A row for each preference and prompt."""
     import pandas as pd
 
+    from lightning_moa.inference.loading import noise_of
+
     study = loaded.source.study
     decoding = {
         "max_new_tokens": options.max_new_tokens,
         "temperature": options.temperature,
         "top_p": options.top_p,
-        "seed": options.sample_seed,
+        "seed": None if options.sample_seed is None else noise_of(options.sample_seed),
     }
     parts = []
     for number, preference in enumerate(preferences):

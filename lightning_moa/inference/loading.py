@@ -55,6 +55,11 @@ def load(
     return Loaded(of_study(chosen(folder, method, seed, runs)), own, device)
 
 
+def noise_of(sample_seed: int) -> int:
+    """The seed that responses are drawn with where `evaluation.sample_seed` is this: apart from those of trainings."""
+    return EVALUATION + sample_seed
+
+
 @dataclass(frozen=True)
 class Opened:
     """A policy that is ready to be asked."""
@@ -102,7 +107,7 @@ class Loaded:
             "max_new_tokens": longest,
             "temperature": said.get("temperature", 1.0),
             "top_p": said.get("top_p", 1.0),
-            "seed": EVALUATION + said.get("sample_seed", 0),
+            "seed": noise_of(said.get("sample_seed", 0)),
         }
 
     def generate(

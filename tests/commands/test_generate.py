@@ -1,0 +1,43 @@
+"""`moa generate`: what is asked, and with which noise."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+import torch
+
+from lightning_moa.cli import main
+from lightning_moa.commands import generate
+from lightning_moa.reporting.files import spreadsheet_text
+from lightning_moa.runs.measuring import EVALUATION
+
+
+def test_prompts_of_an_own_csv_are_as_they_were_before_it_was_made_safe(tmp_path):
+    prompts = ["-2 + 2 is what?", "=SUM(a)", "'tis so?"]
+    spreadsheet_text(pd.DataFrame({"prompt": prompts})).to_csv(tmp_path / "answers.csv", index=False)
+    options = argparse.Namespace(prompts=str(tmp_path / "answers.csv"), prompt=None)
+    assert generate._given(options) == prompts
+
+
+def test_a_seed_of_the_noise_is_that_of_the_evaluation(monkeypatch, capsys, tmp_path):
+    """As `evaluation.sample_seed`, whose noise is apart from that of trainings."""
+    seeds = []
+
+    class Loaded:
+        def __init__(self):
+            self.objectives, self.spec = ("helpful", "harmless"), {"seed": 0}
+            self.source = argparse.Namespace(study=None)
+
+        def open(self, preference, policy):
+            deployed = argparse.Namespace(name="steered")
+            return argparse.Namespace(deployed=deployed, preference=torch.tensor([0.5, 0.5]), distance=0.0)
+
+        def answer(self, opened, prompts, batch_size, **decoding):
+            seeds.append(decoding["seed"])
+            return ["fine"] * len(prompts)
+
+    monkeypatch.setattr(generate, "load_chosen", lambda options: Loaded())
+    for words in ([], ["--sample-seed", "0"], ["--sample-seed", "7"]):
+        assert main(["generate", str(tmp_path), "--prompt", "hello", *words]) == 0
+    assert seeds == [None, EVALUATION, EVALUATION + 7]
