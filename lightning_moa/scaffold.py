@@ -14,7 +14,6 @@ METHOD = '''"""{title}: a method of one's own, a LightningModule as the package'
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import lightning_moa as moa
 
@@ -24,7 +23,7 @@ class {kind}(moa.Alignment):
 
     aggregation = moa.Linear  # how m losses become one, where no other is given
 
-    def preference(self, step: int) -> Tensor:
+    def preference(self, step: int) -> torch.Tensor:
         """(m,) on the simplex: a function of (seed, step) alone, so that a stopped training goes on to the same end."""
         drawn = moa.sample_preferences(self.m, 1, np.random.default_rng([self.seed, step]))
         return torch.from_numpy(drawn[0]).float()
@@ -32,7 +31,7 @@ class {kind}(moa.Alignment):
 
 TEST = '''"""{title} trains under a plain Trainer, and draws what its seed says."""
 
-import lightning as L
+import lightning
 import torch
 from {name} import {kind}
 
@@ -46,12 +45,14 @@ def test_{name}_trains_and_is_validated():
     before = {{name: value.clone() for name, value in policy.trained_state().items()}}
     method = {kind}(policy, moa.DPO(beta=0.1), lr=0.01)
     assert torch.equal(method.preference(3), method.preference(3))
-    trainer = L.Trainer(max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer = lightning.Trainer(max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.fit(method, data)
     assert any(not torch.equal(before[name], value) for name, value in policy.trained_state().items())
     assert "val/loss" in trainer.validate(method, data)[0]
 '''
 
+BASELINE = "panacea"
+"""What the script names the method that it compares with."""
 SCRIPT = '''"""{title} beside Panacea, three seeds: python compare_{name}.py [key=value ...]"""
 
 import sys
@@ -92,6 +93,10 @@ def new_method(name: str, folder: Path) -> list[Path]:
     if keyword.iskeyword(name) or name in sys.stdlib_module_names or find_spec(name) is not None:
         raise UserError(
             f"moa new method {name}: Python, or a package that is installed, has that name; another is needed"
+        )
+    if name == BASELINE:
+        raise UserError(
+            f"moa new method {name}: the method that it is compared with has that name; another is needed"
         )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is no folder; another --folder is needed")

@@ -56,6 +56,26 @@ def test_a_name_that_python_or_a_package_has_is_refused(tmp_path, name, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_name_of_the_method_that_it_is_compared_with_is_refused(tmp_path, capsys):
+    """The script's methods would have one name twice, and the last of them win."""
+    assert main(["new", "method", "panacea", "--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "error: moa new method panacea: the method that it is compared with has that name; another is needed\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["l", "tensor"])
+def test_a_class_may_have_any_name_that_a_module_gives_it(tmp_path, name):
+    """None hides what the files import: their checks would find it twice."""
+    assert main(["new", "method", name, "--folder", str(tmp_path)]) == 0
+    words = ["--select", "F811,F821", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_folder_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("kept")
     assert main(["new", "method", "mine", "--folder", str(tmp_path / "file")]) == 2
