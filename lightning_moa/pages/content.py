@@ -32,6 +32,10 @@ from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, O
 EXACT = "exact_front.csv"
 OWN_TABLES = (POINTS.file, ACCURACIES.file, METRICS.file, TIMINGS.file, COSTS.file, CLAIMS.file, EXACT)
 """Shown elsewhere on the page, as plots, claims and measures."""
+SYNTHETIC = "synthetic"
+"""The data that are asked for where none are named."""
+SMALL, LARGE = ("smoke", "tiny", "laptop"), ("gpu", "paper")
+"""Scales whose results bear the name of their data, where these are not the artefact's own; and others."""
 LONG = ("config", "policies", "packages")
 """Of a record: shown for themselves, or not at all."""
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -150,18 +154,48 @@ def read_content(result: Result, runs: Path | None = None) -> Content:
 
 
 def command_of(artefact: Artefact, scale: str, record: Mapping[str, Any]) -> str:
-    """The command line that makes an artefact, with its scale and the seeds of its record; settings that were changed
-    besides are in its configuration."""
+    """The command line that makes an artefact, with its scale, and the data, panels, methods and seeds of its record;
+    settings that were changed besides are in its configuration.
+
+    Args:
+        artefact: of the papers.
+        scale: as its folder is called, which may name data, panels and methods, too.
+        record: run.yaml's.
+    """
     config = record.get("config")
     config = config if isinstance(config, Mapping) else {}
+    scale, chosen = _chosen(scale, config)
     # `figure_scale_objective` is made by figure_scale.py, told by the setting whose value is the rest of the name.
     rest = artefact.name.removeprefix(artefact.script).removeprefix("_")
     words = [f"{key}={rest}" for key, value in config.items() if rest and value == rest]
     seeds = config.get("seeds")
     if isinstance(seeds, list) and seeds and all(isinstance(seed, int) for seed in seeds):
         words.append(f"seeds=[{','.join(map(str, seeds))}]")
-    line = ["python", f"experiments/{artefact.paper}/{artefact.script}.py", f"scale={scale}", *words]
+    line = ["python", f"experiments/{artefact.paper}/{artefact.script}.py", f"scale={scale}", *chosen, *words]
     return " ".join(shlex.quote(word) if not _is_plain(word) else word for word in line)
+
+
+def _chosen(folder: str, config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The scale that a folder's name begins with (`Artefact.scale`), and the words that ask for the data, panels and
+    methods of its record or of the name's rest."""
+    scale, data, panels = config.get("scale"), config.get("data"), config.get("panels")
+    first, _, last = folder.partition("-")
+    if scale is None and first in SMALL:
+        # Tables that were made of other results have no record.
+        scale, data = first, {"name": last or SYNTHETIC}
+    if scale != first:
+        return folder, []
+    name = str(data.get("name")) if isinstance(data, Mapping) else SYNTHETIC
+    rest, named = folder.removeprefix(first), f"-{name.replace(':', '.')}"
+    is_named = f"{rest}-".startswith(f"{named}-")
+    rest = rest.removeprefix(named if is_named else "").removeprefix("-")
+    if isinstance(panels, list) and rest == "+".join(map(str, panels)):
+        key = "panels"
+    else:
+        # What is made of some of a script's methods names no data.
+        key, is_named = "methods", is_named or bool(rest)
+    words = [f"data={name}"] if name != SYNTHETIC and (is_named or first in LARGE) else []
+    return first, [*words, *([f"{key}=[{rest.replace('+', ',')}]"] if rest else [])]
 
 
 def _is_plain(word: str) -> bool:

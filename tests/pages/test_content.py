@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pandas as pd
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from lightning_moa.pages.found import find_results
 from lightning_moa.pages.measures import HEADER, measures_of
 from lightning_moa.pages.reading import read_cells, shortened
 from lightning_moa.reporting.catalogue import ARTEFACTS
+from lightning_moa.study.artefacts import study_of
 from tests.pages.conftest import REPOSITORY
 
 
@@ -83,6 +86,36 @@ def test_a_command_makes_the_artefact_and_quotes_what_is_odd():
     assert scaled == "python experiments/gapo/figure_scale.py scale=tiny multiplies=objective seeds=[0]"
     assert command_of(by_name["theory"], "x; rm -rf /", {}).endswith(" 'scale=x; rm -rf /'")
     assert command_of(by_name["figure4"], "tiny", {"config": "text"}).endswith("scale=tiny")
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("panacea/figure5/laptop-helpsteer2", "scale=laptop data=helpsteer2 seeds=[0,1,2]"),
+        ("panacea/figure5/laptop-panacea_ls", "scale=laptop data=helpsteer2 methods=[panacea_ls] seeds=[0]"),
+        ("ham/figure3/laptop-helpsteer2-a", "scale=laptop data=helpsteer2 panels=[a] seeds=[0]"),
+        ("ham/figure8/laptop-helpsteer2-a+c", "scale=laptop data=helpsteer2 panels=[a,c] seeds=[0]"),
+        ("ham/tables/laptop-helpsteer2", "scale=laptop data=helpsteer2"),
+        ("panacea/figure5/tiny", "scale=tiny seeds=[0,1,2,3,4,5,6,7,8,9]"),
+    ],
+)
+def test_a_command_asks_for_what_the_folder_is_named_after(place, words):
+    """Its scale alone is none that a script has; and its script reads what it says."""
+    command = content_of(REPOSITORY / "results" / place).command
+    _, script, *rest = shlex.split(command)
+    assert " ".join(rest) == words
+    config, _ = study_of(REPOSITORY / script).read(rest)
+    assert config.scale == words.split()[0].partition("=")[2]
+
+
+def test_a_command_asks_for_large_scales_data():
+    figure5 = next(each for each in ARTEFACTS if (each.paper, each.name) == ("panacea", "figure5"))
+    record = {"config": {"scale": "gpu", "data": {"name": "my:Pairs"}}}
+    assert command_of(figure5, "gpu", record).endswith("scale=gpu data=my:Pairs")
+    record = {"config": {"scale": "tiny", "data": {"name": "my:Pairs"}}}
+    assert command_of(figure5, "tiny-my.Pairs-dps+a", record).endswith(
+        "scale=tiny data=my:Pairs methods=[dps,a]"
+    )
 
 
 def test_tables_are_cut_and_their_numbers_shortened(tmp_path):
