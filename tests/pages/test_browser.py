@@ -268,6 +268,39 @@ def test_any_two_are_compared_as_moa_compare_does(visit):
     )
 
 
+def test_heads_have_no_mean_over_seeds(visit):
+    """`head 0` of one seed is not that of another; of methods that know preferences, or have one policy, there are."""
+    page = visit().open("result-cross-figure_fronts-tiny.html")
+    page.get_by_role("combobox", name="values").select_option("gold")
+    drawn(page)
+    told = "x => [x.name, x.opacity, x.text.join().includes('mean of')]"
+    traces = page.evaluate(f"document.querySelector('.front .plot').data.map({told})")
+    assert [each[1:] for each in traces if each[0] == "HaM"] == [[1, False]] * 10
+    for name in ("MODPO", "SFT"):
+        assert [each[1:] for each in traces if each[0] == name] == [[0.45, False]] * 10 + [[1, True]]
+
+
+def test_each_of_two_results_has_its_exact_front(visit):
+    page = visit().open("compare.html#a=panacea-figure4-tiny&b=panacea-figure5-tiny")
+    drawn(page, "#both .plot")
+    of = "filter(x => x.name.includes('exact')).map(x => [x.name, x.line.dash])"
+    names = [f"panacea/{each}/tiny: exact front" for each in ("figure4", "figure5")]
+    assert page.evaluate(f"document.querySelector('#both .plot').data.{of}") == [
+        [names[0], "solid"],
+        [names[1], "dash"],
+    ]
+    assert page.get_by_label(f"{names[0]} (solid), {names[1]} (dashed)").is_checked()
+    # One where both are equal, in whatever order of objectives; one where only the second has one.
+    told = """([one, other]) => {
+        const of = (exact, objectives) => ({objectives, exact, methods: [], spaces: {}, left_out: 0});
+        return moa.both(of(one, ["a", "b"]), of(other, ["b", "a"]), "x", "y").exacts;
+    }"""
+    front, turned = [[[1, 2], [0, 1]], [[2, 1], [1, 0]]], [[[1, 2], [0, 1]], [[2, 1], [1, 0]]]
+    assert page.evaluate(told, [front, turned]) == [{"name": "exact front", "points": front}]
+    assert [each["name"] for each in page.evaluate(told, [[], turned])] == ["y: exact front"]
+    assert page.evaluate(told, [[], []]) == []
+
+
 def test_nothing_can_be_sent_anywhere(visit):
     page = visit().open("result-panacea-figure5-tiny.html")
     drawn(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from lightning_moa.pages.reading import read_exact
 from lightning_moa.reporting.compare import compare
 from lightning_moa.reporting.compare_formats import cells_of
 from lightning_moa.reporting.loaded import load_runs
+from lightning_moa.reporting.schema import SPACES
 from tests.pages.conftest import REPOSITORY
 
 TINY = [
@@ -91,3 +93,9 @@ def test_objectives_in_another_order_are_the_same():
     pairs, _ = comparisons({str(key): run for key, run in runs.items()})
     rows = [row[2:-1] for row in pairs["0"]["1"]["rows"][1:]]
     assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
+def test_a_browser_has_words_for_every_space():
+    script = (REPOSITORY / "lightning_moa" / "pages" / "static" / "front.js").read_text()
+    (words,) = re.findall(r"const WORDS = \{(.*)\};", script)
+    assert set(re.findall(r"(\w+): \"", words)) == set(SPACES)

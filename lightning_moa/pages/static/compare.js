@@ -78,8 +78,13 @@ moa.both = (one, other, first, second) => {
         [row[0] + shift, row[1], row[2], turned(row[3]), turned(row[4]), ...row.slice(5)])];
     }
   }
+  const theirs = other.exact.map(([values, preference]) => [turned(values), turned(preference)]);
+  const fronts = [[first, one.exact], [second, theirs]].filter(([, points]) => points.length);
+  const text = (points) => points.map(String).sort().join(";");
+  const same = fronts.length === 2 && text(one.exact) === text(theirs);
+  const exacts = same ? [{ name: "exact front", points: one.exact }] : fronts.map(([from, points]) => ({ name: `${from}: exact front`, points }));
   return {
     objectives: one.objectives, methods: [...named(one.methods, first, false), ...named(other.methods, second, true)],
-    spaces, exact: one.exact, left_out: one.left_out + other.left_out,
+    spaces, exacts, left_out: one.left_out + other.left_out,
   };
 };

@@ -3,7 +3,7 @@
 moa.front = (element, parts) => {
   const { make, look } = moa;
   const [METHOD, SEED, POLICY, PREFERENCE, VALUES, KL, REGRET, STEP] = Array(8).keys();
-  const WORDS = { gold: "gold reward", reward: "the reward models' reward", accuracy: "implicit accuracy" };
+  const WORDS = { gold: "gold reward", judge: "the held-out model's reward", reward: "the reward models' reward", accuracy: "implicit accuracy" };
   const VIEWS = { plane: "two objectives", space: "three, to turn", lines: "all, side by side" };
   const SPACE = ["circle", "square", "diamond", "cross", "x"];
   const state = { part: 0 };
@@ -85,7 +85,7 @@ moa.front = (element, parts) => {
     }
     group("Axes", ...choices);
     group("Methods", ...data().methods.map((method, i) => check(method.label, state.methods.has(i), toggle(state.methods, i), look.tone(method.colour))),
-      ...(data().exact.length && state.view !== "lines" ? [check("exact front", state.exact, (on) => { state.exact = on; }, look.colour("ink"))] : []));
+      ...(exacts().length && state.view !== "lines" ? [check(exactNames(), state.exact, (on) => { state.exact = on; }, look.colour("ink"))] : []));
     group("Seeds", ...seeds().map((seed) => check(String(seed), state.seeds.has(seed), toggle(state.seeds, seed))),
       ...(seeds().length > 1 && state.view !== "lines" ? [check("with their means", state.means, (on) => { state.means = on; })] : []));
     if (at >= 0) controls.querySelectorAll("input, select, button")[at]?.focus();
@@ -129,24 +129,35 @@ moa.front = (element, parts) => {
     ["x", "y", "z"].slice(0, flat ? 2 : 3).forEach((name, i) => { found[name] = mine.map(({ row }) => axis(i)[2](row)); });
     return found;
   };
+  // Of one result its exact front; of two those that they have, each named and drawn in its own way.
+  const exacts = () => data().exacts || (data().exact.length ? [{ name: "exact front", points: data().exact }] : []);
+  const exactNames = () => {
+    const looks = data().objectives.length === 2 ? ["solid", "dashed"] : ["filled", "open"];
+    return exacts().map(({ name }, i, { length }) => length > 1 ? `${name} (${looks[i]})` : name).join(", ");
+  };
   const exact = () => {
     const chosen = [0, 1, 2].slice(0, state.view === "plane" ? 2 : 3).map((i) => axis(i)[0].split(" "));
-    if (!state.exact || state.space !== "gold" || !data().exact.length || chosen.some(([kind]) => kind !== "value")) return [];
+    if (!state.exact || state.space !== "gold" || chosen.some(([kind]) => kind !== "value")) return [];
+    return exacts().map((front, i) => exactTrace(front, i, chosen));
+  };
+  const exactTrace = (front, number, chosen) => {
     const flat = state.view === "plane", lines = data().objectives.length === 2;
-    const points = lines ? [...data().exact].sort((a, b) => a[1][0] - b[1][0]) : data().exact;
+    const points = lines ? [...front.points].sort((a, b) => a[1][0] - b[1][0]) : front.points;
     const found = {
-      type: flat ? "scatter" : "scatter3d", mode: lines ? "lines" : "markers", name: "exact front", line: { color: look.colour("ink"), width: 3 },
-      marker: { color: look.colour("quiet"), size: flat ? 5 : 2.5 }, hovertemplate: "%{text}<extra></extra>",
-      text: points.map(([values, preference]) => `<b>exact front</b><br>${preference[0] === null ? "" : look.text(`preference: ${list(preference)}`)}<br>${look.text(`gold reward: ${list(values)}`)}<br>regret 0`),
+      type: flat ? "scatter" : "scatter3d", mode: lines ? "lines" : "markers", name: front.name, line: { color: look.colour("ink"), width: 3, dash: number ? "dash" : "solid" },
+      marker: { color: look.colour("quiet"), symbol: number ? "circle-open" : "circle", size: flat ? 5 : 2.5 }, hovertemplate: "%{text}<extra></extra>",
+      text: points.map(([values, preference]) => `<b>${look.text(front.name)}</b><br>${preference[0] === null ? "" : look.text(`preference: ${list(preference)}`)}<br>${look.text(`gold reward: ${list(values)}`)}<br>regret 0`),
     };
     ["x", "y", "z"].slice(0, chosen.length).forEach((name, i) => { found[name] = points.map(([values]) => values[Number(chosen[i][1])]); });
-    return [found];
+    return found;
   };
   const points = (mine) => {
     const found = [];
     data().methods.forEach((method, i) => {
       const own = mine.filter((row) => row[METHOD] === i), kinds = [...new Set(own.map((row) => row[SEED]))];
-      const bold = !state.means || kinds.length < 2;
+      // Policies that know no preference don't correspond between seeds: of several there is no mean.
+      const alike = own.every((row) => row[PREFERENCE]) || own.length === kinds.length;
+      const bold = !state.means || kinds.length < 2 || !alike;
       for (const seed of kinds) found.push(trace(method, own.filter((row) => row[SEED] === seed).map((row) => ({ row })), bold));
       if (!bold) found.push(trace(method, means(own), true));
     });
