@@ -17,7 +17,8 @@ def add(commands: Any) -> None:
         help="compare the fronts of several runs",
         description="Puts the methods of several runs above one reference point, and warns where the runs differ in "
         "what numbers hang on besides the methods: data, held-out prompts, decoding, base model, reward models, "
-        "commit, library versions.",
+        "commit, library versions. Regrets under different weights of the KL or over different preferences have no "
+        "difference.",
     )
     parser.add_argument(
         "results", nargs="+", help="points.csv files, folders of results, or folders above them"

@@ -19,17 +19,16 @@ from lightning_moa.pages.reading import (
     Picture,
     Reader,
     read_cells,
-    read_exact,
     read_picture,
     read_record,
 )
 from lightning_moa.pages.responses import measured_responses
 from lightning_moa.reporting.catalogue import ARTEFACTS, Artefact, Claims, standing_of
 from lightning_moa.reporting.claim_rows import ruled_out
+from lightning_moa.reporting.exact_front import EXACT, known_beta, read_exact
 from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import ACCURACIES, CLAIMS, COSTS, METRICS, OURS, PAPER, POINTS, TIMINGS
 
-EXACT = "exact_front.csv"
 OWN_TABLES = (POINTS.file, ACCURACIES.file, METRICS.file, TIMINGS.file, COSTS.file, CLAIMS.file, EXACT)
 """Shown elsewhere on the page, as plots, claims and measures."""
 SYNTHETIC = "synthetic"
@@ -211,8 +210,8 @@ def dump(value: Any) -> str:
 def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Panel:
     name = "/".join((result.paper, result.artefact, result.scale, part.name)).rstrip("/")
     record = reader.read(part.file(RECORD), read_record) or {}
-    run = _run(name, part, reader, record)
     exact = reader.read(part.file(EXACT), read_exact)
+    run = _run(name, part, reader, record, known_beta(record, exact))
     front = None if run is None else reader.read(part.file(POINTS.file), lambda file: front_data(run, exact))
     if front is not None and front["left_out"]:
         reader.problems.append(f"{part.name or '.'}: {front['left_out']} points are too many to be drawn")
@@ -240,13 +239,13 @@ def _panel(result: Result, part: Part, reader: Reader, runs: Path | None) -> Pan
     )
 
 
-def _run(name: str, part: Part, reader: Reader, record: Mapping[str, Any]) -> Run | None:
+def _run(name: str, part: Part, reader: Reader, record: Mapping[str, Any], beta: float | None) -> Run | None:
     points = reader.read(part.file(POINTS.file), POINTS.read)
     accuracies = reader.read(part.file(ACCURACIES.file), ACCURACIES.read)
     metrics = reader.read(part.file(METRICS.file), METRICS.read)
     if points is None:
         return None
-    return Run(name, Path(name) / POINTS.file, points, accuracies, dict(record) or None, metrics)
+    return Run(name, Path(name) / POINTS.file, points, accuracies, dict(record) or None, metrics, beta)
 
 
 __all__ = ["OURS", "PAPER", "Content", "Panel", "command_of", "dump", "read_content"]

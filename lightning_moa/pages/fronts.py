@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lightning_moa.reporting.exact_front import beta_of
 from lightning_moa.reporting.fronts import objectives_of, preferences_of, rows_in, values_of
 from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import SPACES
@@ -78,12 +79,10 @@ def regrets(points: pd.DataFrame, exact: pd.DataFrame | None) -> np.ndarray:
     unknown = np.full(len(points), np.nan)
     if exact is None or not len(exact) or not {"gold_" + objectives_of(points)[0], "kl"} <= {*points.columns}:
         return unknown
-    weights, kl = preferences_of(exact), exact["kl"].to_numpy(np.float64)
-    overspent = (weights * values_of(exact, "gold")).sum(axis=1) - exact["value"].to_numpy(np.float64)
-    if not np.isfinite(kl).any() or np.nanmax(kl) <= 0:
+    beta = beta_of(exact)
+    if beta is None:
         return unknown
-    farthest = int(np.nanargmax(kl))
-    beta = overspent[farthest] / kl[farthest]
+    weights = preferences_of(exact)
     best = {tuple(row): value for row, value in zip(weights.round(9).tolist(), exact["value"], strict=True)}
     preferences = preferences_of(points)
     known = np.array([best.get(tuple(row), np.nan) for row in preferences.round(9).tolist()])

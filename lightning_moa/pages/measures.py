@@ -7,6 +7,7 @@ import pandas as pd
 from lightning_moa.pages.content import Panel
 from lightning_moa.pages.wording import interval, short
 from lightning_moa.reporting.fronts import objectives_of, values_of
+from lightning_moa.reporting.loaded import Run
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.styles import styles_of
 from lightning_moa.reporting.verdicts import Estimate, estimate
@@ -34,7 +35,6 @@ def measures_of(panel: Panel) -> list[tuple[str, list[str]]]:
         styles = styles_of(rows["method"])
         for method, mine in rows.groupby("method", sort=False):
             name = str(method)
-            regret = run.regret(name) if space == "gold" else {}
             cells = [
                 styles[name].label,
                 space,
@@ -42,11 +42,21 @@ def measures_of(panel: Panel) -> list[tuple[str, list[str]]]:
                 str(len(mine)),
                 _ranges(mine, space),
                 interval(_hypervolume(run.metrics, name, space)),
-                interval(estimate(regret)) if regret else "-",
+                _regret(run, name) if space == "gold" else "-",
                 _kl(mine),
             ]
             found.append((name, cells))
     return found
+
+
+def _regret(run: Run, method: str) -> str:
+    """With the weight of the KL that it is under, where it is known, and the number of preferences that it is over."""
+    regret, asked = run.regret(method), run.asked(method)
+    if not regret:
+        return "-"
+    over = len({each for seed in regret for each in asked.get(seed, ())})
+    under = "" if run.beta is None else f"beta {run.beta:g}, "
+    return f"{interval(estimate(regret))} ({under}{over} preference{'s' * (over != 1)})"
 
 
 def _ranges(rows: pd.DataFrame, space: str) -> str:

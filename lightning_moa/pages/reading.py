@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
-
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.files import read_text
 from lightning_moa.reporting.run_record import read_run_record
@@ -113,11 +111,6 @@ def shortened(cell: str) -> str:
     except ValueError:
         return cell if len(cell) <= CELL else f"{cell[:CELL]} …"
     return f"{value:.4g}" if math.isfinite(value) and not cell.lstrip("-").isdigit() else cell[:CELL]
-
-
-def read_exact(file: Path) -> pd.DataFrame:
-    """exact_front.csv: numbers; a column with anything else makes an error."""
-    return pd.read_csv(file).astype("float64")
 
 
 def read_picture(file: Path) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,9 @@ import pandas as pd
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.pareto.dominance import dominated_by
-from lightning_moa.reporting.differences import differing, unsaid
+from lightning_moa.reporting.differences import differing, shown_names, unsaid
 from lightning_moa.reporting.fronts import by_seed, objectives_of, values_of
-from lightning_moa.reporting.loaded import Run
+from lightning_moa.reporting.loaded import Preferences, Run, betas_of, said_of
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.verdicts import Estimate, estimate
 
@@ -30,6 +30,7 @@ class _Front:
     non_dominated: float
     spacing: float
     regrets: dict[int, float]
+    asked: dict[int, Preferences]
     edges: list[np.ndarray]
     """Of each seed the points that no other of them dominates."""
     outermost: np.ndarray
@@ -59,6 +60,10 @@ class Entry:
     regret_difference: Estimate | None = None
     pairs: int | None = None
     """Seeds that it and the baseline both have; None where it is held against none."""
+    beta: float | None = None
+    """Weight of the KL in its regret; None: not known."""
+    asked: Mapping[int, Preferences] = field(default_factory=dict)
+    """seed -> the preferences that its regret is the mean over."""
 
     @property
     def name(self) -> str:
@@ -116,14 +121,14 @@ def compare(
     objectives = objectives_of(runs[0].points)
     corner = _reference(runs, space, reference)
     fronts = [(run, front) for run in runs for front in _fronts(run, space)]
-    entries = [_entry(run.name, front, corner) for run, front in fronts]
+    entries = [_entry(run, front, corner) for run, front in fronts]
     if baseline is not None:
         entries = [_against(entry, _baseline(entry, entries, baseline)) for entry in entries]
     dominated = [
         [j for j, (theirs, b) in enumerate(fronts) if a is not b and _known_to_dominate(mine, a, theirs, b)]
         for mine, a in fronts
     ]
-    warnings = _warnings(runs, entries, corner)
+    warnings = [*_warnings(runs, entries, corner), *_regret_warnings(runs, entries)]
     return Comparison(space, objectives, corner, baseline, entries, dominated, warnings)
 
 
@@ -163,16 +168,17 @@ def _front(run: Run, method: str, rows: pd.DataFrame, space: str) -> _Front:
         float(np.mean([len(edge) for edge in edges])),
         float(np.mean([pareto.spacing(each) for each in values.values()])),
         run.regret(method),
+        run.asked(method),
         edges,
         together[pareto.is_non_dominated(together)],
         np.stack([each.max(axis=0) for each in values.values()]),
     )
 
 
-def _entry(run: str, front: _Front, corner: np.ndarray) -> Entry:
+def _entry(run: Run, front: _Front, corner: np.ndarray) -> Entry:
     volumes = {seed: pareto.hypervolume(values, corner) for seed, values in front.values.items()}
     return Entry(
-        run,
+        run.name,
         front.method,
         front.values,
         volumes,
@@ -181,6 +187,8 @@ def _entry(run: str, front: _Front, corner: np.ndarray) -> Entry:
         front.spacing,
         front.regrets,
         estimate(front.regrets, "regret") if front.regrets else None,
+        beta=run.beta,
+        asked={seed: front.asked.get(seed, ()) for seed in front.regrets},
     )
 
 
@@ -202,7 +210,7 @@ def _against(entry: Entry, other: Entry) -> Entry:
     if entry is other:
         return entry
     volumes = _paired(entry.volumes, other.volumes)
-    regrets = _paired(entry.regrets, other.regrets)
+    regrets = _paired(entry.regrets, other.regrets) if _same_regret(entry, other) else {}
     return replace(
         entry,
         difference=estimate(volumes, "difference") if volumes else None,
@@ -214,6 +222,13 @@ def _against(entry: Entry, other: Entry) -> Entry:
 def _paired(values: Mapping[int, float], others: Mapping[int, float]) -> dict[int, float]:
     """Differences of the seeds that both have."""
     return {seed: value - others[seed] for seed, value in values.items() if seed in others}
+
+
+def _same_regret(entry: Entry, other: Entry) -> bool:
+    """Whether two regrets are means over the same preferences, under one weight of the KL as far as it is known."""
+    betas = {each.beta for each in (entry, other) if each.beta is not None}
+    both = entry.asked.keys() & other.asked.keys()
+    return len(betas) < 2 and all(entry.asked[seed] == other.asked[seed] for seed in both)
 
 
 def _known_to_dominate(run: Run, a: _Front, other: Run, b: _Front) -> bool:
@@ -232,6 +247,23 @@ def _dominates(a: _Front, b: _Front) -> bool:
     if (a.highest.min(axis=0) < b.highest.max(axis=0)).any():
         return False
     return all(dominated_by(b.outermost, mine).all() for mine in a.edges)
+
+
+def _regret_warnings(runs: Sequence[Run], entries: Sequence[Entry]) -> list[str]:
+    """Why regrets are not to be held against each other; their differences are left out."""
+    found = []
+    if len(betas := betas_of(runs)) > 1:
+        found.append(f"{said_of(betas)}; they can't be held against each other")
+    asked: dict[frozenset[Preferences], list[str]] = {}
+    for entry in entries:
+        if entry.regrets:
+            asked.setdefault(frozenset(entry.asked.values()), []).append(entry.name)
+    if len(asked) > 1:
+        told = "; ".join(f"{len(set().union(*key))} ({shown_names(names)})" for key, names in asked.items())
+        found.append(
+            f"mean regrets are over different preferences: {told}; they can't be held against each other"
+        )
+    return found
 
 
 def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray) -> list[str]:

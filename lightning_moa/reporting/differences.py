@@ -49,7 +49,7 @@ def unsaid(runs: Named, parts: Sequence[str] = tuple(WORDS)) -> list[str]:
         if gone:
             lacking.setdefault(gone, []).append(name)
     told = [
-        f"{_names(names)} ({'nothing at all' if len(gone) == len(parts) else ', '.join(map(_thing, gone))})"
+        f"{shown_names(names)} ({'nothing at all' if len(gone) == len(parts) else ', '.join(map(_thing, gone))})"
         for gone, names in lacking.items()
     ]
     return [f"not told by run.yaml, so differences in it are not seen: {'; '.join(told)}"] if told else []
@@ -73,7 +73,7 @@ def _lines(known: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[str]:
                 found.setdefault(_text(values.get(leaf)), []).append(name)
             if len(found) > 1:
                 shown = zip(_apart(list(found)), found.values(), strict=True)
-                yield f"{leaf} {', '.join(f'{value} ({_names(names)})' for value, names in shown)}".strip()
+                yield f"{leaf} {', '.join(f'{value} ({shown_names(names)})' for value, names in shown)}".strip()
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -107,7 +107,8 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _names(names: Sequence[str]) -> str:
+def shown_names(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

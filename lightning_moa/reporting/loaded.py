@@ -7,17 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lightning_moa.errors import UserError
 from lightning_moa.folders import refuse_links_out
-from lightning_moa.reporting.differences import DECIDING, differing
+from lightning_moa.reporting.differences import DECIDING, differing, shown_names
+from lightning_moa.reporting.exact_front import EXACT, known_beta, read_exact
 from lightning_moa.reporting.foreign import is_foreign, read_foreign
-from lightning_moa.reporting.fronts import final_rows, objectives_of, rows_in
+from lightning_moa.reporting.fronts import by_seed, final_rows, objectives_of, preferences_of, rows_in
 from lightning_moa.reporting.run_record import read_run_record
 from lightning_moa.reporting.schema import ACCURACIES, METRICS, POINTS, Table
 
 RECORD = "run.yaml"
+Preferences = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class Run:
     accuracies: pd.DataFrame | None = None
     record: dict[str, Any] | None = None
     metrics: pd.DataFrame | None = None
+    beta: float | None = None
+    """Weight of the KL in its regrets; None: not known."""
     members: tuple[Run, ...] = ()
     """The runs that this one was merged of."""
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
@@ -51,6 +56,15 @@ class Run:
         known = mine[mine["mean_regret"].notna()]
         return {
             int(seed): float(value) for seed, value in zip(known["seed"], known["mean_regret"], strict=True)
+        }
+
+    def asked(self, method: str) -> dict[int, Preferences]:
+        """seed -> the preferences that a method's mean regret is over, in order."""
+        rows = self.rows("gold")
+        mine = rows[(rows["method"] == method) & np.isfinite(preferences_of(rows)).all(axis=1)]
+        return {
+            seed: tuple(sorted(map(tuple, preferences_of(each).round(9).tolist())))
+            for seed, each in by_seed(mine)
         }
 
 
@@ -100,6 +114,8 @@ def _joined(group: Sequence[Run]) -> Run:
     differences = differing([(run.name, run.record) for run in group], DECIDING)
     if differences:
         raise UserError(f"--merge: {differences[0]}; allowed are runs that differ in their seeds alone")
+    if len(betas := betas_of(group)) > 1:
+        raise UserError(f"--merge: {said_of(betas)}; allowed are runs that differ in their seeds alone")
     owners: dict[tuple[str, int], str] = {}
     for run in group:
         for method, seed in sorted(set(zip(run.points["method"], run.points["seed"], strict=True))):
@@ -114,8 +130,25 @@ def _joined(group: Sequence[Run]) -> Run:
         points=pd.concat([run.points for run in group], ignore_index=True),
         accuracies=_stacked([run.accuracies for run in group]),
         metrics=_stacked([run.metrics for run in group]),
+        beta=next(iter(betas), None),
         members=tuple(group),
     )
+
+
+def betas_of(runs: Sequence[Run]) -> dict[float, list[str]]:
+    """Weight of the KL that regrets are under -> the runs that have such regrets; those that tell no weight are passed
+    over."""
+    found: dict[float, list[str]] = {}
+    for run in runs:
+        if run.beta is not None and run.metrics is not None and run.metrics["mean_regret"].notna().any():
+            found.setdefault(run.beta, []).append(run.name)
+    return found
+
+
+def said_of(betas: Mapping[float, Sequence[str]]) -> str:
+    """That regrets are under several weights, in words."""
+    told = ", ".join(f"{beta:g} ({shown_names(names)})" for beta, names in betas.items())
+    return f"regrets are under different weights of the KL: beta {told}"
 
 
 def _stacked(frames: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
@@ -156,7 +189,9 @@ def _load(file: Path, name: str, columns: Mapping[str, str] | None) -> Run:
         return Run(name, file, read_foreign(file, columns or {}))
     record = read_run_record(file.with_name(RECORD))
     accuracies, metrics = (_beside(file, table) for table in (ACCURACIES, METRICS))
-    return Run(name, file, POINTS.read(file), accuracies, record, metrics)
+    exact = file.with_name(EXACT)
+    beta = known_beta(record, read_exact(exact) if exact.exists() else None)
+    return Run(name, file, POINTS.read(file), accuracies, record, metrics, beta)
 
 
 def _beside(file: Path, table: Table) -> pd.DataFrame | None:

@@ -52,7 +52,7 @@ def write_run_record(
         path: the file, beside points.csv.
         config: the resolved config.
         measured_with: keys of `MEASURED_WITH`, what the points hang on besides their methods: runs are comparable
-            where all are equal.
+            where all are equal; and `exact_beta`, the weight of the KL that regrets are under, where they are known.
         started: when the run began, with a time zone.
         duration: seconds it took.
         runs: the folder of the runs, relative to the file's.

@@ -200,7 +200,8 @@ class Artefact:
         if judged is not None:
             judged.write(self.folder)
         _leave(self.folder / "exact_front.csv", None if collected.exact is None else collected.exact.front)
-        measured = {**collected.measured_with, "rewards": _rewards(collected)}
+        beta = {} if collected.exact is None else {"exact_beta": collected.exact.beta}
+        measured = {**collected.measured_with, "rewards": _rewards(collected), **beta}
         self._write_record(measured, list(collected.trained.values()), collected.evaluated)
 
     def write_computed(self, judged: Judged | None, others: Mapping[str, pd.DataFrame], rewards: str) -> None:

@@ -36,6 +36,7 @@ def test_a_whole_result_has_no_problems(theirs):
     metrics = pd.read_csv(theirs / "metrics.csv").query("method == 'dps' and space == 'gold'")
     assert row["hypervolume"].startswith(f"{metrics['hypervolume'].mean():.4g} [")
     assert row["regret"].startswith(f"{metrics['mean_regret'].mean():.4g} [")
+    assert row["regret"].endswith("] (beta 0.3, 11 preferences)")
     assert row["policies"] == "33"
 
 
@@ -47,7 +48,11 @@ def test_a_whole_result_has_no_problems(theirs):
         ("claims.csv", b"\xff\xfe\x00", "claims.csv: not UTF-8 text"),
         ("run.yaml", "a: [", "run.yaml: not YAML"),
         ("run.yaml", "started: 2026-99-99", "run.yaml: ValueError: month must be in 1..12"),
-        ("exact_front.csv", "lambda_helpful\nx\n", "exact_front.csv: ValueError: could not convert"),
+        (
+            "exact_front.csv",
+            "lambda_helpful\nx\n",
+            "exact_front.csv: not a table of numbers (could not convert",
+        ),
         ("timings.csv", 'method\n"unclosed', "timings.csv: not a CSV file"),
         ("figure4.png", b"<svg onload=alert(1)>", "figure4.png: not a PNG"),
         ("figure4.png", None, "figure4.png: a PNG that was cut off"),

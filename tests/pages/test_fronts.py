@@ -11,9 +11,9 @@ import pytest
 
 from lightning_moa.pages.compared import comparisons
 from lightning_moa.pages.fronts import front_data, regrets
-from lightning_moa.pages.reading import read_exact
 from lightning_moa.reporting.compare import compare
 from lightning_moa.reporting.compare_formats import cells_of
+from lightning_moa.reporting.exact_front import read_exact
 from lightning_moa.reporting.loaded import load_runs
 from lightning_moa.reporting.schema import SPACES
 from tests.pages.conftest import REPOSITORY

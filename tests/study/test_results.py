@@ -1,5 +1,6 @@
 """An artefact's tables at several reference points, and the claims that are written with what hangs on the point."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -7,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO
 from lightning_moa.reporting.claims import judge
 from lightning_moa.reporting.fronts import values_of
-from lightning_moa.reporting.schema import CLAIMS
+from lightning_moa.reporting.loaded import load_runs
+from lightning_moa.reporting.schema import CLAIMS, TIMINGS
 from lightning_moa.reporting.statistics import metric_difference
 from lightning_moa.study.results import REFERENCES, Artefact, Judged, judged
 from tests.experiments.made_up import made_up
@@ -125,6 +128,18 @@ def test_of_a_start_that_ends_on_the_way_no_record_is_left_and_where_it_cannot_g
     with pytest.raises(UserError, match=r"run.yaml: can't be replaced"):
         artefact.write(collected, made, None)
     assert not (artefact.folder / "points.csv").exists()
+
+
+def test_a_record_tells_the_weight_of_the_kl_that_regrets_are_under(tables, tmp_path):
+    collected, made = tables
+    config = StudyConfig(scale="smoke", results_dir=str(tmp_path), runs_dir=str(tmp_path / "runs"))
+    artefact = Artefact("panacea", "figure4", config, datetime.now(UTC))
+    timings = pd.DataFrame(columns=list(TIMINGS.names(())))
+    for exact in (collected.exact, None):
+        artefact.write(replace(collected, exact=exact, timings=timings), made, None)
+        (run,) = load_runs([tmp_path])
+        assert run.beta == (None if exact is None else collected.exact.beta)
+        assert ("exact_beta" in run.record) == (exact is not None)
 
 
 def test_claims_that_nobody_has_judged_are_refused_before_anything_is_written(tables, tmp_path):
