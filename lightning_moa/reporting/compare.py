@@ -13,6 +13,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.pareto.dominance import dominated_by
 from lightning_moa.reporting.differences import differing, shown_names, unsaid
 from lightning_moa.reporting.fronts import by_seed, objectives_of, values_of
+from lightning_moa.reporting.lacking import lacking
 from lightning_moa.reporting.loaded import Preferences, Run, betas_of, said_of
 from lightning_moa.reporting.schema import SPACES
 from lightning_moa.reporting.verdicts import Estimate, estimate
@@ -128,7 +129,8 @@ def compare(
         [j for j, (theirs, b) in enumerate(fronts) if a is not b and _known_to_dominate(mine, a, theirs, b)]
         for mine, a in fronts
     ]
-    warnings = [*_warnings(runs, entries, corner), *_regret_warnings(runs, entries)]
+    left_out = [line for run in runs for line in lacking(run, space)]
+    warnings = [*_warnings(runs, entries, corner), *_regret_warnings(runs, entries), *left_out]
     return Comparison(space, objectives, corner, baseline, entries, dominated, warnings)
 
 
