@@ -18,7 +18,9 @@ from lightning_moa.signals import heeded, held_back, let_come
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 """Where it is safe, one process imports the libraries, once, and workers are forked from it."""
-_CONTEXT.set_forkserver_preload(["lightning_moa.runs.preloaded"])
+_CONTEXT.set_forkserver_preload(
+    [f"lightning_moa.{name}" for name in ("runs.align", "runs.evaluate", "runs.reward_model", "study.script")]
+)
 NO_GUARD = 77
 """Exit code of a worker that found itself running the script that had started it."""
 _ENDS_WITHIN = 10.0
