@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from lightning_moa.errors import UserError
 
 
 def digest(path: str | None, key: str = "data.path") -> str:
-    """Hash of a file, or of all files of a folder but the hidden ones (.git, .cache); `key` names them in errors. Empty
-    for no path.
+    """Hash of a file, or of all files of a folder but the hidden ones (.git, .cache), with their names in it, which may
+    say what each is for; `key` names them in errors. Empty for no path.
 
     Raises:
         UserError: a file that cannot be read.
@@ -23,6 +24,8 @@ def digest(path: str | None, key: str = "data.path") -> str:
         files = [root]
     digest = hashlib.sha256()
     for file in files:
+        if file != root:
+            digest.update(os.fsencode(file.relative_to(root).as_posix()) + b"\0")
         try:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

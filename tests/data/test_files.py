@@ -214,6 +214,19 @@ def test_what_tells_of_the_data_in_a_copy_of_the_hub_s_is_no_data(tmp_path):
     assert digest(str(tmp_path)) == before
 
 
+def test_names_within_a_folder_are_of_its_digest_and_a_files_own_or_a_folders_is_not(tmp_path):
+    folder, rows = tmp_path / "a", [{"a": i} for i in range(3)]
+    for name in ("one.jsonl", "two.jsonl"):
+        write_lines(folder / name, rows)
+    before, file = digest(str(folder)), digest(str(folder / "one.jsonl"))
+    assert digest(str(folder.rename(tmp_path / "b"))) == before
+    folder = tmp_path / "b"
+    for name, split in {"one.jsonl": "train.jsonl", "two.jsonl": "test.jsonl"}.items():
+        (folder / name).rename(folder / split)
+    assert digest(str(folder)) != before, "it is split by its names now"
+    assert digest(str(folder / "train.jsonl")) == file
+
+
 def test_a_damaged_arrow_file_is_named(tmp_path):
     (tmp_path / "a.arrow").write_bytes(b"no arrow at all")
     with pytest.raises(UserError, match=r"a\.arrow is not a readable arrow file"):
