@@ -40,7 +40,9 @@ class HHRLHF(PreferenceData):
     With `data.template=chat` the prompt is a conversation of the dialogue's turns.
 
     `path`: a file, a folder with files named train and test, or a copy of the repository (folders named as
-    `subsets`). Empty: the hub. The hub's and a folder's own test split is used for evaluation.
+    `subsets`). Empty: the hub. The hub's and a folder's own test split is used for evaluation. A file or a folder is of
+    the subset that its name, or that of the folder around it, holds; without such a name of that of `subsets`, and
+    where it names several nobody knows which.
     """
 
     config: HHRLHFConfig
@@ -70,7 +72,7 @@ class HHRLHF(PreferenceData):
             raise UserError(
                 f"of the folders {', '.join(self.config.subsets)} some have a test split and some not"
             )
-        named = subsets if len(parts) == len(subsets) else [""]
+        named = _held_by(local[0], subsets) if local is not None and len(local) == 1 else subsets
         return {
             split: pd.concat(
                 [part[split].assign(**{SUBSET: name}) for part, name in zip(parts, named, strict=True)]
@@ -146,8 +148,7 @@ def _check_subsets(subsets: Sequence[str]) -> None:
 
 
 def _local_parts(path: Path, subsets: Sequence[str]) -> list[Path]:
-    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder, of which
-    nobody knows which one where several are named."""
+    """The subsets' folders in a copy of the repository; else the path itself: one subset's file or folder."""
     path = path.expanduser()
     if not any((path / subset).is_dir() for subset in (*HH_SUBSETS, RED_TEAM)):
         return [path]
@@ -155,3 +156,17 @@ def _local_parts(path: Path, subsets: Sequence[str]) -> list[Path]:
     if absent:
         raise UserError(f"data.path {path} has no folder {absent[0]}")
     return [path / subset for subset in subsets]
+
+
+def _held_by(path: Path, subsets: Sequence[str]) -> Sequence[str]:
+    """The subset of one file or folder: the one that its name or the one around it holds, else that of `subsets`."""
+    held = [[subset for subset in HH_SUBSETS if subset in name] for name in (path.name, path.parent.name)]
+    found = next((each for each in held if len(each) == 1), None)
+    if found is None:
+        return subsets if len(subsets) == 1 else [""]
+    if found[0] not in subsets and subsets != HHRLHFConfig().subsets:
+        raise UserError(
+            f"data.path {path} is of {found[0]}, and data.subsets names {', '.join(subsets)}: allowed is "
+            f"data.subsets=[{found[0]}], or a folder of these names"
+        )
+    return found

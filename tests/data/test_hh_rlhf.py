@@ -204,11 +204,26 @@ def test_what_people_chose_holds_for_what_they_were_asked(tmp_path):
     assert (np.isnan(table.labels[:, 1]) == harmless).all()
     known = np.where(harmless, table.labels[:, 0], table.labels[:, 1])
     np.testing.assert_array_equal(known, table.labels[:, 2])
-    one = HHRLHFConfig(
-        path=str(tmp_path / "helpful-base"), labels=labels, subsets=["harmless-base", "helpful-base"]
-    )
+    (tmp_path / "helpful-base").rename(tmp_path / "mine")
+    one = HHRLHFConfig(path=str(tmp_path / "mine"), labels=labels, subsets=["harmless-base", "helpful-base"])
     with pytest.raises(UserError, match="available are human, shorter"):
         HHRLHF(one).table("train")
+
+
+@pytest.mark.parametrize("name", ["helpful-base/train.jsonl", "helpful-base", "helpful-base-train.jsonl"])
+def test_a_path_that_names_a_subset_is_of_that_one(tmp_path, name):
+    path = tmp_path / name
+    write_lines(path if path.suffix else path / "a.jsonl", [row("yes", "no", f"ask {i}") for i in range(30)])
+    labels = {"harmless": "harmless", "helpful": "helpful"}
+    data = HHRLHF(HHRLHFConfig(path=str(path), labels=labels))
+    found = data.table("train").labels
+    assert np.isnan(found[:, 0]).all()
+    assert not np.isnan(found[:, 1]).any()
+    assert set(data.report.subsets["train"]) == {"helpful-base"}
+    with pytest.raises(
+        UserError, match=r"is of helpful-base, and data\.subsets names helpful-online: allowed is"
+    ):
+        HHRLHF(HHRLHFConfig(path=str(path), labels=labels, subsets=["helpful-online"])).table("train")
 
 
 def test_with_a_chat_template_a_dialogue_s_turns_are_messages(tmp_path):
