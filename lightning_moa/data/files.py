@@ -123,19 +123,31 @@ def read_file(file: Path) -> pd.DataFrame:
     elif kind == ".arrow":
         frame = _arrow_rows(content, file)
     elif kind == ".csv":
-        try:
-            text = _text(content, file)
-            _check_header(text, file)
-            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        except pd.errors.ParserError as error:
-            raise UserError(f"{file} is not valid csv: {_first_line(error)}") from error
-        frame.index = pd.RangeIndex(1, len(frame) + 1)
+        frame = _csv_rows(_text(content, file), file)
     else:
         rows = _json_rows(_text(content, file), file)
         # As objects: pandas' own texts cannot hold halves of characters, which are dropped and counted later.
         frame = pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
     if frame.empty:
         raise UserError(f"{file} holds no rows")
+    return frame
+
+
+def _csv_rows(text: str, file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        _check_header(text, file)
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except (csv.Error, pd.errors.ParserError) as error:
+        raise UserError(f"{file} is not valid csv: {_first_line(error)}") from error
+    if len(frame) and not isinstance(frame.index, pd.RangeIndex):
+        # Of what a row has too much pandas makes names of rows, and each column's values stand in the one before.
+        count = len(frame.columns)
+        raise UserError(
+            f"{file}, row 1: {count + frame.index.nlevels} values, and the header names {count} columns"
+        )
+    frame.index = pd.RangeIndex(1, len(frame) + 1)
     return frame
 
 

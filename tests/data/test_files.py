@@ -98,6 +98,10 @@ def test_errors_say_what_and_where(tmp_path):
     (tmp_path / "heads.csv").write_text("a,b\n")
     (tmp_path / "ragged.csv").write_text('a\n1\n"2,3')
     (tmp_path / "twice.csv").write_text('a,"b c",a\n1,2,3\n')
+    (tmp_path / "wide.csv").write_text("a,b\n1,2,3\n4,5,6\n")
+    (tmp_path / "trailing.csv").write_text("a,b\n1,2,\n4,5,\n")
+    (tmp_path / "later.csv").write_text("a,b\n1,2\n4,5,6\n")
+    (tmp_path / "open.csv").write_text('"a,b\n' + "1,2\n" * 40_000)
     (tmp_path / "latin.csv").write_bytes(b"a\n\xe9\n")
     (tmp_path / "no.parquet").write_bytes(b"not parquet at all")
     (tmp_path / "a.txt").write_text("x")
@@ -113,6 +117,10 @@ def test_errors_say_what_and_where(tmp_path):
         "heads.csv": "holds no rows",
         "ragged.csv": "not valid csv",
         "twice.csv": "2 columns are called 'a'",
+        "wide.csv": "row 1: 3 values, and the header names 2 columns",
+        "trailing.csv": "row 1: 3 values, and the header names 2 columns",
+        "later.csv": "not valid csv",
+        "open.csv": "not valid csv: field larger than field limit",
         "latin.csv": "not UTF-8",
         "no.parquet": "not a readable parquet",
         "a.txt": "no known format",
