@@ -219,17 +219,22 @@ def texts(frame: pd.DataFrame, column: str) -> list[str | None]:
 
 
 def values(frame: pd.DataFrame, column: str) -> list[Any]:
-    """A column's values as plain Python objects, None where one is missing (null, NaN)."""
+    """A column's values as plain Python objects, lists for arrays, None where one is missing (null, NaN)."""
     series = frame[column].astype(object)
-    found: list[Any] = series.where(series.notna(), None).tolist()
-    return found
+    return [_plain(value) for value in series.where(series.notna(), None).tolist()]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value.tolist()] if getattr(value, "ndim", 0) else value
 
 
 def number(value: Any) -> float | None:
     """A value, or the text of one, as a finite number; None for anything else."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
 
@@ -326,8 +331,8 @@ def _json_rows(text: str, file: Path) -> dict[int, dict[str, Any]]:
             items = json.loads(text, object_pairs_hook=_named_once)
         except json.JSONDecodeError as error:
             raise UserError(f"{file}, line {error.lineno}: not valid JSON ({error.msg})") from error
-        except _Doubled as error:
-            raise UserError(f"{file}: {error}") from error
+        except (_Doubled, ValueError, RecursionError) as error:
+            raise UserError(f"{file}: {_first_line(error)}") from error
         rows = dict(enumerate(items, start=1))
         word = "row"
     else:
@@ -339,8 +344,8 @@ def _json_rows(text: str, file: Path) -> dict[int, dict[str, Any]]:
                 rows[number] = json.loads(line, object_pairs_hook=_named_once)
             except json.JSONDecodeError as error:
                 raise UserError(f"{file}, line {number}: not valid JSON ({error.msg})") from error
-            except _Doubled as error:
-                raise UserError(f"{file}, line {number}: {error}") from error
+            except (_Doubled, ValueError, RecursionError) as error:
+                raise UserError(f"{file}, line {number}: {_first_line(error)}") from error
     for number, row in rows.items():
         if not isinstance(row, dict):
             raise UserError(

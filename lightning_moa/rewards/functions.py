@@ -113,6 +113,8 @@ def _number(item: Any, row: int, name: str) -> float:
         number = None if isinstance(item, (str, bytes)) else float(item)
     except (TypeError, ValueError, RuntimeError):
         number = None
+    except OverflowError:
+        number = math.inf
     if number is None:
         raise UserError(f"{name} gave {_kind(item)} for response {row}: a reward must be a number")
     if not math.isfinite(number):

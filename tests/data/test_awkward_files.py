@@ -132,6 +132,14 @@ REFUSED = {
         "".join([*UNEQUAL[:30], UNEQUAL[30][:40] + "\n", *UNEQUAL[31:]]),
         "line 31: not valid JSON",
     ),
+    "huge number.jsonl": (
+        changed(lambda i, row: {"helpful": 10**400 if i == 2 else 1}),
+        "row 3, column 'helpful': allowed are",
+    ),
+    "lists for labels.parquet": (
+        pd.DataFrame([{**row, "helpful": [1, 0]} for row in ROWS]),
+        "row 1, column 'helpful': allowed are",
+    ),
     "trailing comma.json": ("[" + ",".join(UNEQUAL) + ",]", "not valid JSON"),
 }
 

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_moa.data.files import (
     format_of,
+    number,
     place,
     read_file,
     read_hub,
@@ -45,6 +46,22 @@ def test_every_format_gives_the_same_texts(tmp_path):
 def test_missing_values_are_none(tmp_path):
     frame = read_file(write_lines(tmp_path / "a.jsonl", ROWS))
     assert values(frame, "n") == [1, None, 0]
+
+
+def test_a_number_is_one_that_a_float_holds():
+    given = [1, "2.5", True, 10**400, "1e999", [3], None, "N/A"]
+    assert [number(value) for value in given] == [1, 2.5, 1, *[None] * 5]
+
+
+def test_arrays_are_lists(tmp_path):
+    rows = [
+        {"a": [1.0], "b": [["x", "y"], ["z"]], "c": [], "d": {"e": [1]}},
+        {"a": None, "b": None, "c": ["x"], "d": {"e": []}},
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    frame = read_file(tmp_path / "a.parquet")
+    for name in rows[0]:
+        assert values(frame, name) == [row[name] for row in rows]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
@@ -90,6 +107,10 @@ def test_errors_say_what_and_where(tmp_path):
     (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n{"a": \n')
     (tmp_path / "bad.json").write_text('[{"a": 1},\n oops]')
+    digits = "1" * 5000
+    (tmp_path / "long.jsonl").write_text(f'{{"a": 1}}\n{{"a": {digits}}}\n')
+    (tmp_path / "long.json").write_text(f'[{{"a": {digits}}}]')
+    (tmp_path / "deep.jsonl").write_text('{"a": 1}\n' + "[" * 100_000)
     (tmp_path / "list.jsonl").write_text('{"a": 1}\n[1]\n')
     (tmp_path / "doubled.jsonl").write_text('{"a": 1}\n{"a": {"b": 1, "b": 2}}\n')
     (tmp_path / "doubled.json").write_text('[{"a": 1, "a": 1}]')
@@ -111,6 +132,9 @@ def test_errors_say_what_and_where(tmp_path):
         "bad.json": "line 2: not valid JSON",
         "doubled.jsonl": "line 2: 'b' is there twice in one object",
         "doubled.json": "'a' is there twice in one object",
+        "long.jsonl": "line 2: Exceeds the limit",
+        "long.json": "Exceeds the limit",
+        "deep.jsonl": "line 2: maximum recursion depth",
         "list.jsonl": "line 2: an object",
         "empty.jsonl": "is empty",
         "none.json": "holds no rows",

@@ -187,6 +187,19 @@ def ultra(i):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_lists_beside_rated_responses_are_no_ratings(suffix, tmp_path):
+    path = written(tmp_path, [{**row, "tags": ["x", "y"]} for row in RATED], suffix)
+    tables, _ = read(path, {"helpful": "helpful"})
+    assert said_better(tables) == set(zip(ASKED, GOOD, strict=True))
+    rows = both(lambda q, a, b: {"prompt": q, "responses": [a, b], "s": [2, 1], "tags": [["x"], ["y"]]})
+    tables, _ = read(written(tmp_path, rows, suffix), {"helpful": "s"})
+    assert said_better(tables) == set(zip(ASKED, GOOD, strict=True))
+    rows = both(lambda q, a, b: {"prompt": q, "response_0": a, "response_1": b, "x": [1, 2], "y": 1})
+    with pytest.raises(UserError, match=r"row 1, column 'x': a number is expected, got \[1, 2\]"):
+        read(written(tmp_path, rows, suffix), {}, scores={"x": ["x", "y"]})
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_several_completions_with_ratings(suffix, tmp_path):
     path = written(tmp_path, [ultra(i) for i in range(N)], suffix)
     tables, report = read(path, {"helpful": "helpfulness", "best": "overall_score"})

@@ -138,6 +138,7 @@ def test_any_sequence_of_numbers_will_do(given):
             "my_rewards:length gave nan for response 1: a reward must be a finite number; where it has",
         ),
         ([1, 2, -math.inf, 4], "my_rewards:length gave -inf for response 2: a reward must be a finite"),
+        ([1, 2, 10**400, 4], "my_rewards:length gave inf for response 2: a reward must be a finite"),
         (["1", 2, 3, 4], "my_rewards:length gave a str for response 0: a reward must be a number"),
         (np.ones((4, 1)), "my_rewards:length gave a list for response 0: a reward must be a number"),
         (2.0, "my_rewards:length returned a float: a sequence of 4 numbers is needed"),
