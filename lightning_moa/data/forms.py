@@ -75,7 +75,10 @@ def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
     single = next((name for name in SINGLE if name in there), None)
     if single is not None and prompt in there:
         words = f"{prompt} and one {single} a row, each rated: {_pairs(most_pairs)} of a prompt, a tie is no label"
-        return Form(words, lambda frame: pairs_of(by_row(frame, prompt, single), most_pairs), rated=True)
+        asked = {column.removeprefix("-") for column in config.labels.values()}
+        return Form(
+            words, lambda frame: pairs_of(by_row(frame, prompt, single, asked), most_pairs), rated=True
+        )
     return None
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_moa.data.configs import PairsConfig, rating_label
-from lightning_moa.data.files import number, place, read_local, require_columns, values
+from lightning_moa.data.files import read_local, require_columns, values
 from lightning_moa.data.forms import Form, form_of, refuse
 from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.rated import rating
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import DropReport, PairTable
 from lightning_moa.errors import UserError
@@ -100,18 +101,10 @@ def _ratings(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 
     require_columns(frame, columns)
     sides = [
-        [_rating(frame, column, *each) for each in enumerate(values(frame, column))] for column in columns
+        [rating(frame, column, *each) for each in enumerate(values(frame, column))] for column in columns
     ]
     better = [
         None if first is None or second is None or first == second else int(second > first)
         for first, second in zip(*sides, strict=True)
     ]
     return pd.Series(better, frame.index, dtype=object)
-
-
-def _rating(frame: pd.DataFrame, column: str, row: int, value: Any) -> float | None:
-    found = number(value)
-    if found is None and value not in (None, ""):
-        file, line = place(frame, row)
-        raise UserError(f"{file}, row {line}, column {column!r}: a number is expected, got {value!r}")
-    return found

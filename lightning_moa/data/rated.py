@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 from lightning_moa.data.files import number, place, values
 from lightning_moa.data.messages import messages_in, prompts_of, replies_of
 from lightning_moa.data.order import stable_hash
-from lightning_moa.data.rows import Rows
+from lightning_moa.data.rows import Rows, reason_to_drop
 from lightning_moa.errors import UserError
 from lightning_moa.turns import unmarked
 
@@ -37,19 +37,27 @@ class Answered:
     """Of two responses: what the row says of them by itself, such as the index of the better one."""
 
 
-def by_row(frame: pd.DataFrame, prompt_column: str, response_column: str) -> list[Answered]:
-    """Rows with a response each: those of one prompt belong together. Every column of numbers is a rating."""
+def by_row(
+    frame: pd.DataFrame, prompt_column: str, response_column: str, asked: Collection[str] = ()
+) -> list[Answered]:
+    """Rows with a response each: those of one prompt belong together. Every column of numbers is a rating.
+
+    Raises:
+        UserError: a value that is no number, beside numbers in a column that is `asked` for; the line names its row.
+    """
     prompts, reasons = prompts_of(frame, prompt_column)
     responses = replies_of(frame, response_column)
     ratings = {
         str(column): found
         for column in frame.columns
         if column not in (prompt_column, response_column)
-        and (found := _numbers(values(frame, column))) is not None
+        and (found := _column(frame, column, column in asked)) is not None
     }
-    groups: dict[str | None, Answered] = {}
+    groups: dict[str | int | None, Answered] = {}
     for row, (prompt, reason) in enumerate(zip(prompts, reasons, strict=True)):
-        one = groups.setdefault(prompt, Answered(prompt, reason, frame.index[row]))
+        reason = reason or reason_to_drop(prompt, ())
+        # Rows without a prompt have none in common.
+        one = groups.setdefault(prompt if reason is None else row, Answered(prompt, reason, frame.index[row]))
         one.responses.append(responses[row])
         one.ratings.append({name: found[row] for name, found in ratings.items()})
     return list(groups.values())
@@ -129,6 +137,23 @@ def _ratings(given: Mapping[str, Any], text_key: str) -> Iterator[tuple[str, flo
             yield from _ratings(value, "")
         elif name != text_key and number(value) is not None:
             yield name, number(value)
+
+
+def _column(frame: pd.DataFrame, column: str, is_asked: bool) -> list[float | None] | None:
+    """The numbers of a frame's column, which hold anything else only where nobody asks for them."""
+    found = values(frame, column)
+    if is_asked and any(number(value) is not None for value in found):
+        return [rating(frame, column, row, value) for row, value in enumerate(found)]
+    return _numbers(found)
+
+
+def rating(frame: pd.DataFrame, column: str, row: int, value: Any) -> float | None:
+    """A value as a number, None for a missing one. Raises `UserError` for anything else, with file, row and column."""
+    found = number(value)
+    if found is None and value not in (None, ""):
+        file, line = place(frame, row)
+        raise UserError(f"{file}, row {line}, column {column!r}: a number is expected, got {value!r}")
+    return found
 
 
 def _numbers(found: Sequence[Any]) -> list[float | None] | None:

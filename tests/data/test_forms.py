@@ -159,6 +159,23 @@ def test_a_rated_response_a_row(tmp_path):
         read(written(tmp_path, RATED), {"a": "note"})
 
 
+def test_rows_without_a_prompt_are_no_responses_to_one(tmp_path):
+    odd = [{**RATED[0], "prompt": None if i % 2 else " "} for i in range(10)]
+    tables, report = read(written(tmp_path, RATED + odd), {"helpful": "helpful"})
+    assert said_better(tables) == set(zip(ASKED, GOOD, strict=True))
+    dropped = sum(report.dropped.values(), type(report.kept)())
+    assert dropped == {"missing text": 5, "empty prompt": 5, "no label": N}
+
+
+def test_a_rating_that_is_asked_for_and_no_number_is_named(tmp_path):
+    rows = [{**row, "long": "N/A" if i == 4 else row["long"]} for i, row in enumerate(RATED)]
+    path = written(tmp_path, rows)
+    with pytest.raises(UserError, match=r"a\.jsonl, row 5, column 'long': a number is expected, got 'N/A'"):
+        read(path, {"helpful": "helpful", "brief": "-long"})
+    tables, _ = read(path, {"helpful": "helpful"})
+    assert said_better(tables) == set(zip(ASKED, GOOD, strict=True))
+
+
 def test_pairs_of_a_prompt_are_limited_whatever_the_order_of_rows(tmp_path):
     one, report = read(written(tmp_path, RATED), {"brief": "shorter"}, pairs_per_prompt=1)
     assert sum(map(len, one)) == N
