@@ -65,15 +65,17 @@ def _single(frame: pd.DataFrame, prompt: str, response: str) -> Rows:
 
 
 def _several(frame: pd.DataFrame, prompt: str, responses: str) -> Rows:
-    """A row for each of a prompt's responses, with its own scores."""
+    """A row for each of a prompt's responses, with its own scores; one without a text where there are none."""
     import pandas as pd
 
     require_columns(frame, [prompt, responses])
     each = [
         (one, text, ratings)
         for one in by_list(frame, prompt, responses)
-        for text, ratings in zip(one.responses, one.ratings, strict=True)
+        for text, ratings in zip(one.responses or [None], one.ratings or [{}], strict=True)
     ]
+    if all(text is None for _, text, _ in each):
+        raise UserError(f"{place(frame, 0)[0]}: the lists of column {responses!r} hold no response at all")
     index = pd.MultiIndex.from_tuples([one.index for one, _, _ in each])
     names = list(dict.fromkeys(name for _, _, ratings in each for name in ratings))
     scores = {name: [ratings.get(name) for _, _, ratings in each] for name in names}

@@ -113,7 +113,7 @@ def _message(each: Any) -> Message:
     if not isinstance(each, dict):
         raise ValueError(f"a message with a role and a content is expected, got {type(each).__name__}")
     role, content = each.get("role", each.get("from")), each.get("content", each.get("value"))
-    if role not in ROLE_WORDS:
+    if not isinstance(role, str) or role not in ROLE_WORDS:
         raise ValueError(f"a message's role is {role!r}: allowed are {', '.join(ROLE_WORDS)}")
     if content is not None and not isinstance(content, str):
         content = _text_of_parts(content)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HUB_ID = "openai/summarize_from_feedback"
 PARQUET = {"train": "comparisons/train/*.parquet", "validation": "comparisons/validation/*.parquet"}
 
+PARTS = ("subreddit", "title", "post", "article")
+"""What of a row's `info` a prompt is made of."""
+
 
 class SummarizeFromFeedback(PreferenceData):
     """Comparisons of summaries. Label columns: `choice` (the human's) and the rule `shorter`.
@@ -100,6 +103,12 @@ def _info(frame: pd.DataFrame, position: int, info: Any) -> dict[str, Any]:
     if not isinstance(info, dict) or "id" not in info:
         file, row = place(frame, position)
         raise UserError(f"{file}, row {row}, column 'info': an object with an id is expected")
+    for name in PARTS:
+        if not isinstance(info.get(name, ""), str | None):
+            file, row = place(frame, position)
+            raise UserError(
+                f"{file}, row {row}, column 'info': {name} must be a text, got {type(info[name]).__name__}"
+            )
     return info
 
 

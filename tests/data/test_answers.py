@@ -61,6 +61,25 @@ def test_several_responses_of_a_prompt_are_rows_of_their_own(tmp_path):
     assert found == {f"answer {i} {k}": [k, -i] for i in range(30) for k in range(3)}
 
 
+def test_lists_without_a_response_are_counted_and_all_of_them_refused(tmp_path):
+    def listed(i, texts):
+        return {
+            "prompt": f"q {i}",
+            "completions": texts,
+            "quality": [1] * len(texts),
+            "risk": [0] * len(texts),
+        }
+
+    data = of(tmp_path, [listed(i, ["a", "b"] if i % 3 else []) for i in range(60)])
+    assert len(by_response(data)) == 2
+    assert sum(data.report.kept.values()) == 80
+    assert sum(each["missing text"] for each in data.report.dropped.values()) == 20
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl: the lists of column 'completions' hold no response at all"
+    ):
+        of(tmp_path, [listed(i, []) for i in range(5)]).answers("train")
+
+
 def test_messages_that_end_in_the_response(tmp_path):
     def said(i):
         turns = [("user", f"hi {i}"), ("assistant", "yes?"), ("user", "how?"), ("assistant", f"answer {i}")]

@@ -116,6 +116,10 @@ REFUSED = {
         changed(lambda i, row: {"prompt": [{"role": "tool", "content": "x"}]}),
         "row 1, column 'prompt': a message's role is 'tool': allowed are system, user",
     ),
+    "a list for a role.jsonl": (
+        changed(lambda i, row: {"prompt": [{"role": ["user"], "content": "x"}]}),
+        "row 1, column 'prompt': a message's role is ['user']: allowed are system, user",
+    ),
     "words.jsonl": (
         changed(lambda i, row: {"concise": "left"}),
         "row 1, column 'concise': allowed are 0, 1, false",

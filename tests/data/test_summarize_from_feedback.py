@@ -85,6 +85,8 @@ def test_damaged_rows_are_named(tmp_path):
     rows[1]["summaries"] = rows[1]["summaries"][:1]
     with pytest.raises(UserError, match=r"b\.json, row 2, column 'summaries': two objects"):
         data_of(write_lines(tmp_path / "b.json", rows)).table("train")
+    with pytest.raises(UserError, match=r"b\.json, row 2, column 'info': post must be a text, got int"):
+        data_of(write_lines(tmp_path / "b.json", [row(0), row(1, post=5)])).table("train")
     rows[1] = {**row(1), "info": None}
     with pytest.raises(UserError, match=r"b\.json, row 2, column 'info'"):
         data_of(write_lines(tmp_path / "b.json", rows)).table("train")
