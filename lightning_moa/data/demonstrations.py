@@ -13,7 +13,7 @@ from lightning_moa.data.batching import StepLoader, sequence_batch
 from lightning_moa.data.encoding import Encoded, EncodingRules, encode
 from lightning_moa.data.files import place, read_file, require_columns, texts
 from lightning_moa.data.rows import reason_to_drop
-from lightning_moa.errors import UserError
+from lightning_moa.errors import UserError, warn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,6 +45,9 @@ def demonstrations(
         encoded = data.encoded(tokenizer, "train", "sequences")
     else:
         encoded = _from_file(Path(path).expanduser(), tokenizer, EncodingRules.of(data.config))
+        if encoded.dropped:
+            why = ", ".join(f"{reason} {count}" for reason, count in sorted(encoded.dropped.items()))
+            warn(f"{path}: {encoded.dropped.total()} of its rows are left out ({why})")
 
     def make(rows: np.ndarray) -> SequenceBatch:
         return sequence_batch(encoded, rows, int(tokenizer.pad_token_id), None)

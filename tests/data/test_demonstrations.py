@@ -53,6 +53,13 @@ def test_a_file_s_rows_are_given_in_the_data_set_s_template(data, tokenizer, tmp
     assert f"{prompts[0]} <sep> {responses[0]}" in text
 
 
+def test_rows_of_a_file_that_are_too_long_are_counted(data, tokenizer, tmp_path, capsys):
+    rows = [{"prompt": data.sft_rows("eval")[0][0], "response": "hello " * length} for length in (2, 40, 40)]
+    strict = Synthetic(SyntheticConfig(long_responses="drop"))
+    draw(strict, tokenizer, str(write_lines(tmp_path / "given.jsonl", rows)))
+    assert "given.jsonl: 2 of its rows are left out (response too long 2)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
