@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 SHORTER = "shorter"
 """The rule column of every set of pairs: the index of the response with fewer characters."""
 
+SCORE_WORDS = {"false": 0.0, "true": 1.0, **dict.fromkeys(("", "null", "none", "nan"), np.nan)}
+"""What a text says of a single response, in lower case, that is no number."""
 WORDS = {
-    **{"false": 0.0, "true": 1.0, "a": 0.0, "b": 1.0, "model_a": 0.0, "model_b": 1.0},
-    **dict.fromkeys(("", "null", "none", "nan", "tie", "draw", "both", "neither"), np.nan),
+    **SCORE_WORDS,
+    **{"a": 0.0, "b": 1.0, "model_a": 0.0, "model_b": 1.0},
+    **dict.fromkeys(("tie", "draw", "both", "neither"), np.nan),
 }
-"""What a text says, in lower case, that is no number."""
+"""What a text says of two responses, in lower case, that is no number."""
 NUMBERS = {0.0: 0.0, 1.0: 1.0, 0.5: np.nan, -1.0: np.nan}
 """What a number says where a column holds the index of the better response: 0.5 is a tie, -1 that nobody knows."""
 STRONGEST = 3
@@ -94,7 +97,7 @@ def score_matrix(frame: pd.DataFrame, choices: Sequence[LabelChoice]) -> np.ndar
     for objective, choice in enumerate(choices):
         _check_column(choice, [str(column) for column in frame.columns])
         for position, value in enumerate(values(frame, choice.column)):
-            found = WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+            found = SCORE_WORDS.get(value.strip().lower()) if isinstance(value, str) else None
             found = np.nan if value is None else number(value) if found is None else found
             if found is None:
                 file, row = place(frame, position)

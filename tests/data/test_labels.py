@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_moa.data.labels import choose_labels, hold_strengths, label_matrix, label_values, shorter
+from lightning_moa.data.labels import (
+    choose_labels,
+    hold_strengths,
+    label_matrix,
+    label_values,
+    score_matrix,
+    shorter,
+)
 from lightning_moa.errors import UserError
 
 
@@ -62,6 +69,17 @@ def test_shorter_counts_stripped_characters():
 def test_ties_letters_and_unknowns():
     found = label_values(framed(x=[-1, 0.5, "tie", "A", "b", "0.5", "-1", "model_b"]), "x")
     np.testing.assert_array_equal(found, [np.nan] * 3 + [0, 1, np.nan, np.nan, 1])
+
+
+def test_words_of_pairs_say_nothing_of_a_single_response():
+    choices = choose_labels({"good": "-x"})
+    found = score_matrix(framed(x=["False", "true", "", "None", "null", "nan", "-2.5", None]), choices)
+    np.testing.assert_array_equal(found[:, 0], [0, -1, *[np.nan] * 4, 2.5, np.nan])
+    for word in ("A", "b", "model_a", "tie", "both"):
+        with pytest.raises(
+            UserError, match=rf"f\.jsonl, row 2, column 'x': a number is expected, got '{word}'"
+        ):
+            score_matrix(framed(x=["1", word]), choices)
 
 
 def test_strengths_are_told_by_the_whole_column_and_their_sign_says_which():
