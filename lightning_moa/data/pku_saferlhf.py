@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import PKUSafeRLHFConfig
-from lightning_moa.data.files import read_hub, read_local, require_columns, texts, values
-from lightning_moa.data.labels import choose_labels
+from lightning_moa.data.files import read_hub, read_local, require_columns, texts
+from lightning_moa.data.labels import choose_labels, label_values
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
 
@@ -64,13 +64,7 @@ def parse(frame: pd.DataFrame) -> Rows:
 def _contradictions(frame: pd.DataFrame) -> list[str | None]:
     if not set(SAFE) <= set(frame.columns):
         return [None] * len(frame)
-    flags = zip(*(values(frame, column) for column in SAFE), strict=True)
-    return [_contradiction(pair, safer) for pair, safer in zip(flags, values(frame, LABELS[1]), strict=True)]
-
-
-def _contradiction(safe: tuple[Any, Any], safer: Any) -> str | None:
-    """Whether the reply marked safer is marked unsafe while the other one is safe."""
-    if safer not in (0, 1) or None in safe:
-        return None
-    index = int(safer)
-    return "safer label contradicts the safety flags" if not safe[index] and safe[1 - index] else None
+    # Whether the reply marked safer is marked unsafe while the other one is safe; of what is not known nothing is.
+    first, second = (label_values(frame, column) for column in SAFE)
+    contradicted = second - first == 1 - 2 * label_values(frame, LABELS[1])
+    return ["safer label contradicts the safety flags" if each else None for each in contradicted]

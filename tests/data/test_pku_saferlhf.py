@@ -1,11 +1,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lightning_moa.data.configs import PKUSafeRLHFConfig
 from lightning_moa.data.encoding import EncodingRules
-from lightning_moa.data.pku_saferlhf import PKUSafeRLHF
+from lightning_moa.data.pku_saferlhf import LABELS, SAFE, PKUSafeRLHF
 from lightning_moa.errors import UserError
 
 from .support import write_lines
@@ -63,6 +64,32 @@ def test_contradictions_and_equal_replies_are_dropped(tmp_path):
         "equal replies": 1,
         "empty reply": 1,
     }
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_flags_are_compared_in_every_format(tmp_path, suffix):
+    rows = [row(i, 0, i % 2, safe_0=i % 4 < 2, safe_1=i % 3 == 0) for i in range(60)]
+    frame, path = pd.DataFrame(rows), tmp_path / f"rows{suffix}"
+    if suffix == ".jsonl":
+        write_lines(path, rows)
+    else:
+        frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    data = PKUSafeRLHF(PKUSafeRLHFConfig(path=str(path), eval_fraction=0.3))
+    data.table("train")
+    wrong = [
+        each
+        for each in rows
+        if (each[SAFE[0]], each[SAFE[1]]) == (bool(each[LABELS[1]]), not each[LABELS[1]])
+    ]
+    assert len(wrong) == 15
+    dropped = sum(data.report.dropped.values(), type(data.report.kept)())
+    assert dropped == {"safer label contradicts the safety flags": len(wrong)}
+
+
+def test_flags_that_are_none_are_named(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [row(0, 0, 0), row(1, 0, 0, safe_1="perhaps")])
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 2, column 'is_response_1_safe': allowed are 0, 1"):
+        PKUSafeRLHF(PKUSafeRLHFConfig(path=str(path))).table("train")
 
 
 def test_editions_without_the_flags_are_read(tmp_path):
