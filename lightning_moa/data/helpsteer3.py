@@ -25,6 +25,7 @@ class HelpSteer3(PublishedPairs):
     """
 
     config: HelpSteer3Config
+    strengths = ("overall_preference",)
 
     def frames(self) -> Mapping[str, pd.DataFrame]:
         """The rows: context, response1, response2 and the strength."""

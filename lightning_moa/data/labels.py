@@ -30,8 +30,8 @@ NUMBERS = {0.0: 0.0, 1.0: 1.0, 0.5: np.nan, -1.0: np.nan}
 STRONGEST = 3
 """Largest strength of a preference."""
 ALLOWED = (
-    "0, 1, false, true, a, b; of no side are null, -1, 0.5, tie; or a whole column of strengths from -3 to 3, below 0 "
-    "where the first response is the better one"
+    "0, 1, false, true, a, b; of no side are null, -1, 0.5, tie; or a whole column of strengths from -3 to 3, some "
+    "beyond 1 or -1, below 0 where the first response is the better one"
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,14 @@ def read_pairs(config: PairsConfig, objectives: Sequence[str], report: DropRepor
 
 
 def tables_of(
-    frames: Mapping[str, pd.DataFrame], config: PairsConfig, objectives: Sequence[str], report: DropReport
+    frames: Mapping[str, pd.DataFrame],
+    config: PairsConfig,
+    objectives: Sequence[str],
+    report: DropReport,
+    strengths: Collection[str] = (),
 ) -> dict[str, PairTable]:
-    """The same of frames that are read already, of "train" and, where there is one, of "eval".
+    """The same of frames that are read already, of "train" and, where there is one, of "eval"; the columns of
+    `strengths` are known to hold such.
 
     Raises:
         UserError: columns of no known form, or a value that is not allowed; the line names file and row.
@@ -49,7 +54,7 @@ def tables_of(
     rows = {split: _scored(forms[split].read(frame), rated, forms[split]) for split, frame in frames.items()}
     asked = [choice.column for choice in choices]
     named = {split: _by_short_name(each, asked) for split, each in rows.items()}
-    return pair_tables(named, choices, config, report, complete=config.complete)
+    return pair_tables(named, choices, config, report, config.complete, strengths)
 
 
 def _by_short_name(rows: Rows, asked: Sequence[str]) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lightning_moa.data.base import PreferenceData
 from lightning_moa.data.configs import PairsConfig
@@ -31,7 +31,8 @@ class Pairs(PreferenceData):
     Labels are the other columns, and the rule `shorter`: `data.labels.<objective>=<column>`, where the column holds the
     index of the better response (0, 1, false, true, a, b), or null, -1, 0.5 or tie where it is neither; '-column'
     reverses it. A column `<name>_better_id` may be called `<name>`. A column of numbers that are partly below 0 and
-    partly beyond 1 or -1 holds strengths, -3 to 3: below 0 the first response is the better one.
+    partly beyond 1 or -1 holds strengths, -3 to 3: below 0 the first response is the better one. One of -1, 0 and 1
+    alone holds indices.
     `data.scores.<objective>=[column_0,column_1]` makes a label of two ratings.
     Any other value is an error that names its row. Texts are taken as they stand.
     """
@@ -50,10 +51,13 @@ class Pairs(PreferenceData):
 class PublishedPairs(Pairs):
     """Pairs of a published set, whose columns are one of the forms above."""
 
+    strengths: ClassVar[tuple[str, ...]] = ()
+    """Label columns that hold strengths, whatever numbers a part of the set has."""
+
     @abstractmethod
     def frames(self) -> Mapping[str, pd.DataFrame]:
         """The rows of "train" and, where there is one, of "eval": of `config.path`, or of the hub."""
 
     def tables(self) -> dict[str, PairTable]:
         """The pairs of "train" and "eval"."""
-        return tables_of(self.frames(), self.config, self.objectives, self.report)
+        return tables_of(self.frames(), self.config, self.objectives, self.report, self.strengths)

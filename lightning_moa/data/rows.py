@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 
 from lightning_moa.data.configs import DataConfig
 from lightning_moa.data.doubts import answer_doubts, doubts
-from lightning_moa.data.files import folder_of, values
+from lightning_moa.data.files import folder_of, number, values
 from lightning_moa.data.labels import (
     SHORTER,
     LabelChoice,
@@ -108,16 +108,17 @@ def pair_tables(
     config: DataConfig,
     report: DropReport,
     complete: bool = False,
+    strengths: Collection[str] = (),
 ) -> dict[str, PairTable]:
     """{"train": table, "eval": table} of pairs; labels (n, m) from the chosen columns or the rule `shorter`.
 
     `rows` has "train" and, where the data set has its own test split, "eval". A row without any label is dropped, where
-    they are to be `complete` one that lacks any of them.
+    they are to be `complete` one that lacks any of them. Columns of `strengths` hold strengths whatever their numbers.
     """
     objectives = tuple(choice.objective for choice in choices)
     tables = {}
     for split, (part, labels) in _split_and_drop(
-        rows, choices, config, report, paired=True, complete=complete
+        rows, choices, config, report, paired=True, complete=complete, declared=strengths
     ).items():
         responses = [(str(first), str(second)) for first, second in part.responses]
         if part.mixed:
@@ -184,11 +185,16 @@ def _split_and_drop(
     report: DropReport,
     paired: bool,
     complete: bool = True,
+    declared: Collection[str] = (),
 ) -> dict[str, tuple[Rows, np.ndarray]]:
-    strengths = _strengths(rows, choices) if paired else []
+    strengths, indices = _strengths(rows, choices, declared) if paired else ([], [])
     labels = {name: _labels(part, choices, paired, strengths) for name, part in rows.items()}
     report.notes += [
         f"{column}: strengths, below 0 where the first response is the better one" for column in strengths
+    ]
+    report.notes += [
+        f"{column}: 0 is the first response and 1 the second, -1 nobody knows; strengths go beyond -1 or 1"
+        for column in indices
     ]
     for name, part in rows.items():
         unknown = np.isnan(labels[name])
@@ -236,15 +242,20 @@ def plainest(key: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", key).casefold().split())
 
 
-def _strengths(rows: Mapping[str, Rows], choices: Sequence[LabelChoice]) -> list[str]:
-    """The chosen columns that hold strengths, of all splits together."""
-    names = dict.fromkeys(choice.column for choice in choices)
+def _strengths(
+    rows: Mapping[str, Rows], choices: Sequence[LabelChoice], declared: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """The chosen columns that hold strengths, of all splits together; and those that might, but are taken for indices
+    with some unknown."""
+    strengths, indices = [], []
     frames = [part.labels for part in rows.values()]
-    return [
-        name
-        for name in names
-        if hold_strengths(value for frame in frames if name in frame.columns for value in values(frame, name))
-    ]
+    for name in dict.fromkeys(choice.column for choice in choices):
+        found = [value for frame in frames if name in frame.columns for value in values(frame, name)]
+        if name in declared or hold_strengths(found):
+            strengths.append(name)
+        elif -1 in map(number, found):
+            indices.append(name)
+    return strengths, indices
 
 
 def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool, strengths: Sequence[str]) -> np.ndarray:

@@ -275,6 +275,16 @@ def test_strengths_are_said_in_a_line(tmp_path):
     assert "overall_preference: strengths, below 0 where the first response is the better one" in report.notes
 
 
+def test_indices_of_which_some_are_unknown_are_no_strengths_and_that_is_said(tmp_path):
+    rows = both(lambda q, a, b: {"prompt": q, "response_0": a, "response_1": b, "y": 0})
+    for i, row in enumerate(rows):
+        row["y"] = i % 3 - 1
+    tables, report = read(written(tmp_path, rows), {"good": "y"})
+    assert said_better(tables) == {(ASKED[i], (GOOD, BAD)[i % 3 - 1][i]) for i in range(N) if i % 3}
+    said = "y: 0 is the first response and 1 the second, -1 nobody knows; strengths go beyond -1 or 1"
+    assert report.notes[-1] == said
+
+
 def test_prompts_that_differ_in_writing_alone_are_on_one_side(tmp_path):
     forms = [str, str.upper, lambda text: f"  {text}\r\n", lambda text: text.replace(" ", "\u00a0")]
     rows = [

@@ -72,6 +72,19 @@ def test_helpsteer3(tmp_path):
     assert data.report.notes[-1].startswith("overall_preference: strengths")
 
 
+def test_weak_preferences_of_helpsteer3_are_strengths_too(tmp_path):
+    rows = [{**helpsteer3(i), "overall_preference": i % 3 - 1} for i in range(60)]
+    path = write_lines(tmp_path / "train.jsonl", rows)
+    data = of("helpsteer3", path, labels={"preferred": "overall_preference"})
+    tables = [data.table(split) for split in ("train", "eval")]
+    best = {
+        pair[int(label)].split()[0]: int(pair[0].split()[1]) % 3
+        for table in tables
+        for pair, (label,) in zip(table.responses, table.labels, strict=True)
+    }
+    assert best == {"one": 0, "other": 2}
+
+
 def test_ultrafeedback(tmp_path):
     def completion(i, score):
         names = ("instruction_following", "honesty", "truthfulness", "helpfulness")
