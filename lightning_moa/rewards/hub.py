@@ -77,7 +77,7 @@ class HubRewards:
         network.config.pad_token_id = tokenizer.pad_token_id
         self.column = output_column(self.entry, network.config)
         self.cut: Counter[str] = Counter()
-        longest = min(tokenizer.model_max_length, positions_of(self.entry, network.config))
+        longest = min(tokenizer.model_max_length, positions_of(self.entry, network))
         self.encoder = InputEncoder(tokenizer, self.entry.form, longest, self.cut)
         self.pad_id: int = tokenizer.pad_token_id
         # A GPT-2 given token types would add them as if they were tokens; only models with types get them.
@@ -153,14 +153,19 @@ def pad_right(inputs: Sequence[Sequence[Token]], pad_id: int, token_types: bool 
     return batch
 
 
-def positions_of(entry: HubModel, config: Any) -> int:
+def positions_of(entry: HubModel, network: torch.nn.Module) -> int:
     """Longest input in tokens: what the entry says, at most what the model's positions allow.
 
     Raises:
         UserError: more than the model's positions.
     """
     # Relative positions, as T5 has them, have no end.
-    allowed = getattr(config, "max_position_embeddings", None)
+    allowed = getattr(network.config, "max_position_embeddings", None)
+    if allowed is not None:
+        # Those of RoBERTa and its kin begin behind the padding's own.
+        tables = [each for name, each in network.named_modules() if name.endswith(".position_embeddings")]
+        padding = [getattr(each, "padding_idx", None) for each in tables]
+        allowed -= max((place + 1 for place in padding if place is not None), default=0)
     if entry.max_length is None:
         return sys.maxsize if allowed is None else int(allowed)
     if allowed is not None and entry.max_length > allowed:

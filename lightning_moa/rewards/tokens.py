@@ -56,6 +56,9 @@ class InputEncoder:
         if self.form.chat:
             return [Token(token_id, 0, FIXED) for token_id in self._conversation(prompt, response)]
         tokens = self._frame(self._tokens(self.form.build(readable(prompt), response)))
+        if not tokens:
+            # A model needs one token to say what it thinks of an empty text.
+            tokens = [self._special("eos" if self.tokenizer.bos_token_id is None else "bos")]
         excess = len(tokens) - self.longest
         if excess <= 0:
             return tokens

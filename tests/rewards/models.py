@@ -20,6 +20,8 @@ from transformers import (
     LlamaConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 from lightning_moa.data.tokenizer import train_bpe
@@ -153,6 +155,22 @@ def bart_folder(folder: Path, labels: tuple[str, ...] = ("HALLUCINATED", "FAITHF
         **_labels(labels),
     )
     return save(BartForSequenceClassification(config), bart_tokenizer(), folder)
+
+
+def roberta_folder(folder: Path, positions: int = 34) -> Path:
+    torch.manual_seed(4)
+    config = RobertaConfig(
+        vocab_size=320,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=positions,
+        pad_token_id=1,
+        type_vocab_size=1,
+        **_labels(("NO_HUMOR", "HUMOR")),
+    )
+    return save(RobertaForSequenceClassification(config), bart_tokenizer(), folder)
 
 
 def llama_config(**options: Any) -> LlamaConfig:

@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, GPT2LMHeadModel
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import HubRewards, hub_model
+from lightning_moa.rewards.inputs import templated
 from lightning_moa.rewards.loading import load_tokenizer
 from lightning_moa.rewards.score_head import ScoreHead
 from lightning_moa.rewards.tokens import Token
@@ -20,6 +21,7 @@ from .models import (
     distilbert_folder,
     gpt2_folder,
     llama_folder,
+    roberta_folder,
 )
 
 HARMLESS = "Ray2333/gpt2-large-harmless-reward_model"
@@ -96,6 +98,25 @@ def test_a_model_without_a_padding_token_gets_one(folders):
 def test_the_longest_input_is_the_smaller_of_both_limits(folders):
     assert HubRewards(HARMLESS, path=folders[HARMLESS]).encoder.longest == 96
     assert HubRewards(HUMOR, path=folders[HUMOR]).encoder.longest == 64
+
+
+def test_positions_of_roberta_begin_behind_the_paddings(tmp_path):
+    rewards = HubRewards(HUMOR, path=roberta_folder(tmp_path, positions=34))
+    assert rewards.encoder.longest == 32
+    with pytest.warns(UserWarning, match="longer than its 32 tokens"):
+        rewards.scores(["p"], ["four " * 60])
+    long = dataclasses.replace(hub_model(HUMOR), max_length=33)
+    with pytest.raises(UserError, match="max_length=33 is more than its 32 positions"):
+        HubRewards(long, path=tmp_path)
+
+
+def test_an_input_without_a_token_is_scored(folders):
+    entry = dataclasses.replace(hub_model(HARMLESS), form=templated("{response}"))
+    rewards = HubRewards(entry, path=folders[HARMLESS])
+    both = rewards.scores(["p", "q"], ["hello", ""])
+    np.testing.assert_allclose(rewards.scores(["p"], [""]), both[1:], atol=1e-5)
+    bos = [token.id for token in rewards.encoder.encode("p", "")]
+    assert bos == [rewards.encoder.tokenizer.bos_token_id]
 
 
 def test_a_long_prompt_is_counted_and_does_not_hide_the_response(folders):
