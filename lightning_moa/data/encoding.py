@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+NO_ROOM = "no room for the prompt"
+"""Why a row is dropped whose template and responses leave its prompt not a single character."""
+
 Rewrite = Callable[[int, str], str]
 """(place among the prompts, prompt) to what the model is given in its place, such as the prompt with rewards in it."""
 
@@ -163,7 +166,7 @@ def encode(
     for i in range(len(prompts)):
         row, was_cut = rows[i], shown[i] != prompts[i]
         too_long = row.excess > 0 or (was_cut and not shown[i])
-        reason = row.reason or ("no room for the prompt" if too_long else None)
+        reason = row.reason or (NO_ROOM if too_long else None)
         if reason is not None:
             dropped[reason] += 1
             continue

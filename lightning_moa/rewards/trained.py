@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lightning_moa.data.batching import sequence_batch
-from lightning_moa.data.encoding import EncodingRules, encode, template_length
+from lightning_moa.data.encoding import NO_ROOM, Encoded, EncodingRules, encode, template_length
 from lightning_moa.data.tokenizer import load_tokenizer
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.base import check_scores
@@ -57,10 +57,24 @@ class TrainedRewards:
     @torch.no_grad()
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """(n, m) float64, higher is better."""
-        encoded = encode(self.tokenizer, prompts, [(response,) for response in responses], self.rules)
-        if len(encoded) < len(prompts):
-            raise UserError(f"a reward model cannot score a prompt without text ({dict(encoded.dropped)})")
-        pad = self.tokenizer.pad_token_id
+        out = np.empty((len(prompts), len(self.objectives)))
+        rows, rules = list(range(len(prompts))), self.rules
+        while rows:
+            asked, replies = [prompts[row] for row in rows], [(responses[row],) for row in rows]
+            encoded = encode(self.tokenizer, asked, replies, rules)
+            out[np.array(rows)[encoded.index]] = self._outputs(encoded)
+            rows = np.delete(rows, encoded.index).tolist()
+            if rows and (set(encoded.dropped) != {NO_ROOM} or rules.max_response_length == 1):
+                raise UserError(
+                    f"a reward model cannot score a prompt without text ({dict(encoded.dropped)})"
+                )
+            # The end of a prompt may take more tokens than one letter does: a longer response leaves them.
+            rules = replace(rules, max_response_length=max(1, rules.max_response_length - 1))
+        return check_scores(out * self.scale + self.shift, self.objectives)
+
+    def _outputs(self, encoded: Encoded) -> np.ndarray:
+        """(k, m) the network's own."""
+        pad = int(self.tokenizer.pad_token_id)
         out = np.empty((len(encoded), len(self.objectives)))
         for start in range(0, len(encoded), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(encoded)))
@@ -68,4 +82,4 @@ class TrainedRewards:
             inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
             logits = self.network(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits
             out[rows] = logits.double().cpu().numpy()
-        return check_scores(out * self.scale + self.shift, self.objectives)
+        return out

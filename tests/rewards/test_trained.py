@@ -51,6 +51,17 @@ def test_long_and_empty_responses_are_scored_too(folder):
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("prompt", ["why \U0001f600", "\u4e3a\u4ec0\u4e48", "caf\u00e9 \u00e9"])
+def test_a_prompt_whose_end_takes_several_tokens_shortens_the_response(folder, prompt):
+    rewards = TrainedRewards(folder)
+    reply = "green " * 400
+    asked, replies = ["why", prompt, "who", prompt], [reply, reply, "odd", "odd"]
+    scores = rewards.scores(asked, replies)
+    for row, texts in enumerate(zip(asked, replies, strict=True)):
+        np.testing.assert_allclose(rewards.scores(*([text] for text in texts)), scores[[row]], atol=1e-5)
+    assert abs(scores[1] - scores[0]).max() > 1e-4
+
+
 def test_a_folder_without_a_reward_model_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no reward model .*rewards\.json"):
         TrainedRewards(tmp_path)
