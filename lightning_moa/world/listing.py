@@ -12,9 +12,12 @@ import numpy as np
 from lightning_moa.errors import UserError
 from lightning_moa.world.exact import ExactWorld
 from lightning_moa.world.lexicon import SPECIAL
+from lightning_moa.world.text import parse_prompts
 
 MOST_TEXTS = 100_000
 """Texts of response words up to the world's limit, beyond which they are not listed."""
+CLOSE = 1e-9
+"""How far sums of probabilities may be from what they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +36,11 @@ class Listing:
         """All prompts of the world, each as likely as another.
 
         Raises:
-            UserError: a world with too many responses, or whose prompts differ in what can be said; an unknown
-                objective.
+            UserError: a world with too many responses, whose prompts differ in what can be said or in how often they
+                come, or whose responses have words of prompts; an unknown objective.
         """
         prompts = sorted(set(world.sample_prompts(10_000, np.random.default_rng(0))))
+        _check_shares(world, prompts)
         asked = {*SPECIAL, *(word for prompt in prompts for word in prompt.split())}
         spoken = [word for word in world.vocabulary if word not in asked]
         limit = world.max_response_tokens
@@ -55,6 +59,12 @@ class Listing:
         possible = np.isfinite(logps)
         if (possible != possible[0]).any():
             raise UserError("listing: what can be said differs between prompts; allowed is one list for all")
+        total = np.exp(logps).sum(axis=1)
+        if abs(total - 1).max() > CLOSE:
+            raise UserError(
+                f"listing: the responses of words that no prompt has make up {total.min():.6f} of the reference's; "
+                "allowed is a world whose responses have no word of its prompts"
+            )
         kept = [text for text, is_possible in zip(texts, possible[0], strict=True) if is_possible]
         rewards = np.array([world.rewards([prompt] * len(kept), kept, objectives) for prompt in prompts])
         return cls(tuple(prompts), tuple(kept), logps[:, possible[0]], rewards)
@@ -75,3 +85,18 @@ class Listing:
         shares = np.exp(policy)
         rewards = np.einsum("pr,prm->m", shares, self.rewards) / len(shares)
         return rewards, float((shares * (policy - self.logps)).sum() / len(shares))
+
+
+def _check_shares(world: ExactWorld, prompts: Sequence[str]) -> None:
+    """Raise a `UserError` where a prompt of one kind comes more often than one of another."""
+    kinds, _ = parse_prompts(world.grammar, prompts)
+    counts = np.bincount(kinds, minlength=len(world.kinds))
+    shares = world.kind_shares[kinds] / counts[kinds]
+    if abs(shares - 1 / len(prompts)).max() > CLOSE:
+        listed = ", ".join(
+            f"{kind} {share:g} of {count}"
+            for kind, share, count in zip(world.kinds, world.kind_shares, counts, strict=True)
+        )
+        raise UserError(
+            f"listing: each prompt must be as likely as another; shares and numbers of prompts are {listed}"
+        )

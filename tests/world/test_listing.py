@@ -64,3 +64,16 @@ def test_the_reference_spends_nothing(table):
 def test_a_large_world_is_refused(world):
     with pytest.raises(UserError, match=r"listing: .* texts of up to 16; allowed are 100,000"):
         Listing.of(world, NAMES)
+
+
+def test_a_world_that_it_would_tell_wrongly_of_is_refused(tiny):
+    uneven = World.build(seed=5, risky_share=0.25, size=tiny.grammar.size)
+    with pytest.raises(
+        UserError, match=r"listing: each prompt must be as likely .* benign 0\.75 of 2, risky 0\.25 of 2"
+    ):
+        Listing.of(uneven, NAMES)
+    alike = SummaryWorld.build(3, SummarySize.tiny())
+    with pytest.raises(
+        UserError, match=r"listing: the responses of words that no prompt has make up 0\.\d+ of"
+    ):
+        Listing.of(alike, alike.objectives)
