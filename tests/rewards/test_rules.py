@@ -1,7 +1,7 @@
 """Rewards by rule."""
 
 from lightning_moa.rewards.functions import FunctionRewards
-from lightning_moa.rewards.rules import concise
+from lightning_moa.rewards.rules import concise, long_words
 
 
 def test_fewer_words_are_more_concise():
@@ -12,3 +12,15 @@ def test_fewer_words_are_more_concise():
 def test_it_is_asked_for_by_name():
     rewards = FunctionRewards("lightning_moa.rewards.rules:concise", "concise")
     assert rewards.scores(["a", "b"], ["one two", ""]).tolist() == [[-0.2], [0]]
+
+
+def test_long_words_are_distinct_ones_of_more_than_six_letters():
+    said = [
+        "",
+        "The cat sat",
+        "Electrons, ELECTRONS; quarks. Neutrinos!",
+        "x" * 6,
+        "abc_defghij 1234567",
+        "ähnlich",
+    ]
+    assert long_words([""] * len(said), said) == [0.0, 0.0, 0.5, 0.0, 0.25, 0.25]
