@@ -90,13 +90,13 @@ def new_method(name: str, folder: Path) -> list[Path]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"moa new method {name}: a name in small letters, digits and underscores is needed")
-    if keyword.iskeyword(name) or name in sys.stdlib_module_names or find_spec(name) is not None:
-        raise UserError(
-            f"moa new method {name}: Python, or a package that is installed, has that name; another is needed"
-        )
     if name == BASELINE:
         raise UserError(
             f"moa new method {name}: the method that it is compared with has that name; another is needed"
+        )
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or find_spec(name) is not None:
+        raise UserError(
+            f"moa new method {name}: Python, or a package that is installed, has that name; another is needed"
         )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is no folder; another --folder is needed")

@@ -6,7 +6,7 @@ from lightning_moa.config import StudyConfig, parse
 from lightning_moa.data.configs import CONFIGS, HHRLHFConfig, PairsConfig, SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.help import describe
-from lightning_moa.methods.products import DPS_DPO
+from lightning_moa.methods.products import DPS_DPO, LINEAR_PPO
 from lightning_moa.methods.sections import all_sections
 from lightning_moa.study.chosen import schema_of
 
@@ -61,6 +61,19 @@ def test_the_file_may_choose_the_data(folder):
     assert config.data.subsets == ["helpful-base"]
     # Another data set on the command line leaves the file's words about the first one aside.
     assert parse(SCHEMA, ["scale=gpu", "data=synthetic"], folder).data == SyntheticConfig()
+
+
+def test_rewards_of_the_files_own_objectives_go_with_them(folder):
+    (folder / "gpu.yaml").write_text(
+        "data: {name: hh_rlhf}\nobjectives: [short, kind]\n"
+        "ppo: {rewards: {short: 'my.rules:short', helpful: 'my.rules:helpful'}, lr: 0.5}\n"
+    )
+    schema = schema_of({"linear": LINEAR_PPO})
+    rewards = {"short": "my.rules:short", "helpful": "my.rules:helpful"}
+    assert parse(schema, ["scale=gpu"], folder).ppo.rewards == rewards
+    other = parse(schema, ["scale=gpu", "data=synthetic"], folder)
+    assert (other.objectives, other.ppo.lr) == (None, 0.5)
+    assert other.ppo.rewards == {"helpful": "my.rules:helpful"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ out below: prompt and response tokenised as one text behind BOS, closed by EOS, 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from functools import cache
 
@@ -193,6 +194,16 @@ def scored(tokenizer, model, prompt, response):
     return [token.id for token in encoder.encode(prompt, response)]
 
 
+def turn_by_turn(dialogue, eos):
+    """A dialogue of hh-rlhf's, which may have lost its start, as Safe-RLHF's models were trained."""
+    said, last = dialogue.strip().removesuffix("Assistant:").strip(), ""
+    for turn in re.split(r"(?:^|\n\n)Human:", said):
+        user, *answers = turn.split("\n\nAssistant:")
+        if user.strip():
+            last += f"USER: {user.strip()} ASSISTANT:" + "".join(f"{each.strip()}{eos}" for each in answers)
+    return f"BEGINNING OF CONVERSATION: {last}"
+
+
 # Panacea, Figure 5
 
 
@@ -231,7 +242,8 @@ def test_gapos_prompts_and_what_scores_them(tokenizer, pku, hh):
     for prompt in shown[:10]:
         for model in ("PKU-Alignment/beaver-7b-v1.0-reward", "PKU-Alignment/beaver-7b-v1.0-cost"):
             read = scored(tokenizer, model, prompt, "Sure, I can.")
-            assert read == form(tokenizer, SAFE_RLHF, prompt, "Sure, I can.")[1]
+            text = turn_by_turn(prompt, tokenizer.eos_token) + "Sure, I can."
+            assert read == [tokenizer.bos_token_id, *ids(tokenizer, text), tokenizer.eos_token_id]
 
 
 # HaM, Figures 3 and 5

@@ -173,8 +173,8 @@ class StudyConfig:
 
     scale: str = option(
         "tiny",
-        "smoke (seconds), tiny (minutes on a CPU), laptop (a real model on two cores, hours), gpu (one GPU), paper (the "
-        "paper's set-up)",
+        "smoke (seconds), tiny (minutes on a CPU), laptop (hours on a CPU, of a real model), gpu (one GPU), paper "
+        "(the paper's set-up)",
     )
     seeds: list[int] = option([0, 1, 2], "training seeds")
     objectives: list[str] | None = option(None, "objectives, in order; empty: the data set's default")

@@ -68,7 +68,11 @@ def parse(
     if (layer.get("data") or {}).get("name") != data:
         # They speak of another data set.
         layer.pop("data", None)
-        layer.pop("objectives", None)
+        named = set(layer.pop("objectives", None) or ())
+        for section in layer.values():
+            rewards = section.get("rewards") if isinstance(section, dict) else None
+            for name in named & set(rewards or ()):
+                del rewards[name]
         (layer.get("evaluation") or {}).pop("prompt_sets", None)
     passed_over = set(others) - {item.name for item in fields(schema)}
     config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")

@@ -133,8 +133,16 @@ def _safe_rlhf(prompt: str, response: str) -> tuple[Segment, ...]:
 
 
 def _alternating(prompt: str) -> list[Message]:
-    """The turns of a dialogue in hh-rlhf's form, a user's first and last; any other text is one turn of a user's."""
+    """The turns of a dialogue in hh-rlhf's form, a user's first and last; any other text is one turn of a user's.
+
+    What stands before its first marker is a system's message, and goes in front of the user's turn, or, where the
+    dialogue has lost its start, the rest of that turn.
+    """
     turns = spoken(prompt) if prompt.endswith(ASSISTANT) else []
+    if turns and turns[0][0] == "system":
+        (_, head), *turns = turns
+        is_user = bool(turns) and turns[0][0] == "user"
+        turns = [("user", f"{head}\n\n{turns[0][1]}"), *turns[1:]] if is_user else [("user", head), *turns]
     roles = [role for role, _ in turns]
     fits = len(roles) % 2 == 1 and roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
     return turns if fits else [("user", prompt)]
