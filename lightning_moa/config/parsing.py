@@ -70,9 +70,8 @@ def parse(
         layer.pop("data", None)
         named = set(layer.pop("objectives", None) or ())
         for section in layer.values():
-            rewards = section.get("rewards") if isinstance(section, dict) else None
-            for name in named & set(rewards or ()):
-                del rewards[name]
+            if isinstance(section, dict) and isinstance(section.get("rewards"), dict):
+                section["rewards"] = {k: v for k, v in section["rewards"].items() if k not in named}
         (layer.get("evaluation") or {}).pop("prompt_sets", None)
     passed_over = set(others) - {item.name for item in fields(schema)}
     config = _merge(config, _without(layer, passed_over), f"{scale}.yaml")
