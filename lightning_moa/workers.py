@@ -161,8 +161,12 @@ def _listen(listener: Callable[[str, float], None]) -> None:
 
 def _start_worker(messages: Any, environment: dict[str, str]) -> None:
     global _kept
+    from tqdm import tqdm
+
     os.environ.clear()
     os.environ.update(environment)  # The process that it was forked from may be older than a variable.
+    # Its own lock is a semaphore between processes, which one that is killed would leave behind, with a warning.
+    tqdm.set_lock(threading.RLock())
     _listen(lambda key, share: messages.put((key, share)))
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # Between two tasks a signal is only noted: the next one would begin and end with it.
