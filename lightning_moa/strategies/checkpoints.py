@@ -78,7 +78,8 @@ def write_checkpoint(folder: Path, run: str, update: int, state: Any) -> Path:
             if not final.is_dir():
                 raise
             shutil.rmtree(scratch)
-        for old in _found(folder)[KEPT:]:
+        # Those of later updates were refused, or are another start's: they must not push out what was just written.
+        for old in [path for path in _found(folder) if _update(path) <= update][KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
     wait_for_all()
     return final
@@ -110,7 +111,7 @@ def read_checkpoint(folder: Path, run: str, refused: Callable[[str], None]) -> t
     path = folder / chosen
     tensors = load((path / f"{rank()}.safetensors").read_bytes())
     values = json.loads((path / f"{rank()}.json").read_text())
-    return int(chosen.partition("-")[2]), _nested(values, tensors)
+    return _update(path), _nested(values, tensors)
 
 
 def check_checkpoint(path: Path, run: str, processes: int) -> None:
@@ -148,7 +149,11 @@ def check_checkpoint(path: Path, run: str, processes: int) -> None:
 def _found(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     paths = [path for path in folder.glob("update-*") if _NAME.fullmatch(path.name)]
-    return sorted(paths, key=lambda path: -int(path.name.partition("-")[2]))
+    return sorted(paths, key=_update, reverse=True)
+
+
+def _update(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -177,6 +182,11 @@ def _flat(state: Any, where: str, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = state.detach().cpu().clone().contiguous()
         return {_TENSOR: name}
     if isinstance(state, dict):
+        for key in state:
+            if not (key is None or isinstance(key, (bool, int, float, str))):
+                raise TypeError(
+                    f"{where}: a key that is a {type(key).__name__} cannot be kept in a checkpoint"
+                )
         # Keys may be numbers, which JSON would turn into texts.
         return {"keys": list(state), "values": [_flat(v, f"{where}/{k}", tensors) for k, v in state.items()]}
     if isinstance(state, (list, tuple)):

@@ -12,7 +12,12 @@ from safetensors.torch import load_file
 
 from lightning_moa.errors import UserError
 from lightning_moa.strategies import checkpoints
-from lightning_moa.strategies.checkpoints import check_checkpoint, read_checkpoint, write_checkpoint
+from lightning_moa.strategies.checkpoints import (
+    check_checkpoint,
+    check_kept,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 TYPES = (
     torch.float32,
@@ -121,6 +126,12 @@ def test_what_cannot_be_kept_is_named_and_nothing_is_left(value, tmp_path):
     assert read_checkpoint(tmp_path, "a", refuse) is None
 
 
+@pytest.mark.parametrize("key", [(0, 1), torch.tensor(1), b"x"])
+def test_a_key_that_would_not_come_back_is_named_before_there_is_anything_to_lose(key):
+    with pytest.raises(UserError, match=r"Own\.state_dict\(\)/counts: a key that is a .*; allowed are"):
+        check_kept({"counts": {key: 1}}, "Own")
+
+
 def test_texts_that_look_like_a_tensors_place_are_texts(tmp_path):
     written(tmp_path, state={"log": "tensor:/log", "x": "tensor:nowhere"})
     _, found = read_checkpoint(tmp_path, "a", refuse)
@@ -144,6 +155,18 @@ def test_the_last_two_are_kept_by_their_number(tmp_path):
     assert checkpoints.KEPT == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["update-10", "update-11"]
     assert read_checkpoint(tmp_path, "a", refuse)[0] == 11
+
+
+def test_refused_ones_of_later_updates_do_not_push_out_what_is_written(tmp_path):
+    for update in (90, 100):
+        alter_manifest(written(tmp_path, update), processes=2)
+    for update in (10, 20, 30):
+        written(tmp_path, update)
+    found = read_checkpoint(tmp_path, "a", lambda line: None)
+    assert found is not None
+    assert found[0] == 30
+    assert (tmp_path / "update-20").is_dir()
+    assert not (tmp_path / "update-10").exists()
 
 
 def test_other_files_in_the_folder_are_left_alone(tmp_path):
