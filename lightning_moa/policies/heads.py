@@ -156,6 +156,11 @@ class Heads(LoRA):
         self.model.set_submodule(self._place, self.bank.base)
         return super().unload()
 
+    def merge(self, preference: Tensor | None = None) -> PreTrainedModel:
+        """Of a single head, as `merge_head` gives it."""
+        with self.fixed(preference):
+            return self.merge_head(self.choice.head or 0)
+
     def merge_head(self, k: int) -> PreTrainedModel:
         """Policy k as a plain transformers model, a deep copy, its output head untied from the token embedding."""
         bank, chosen = self.bank, self._checked_head(k)

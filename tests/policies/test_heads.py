@@ -202,6 +202,20 @@ def test_a_merged_head_is_a_plain_model(kind, head_rank, tmp_path):
 
 
 @pytest.mark.parametrize("head_rank", RANKS)
+def test_a_single_head_merges_to_a_plain_model_too(head_rank):
+    policy = spread(Heads(base(), 1, 2, head_rank=head_rank))
+    ids, mask = tokens()
+    before = policy(ids, mask)
+    merged = policy.merge()
+    assert type(merged.get_output_embeddings()) is torch.nn.Linear
+    logits = merged(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(logits, before, atol=1e-4, rtol=1e-4)
+    assert torch.equal(policy(ids, mask), before)
+    with pytest.raises(UserError, match="2 models"):
+        Heads(base(), 2, 2, head_rank=head_rank).merge()
+
+
+@pytest.mark.parametrize("head_rank", RANKS)
 def test_a_tied_embedding_stays_as_it_is(head_rank):
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
