@@ -122,11 +122,19 @@ def unpack(name: str, folder: str | Path) -> None:
         folder: new or empty; its parent is there. Half a minute and four bytes a weight.
 
     Raises:
-        UserError: a name that is not known, a package that is not installed or torn, or no room on the disk.
+        UserError: a name that is not known, a folder that is none such, a package that is not installed or torn, or no
+            room on the disk.
     """
     if name not in PACKAGED:
         raise UserError(f"{name}: no packaged model; these are {', '.join(PACKAGED)}")
-    file, target = check_package(name), Path(folder)
+    target = Path(folder)
+    if not target.parent.is_dir():
+        raise UserError(
+            f"{folder}: {target.parent} is no folder; allowed is a new or an empty one in a folder"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
+    file = check_package(name)
     check_room(name, target.parent)
     model, tokenizer = _read(file)
     from lightning_moa.policies.model import save_model

@@ -88,6 +88,21 @@ def test_a_full_disk_is_named_before_anything_is_written(package, tmp_path, monk
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("there", ["a model", "a file", "nothing above"])
+def test_what_is_there_is_never_written_over(package, tmp_path, there):
+    folder = tmp_path / "mine"
+    if there == "a model":
+        folder.mkdir()
+        (folder / "model-00001-of-00002.safetensors").write_text("my own")
+    elif there == "a file":
+        folder.write_text("my own")
+    else:
+        folder = folder / "model"
+    before = {file: file.read_text() for file in tmp_path.glob("mine/*") if file.is_file()}
+    assert "allowed is a new or an empty" in line_of(unpack, "small", folder)
+    assert {file: file.read_text() for file in tmp_path.glob("mine/*") if file.is_file()} == before
+
+
 def test_an_unknown_name_lists_what_is_known(tmp_path):
     assert "smollm2" in line_of(unpack, "smollm3", tmp_path)
 
