@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,10 @@ def load_tokenizer(path_or_id: str | Path, revision: str | None = None) -> PreTr
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            str(path_or_id), revision=revision or "main", use_fast=True, trust_remote_code=False
+            os.path.expanduser(path_or_id),
+            revision=revision or "main",
+            use_fast=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -181,13 +181,14 @@ def published_config(name: str) -> PreTrainedConfig:
     if name in PUBLISHED:
         entry = PUBLISHED[name]
         return AutoConfig.for_model(entry.family, **entry.sizes)
-    if not (Path(name) / "config.json").is_file():
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
         raise UserError(
             f"model {name}: its architecture is not known offline; known are {', '.join(PUBLISHED)}, and any local "
             "folder with a config.json"
         )
     try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         raise UserError(f"model {name}: its config.json cannot be read ({error})") from error
 

@@ -139,7 +139,9 @@ def as_model(model: PreTrainedModel | str | Path) -> PreTrainedModel:
 
     loaded = load_model(model)
     with _named_failures(model):
-        tokenizer = AutoTokenizer.from_pretrained(str(model), use_fast=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            os.path.expanduser(model), use_fast=True, trust_remote_code=False
+        )
     agree(loaded, tokenizer, f"model={model}")
     return loaded
 
@@ -149,7 +151,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedC
     `load_model`."""
     from transformers import AutoConfig
 
-    name = os.fspath(path)
+    name = os.path.expanduser(path)
     if is_packaged(name):
         raise UserError(f"model {name}: unpack it first, moa unpack {name} FOLDER, and give the folder")
     local = Path(name)
@@ -235,7 +237,7 @@ def load_model(
     with _named_failures(path):
         extra = {} if quantization_config is None else _quantised_on(device, quantization_config)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            os.fspath(path),
+            os.path.expanduser(path),
             config=config,
             dtype=kind,
             use_safetensors=True,

@@ -10,9 +10,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
-from lightning_moa.data.tokenizer import load_tokenizer
+from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 from lightning_moa.errors import UserError
+from lightning_moa.forecast.architectures import published_config
 from lightning_moa.policies import build_model, load_model, save_model
+from lightning_moa.policies.model import as_model
 from lightning_moa.run_folders import owner
 from tests.policies.models import tiny, tokens
 
@@ -170,3 +172,13 @@ def test_code_that_lies_in_a_model_s_folder_is_not_run(tmp_path):
         with pytest.raises(UserError):
             load_tokenizer(tmp_path)
     assert not ran.exists()
+
+
+def test_a_place_below_home_may_be_written_short(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tokenizer = train_bpe(["a b c"], 259)
+    save_model(build_model(tokenizer=tokenizer), tmp_path / "own" / "model", tokenizer)
+    short = "~/own/model"
+    assert load_model(short).config.vocab_size == published_config(short).vocab_size == len(tokenizer)
+    assert load_tokenizer(short).get_vocab() == tokenizer.get_vocab()
+    assert as_model(short).config.vocab_size == len(tokenizer)
