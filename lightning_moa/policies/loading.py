@@ -50,12 +50,12 @@ def load_policy(
     _agree(model, sidecar.get("agreed"), folder)
     try:
         policy = chosen.rebuild(model, sidecar["options"])
-    except (TypeError, KeyError) as error:
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
+    except (TypeError, KeyError, ValueError) as error:
         raise UserError(
             f"{folder / SIDECAR}: options do not describe a {sidecar['kind']}: {error}"
         ) from error
-    except UserError as error:
-        raise UserError(f"{folder}: {error}") from error
     try:
         policy.load_trained_state(state)
     except UserError as error:

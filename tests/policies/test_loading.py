@@ -89,6 +89,7 @@ def edit(folder, **changes):
         ({"options": {"k": 5, "m": 0}}, "unexpected|missing"),
         ({"options": {"k": 3, "m": 2, "fixed_scale": 1.0}}, "unexpected"),
         ({"options": {"k": 3, "wings": 2}}, "options do not describe"),
+        ({"options": {"k": 3, "m": 2, "dropout": 2.0}}, "options do not describe"),
         ({"options": {"k": -3, "m": 2}}, "negative"),
         ({"kind": "lightning_moa.policies.lora:LoRA", "options": {"rank": 5}}, "unexpected"),
         ({"kind": "lightning_moa.policies.lora:IA3"}, "has no IA3"),
