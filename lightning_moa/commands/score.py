@@ -95,11 +95,12 @@ def _table(rows: Any) -> Any:
     import math
 
     from rich.table import Table
+    from rich.text import Text
 
     names = [name for name in rows if not name.endswith("_se")]
     table = Table()
     for name in names:
-        table.add_column(name, justify="right" if f"{name}_se" in rows or name == "n" else "left")
+        table.add_column(Text(name), justify="right" if f"{name}_se" in rows or name == "n" else "left")
     # A row taken out of the frame would have floats for its whole numbers.
     for row in rows.to_dict("records"):
         cells = []
@@ -109,6 +110,7 @@ def _table(rows: Any) -> Any:
                 cells.append(f"{row[name]:.4g}" + ("" if math.isnan(error) else f" ± {error:.2g}"))
             else:
                 cells.append(str(row[name]))
-        table.add_row(*cells)
+        # Names are the file's: brackets in them are no markup.
+        table.add_row(*map(Text, cells))
     table.caption = "mean ± standard error over responses; higher is better"
     return table

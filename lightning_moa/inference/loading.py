@@ -89,7 +89,7 @@ class Loaded:
         self.objectives: tuple[str, ...] = tuple(source.spec["objectives"])
         self._deployment = deployment_of(source, own)
         allow(source.spec["policy"], own)
-        hardware = {**source.spec["hardware"], "accelerator": _accelerator(device)}
+        hardware = {**source.spec["hardware"], "accelerator": accelerator_of(device)}
         self.base, self.tokenizer = load_base(source.inputs["base"], hardware)
         self._opened: Deployed | None = None
         self._is_the_only_one = False
@@ -314,7 +314,12 @@ def _check_all(number: int, encoded: Encoded) -> None:
         warn(f"{what}: {count} of {number}")
 
 
-def _accelerator(device: str | None) -> str:
+def accelerator_of(device: str | None) -> str:
+    """Lightning's name for `cpu`, `cuda`, or, for None, a GPU where there is one.
+
+    Raises:
+        UserError: another device, or a GPU where there is none.
+    """
     if device not in (None, "cpu", "cuda"):
         raise UserError(f"device={device}: allowed are cpu, cuda")
     there = torch.cuda.is_available()

@@ -15,6 +15,7 @@ from lightning_moa.data.files import format_of, read_local, texts
 from lightning_moa.data.registry import DATASETS, build
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import TrainedMethod
+from lightning_moa.inference.loading import accelerator_of
 from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.rewards.sources import GOLD, TRAINED, Source, build_sources, parse_sources
@@ -58,6 +59,7 @@ def score_file(
     found: dict[str, Any] = {}
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}: must be at least 1")
+    accelerator_of(device)
     for prefix, source in _sources(rewards, study, batch_size, device).items():
         for name, column in zip(source.objectives, source.scores(prompts, responses).T, strict=True):
             found[f"{prefix}_{name}"] = column
@@ -69,8 +71,11 @@ def score_file(
 
 def summary(scored: pd.DataFrame) -> pd.DataFrame:
     """Mean of each reward and its standard error, for each method, seed, policy and preference that the file tells
-    apart: columns `<reward>` and `<reward>_se`, and `n` responses."""
-    columns = [name for name in map(str, scored) if name.startswith(("reward_", "gold_"))]
+    apart: columns `<reward>` and `<reward>_se`, and `n` responses. A column that is called like a reward and holds
+    texts is none."""
+    columns = [
+        name for name in map(str, scored) if name.startswith(("reward_", "gold_")) and _numeric(scored[name])
+    ]
     keys = [name for name in map(str, scored) if name in APART or name.startswith("lambda_")]
     groups = scored.groupby(keys, sort=False, dropna=False) if keys else [((), scored)]
     rows = []
@@ -82,6 +87,14 @@ def summary(scored: pd.DataFrame) -> pd.DataFrame:
             row |= {column: values.mean(), f"{column}_se": error}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _numeric(column: pd.Series) -> bool:
+    try:
+        column.to_numpy(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _whole(frame: pd.DataFrame, column: str, path: str | Path) -> list[str]:
