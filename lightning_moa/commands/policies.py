@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> None:
     import os
 
     from rich.table import Table
+    from rich.text import Text
 
     from lightning_moa.inference.found import trained_policies
     from lightning_moa.inference.preferences import shown
@@ -35,5 +36,7 @@ def run(options: argparse.Namespace) -> None:
             at = "-" if preference is None else shown(preference)
             where = os.path.relpath(folder) if folder.is_dir() else f"{os.path.relpath(folder)} (not here)"
             head = [os.path.relpath(each.results)] if several else []
-            table.add_row(*head, each.method, str(each.seed), each.deployment, at, where)
+            cells = (*head, each.method, str(each.seed), each.deployment, at, where)
+            # As they are: brackets in a name or a path are no markup.
+            table.add_row(*map(Text, cells))
     show(table)

@@ -123,6 +123,10 @@ def chosen(
     return ours[0]
 
 
+def _preference(told: Any) -> Mapping[str, float] | None:
+    return None if told is None else {str(name): float(weight) for name, weight in dict(told).items()}
+
+
 def _named_by(file: Path, runs: str | Path | None) -> list[TrainedMethod]:
     said = read_run_record(file) or {}
     where = Path(runs) if runs is not None else file.parent / str(said.get("runs") or ".")
@@ -135,7 +139,7 @@ def _named_by(file: Path, runs: str | Path | None) -> list[TrainedMethod]:
                 seed=int(each["seed"]),
                 deployment=str(each["deployment"]),
                 measurement=str(each["measurement"]),
-                policies=tuple((str(one["run"]), one["preference"]) for one in each["trained"]),
+                policies=tuple((str(one["run"]), _preference(one["preference"])) for one in each["trained"]),
             )
             for each in said.get("policies") or []
         ]

@@ -38,6 +38,20 @@ def test_policies_are_named_with_their_folders(tmp_path):
         found[0].measured()
 
 
+def test_a_preference_that_is_no_mapping_is_said(tmp_path):
+    trained = [{"run": "align-m0", "preference": [0.5, 0.5]}]
+    told = {
+        "method": "m",
+        "seed": 0,
+        "deployment": "Nearest",
+        "measurement": "evaluate-m0",
+        "trained": trained,
+    }
+    folder = put(tmp_path / "x", {"runs": "runs", "policies": [told]})
+    with pytest.raises(UserError, match="its policies are not as a study writes them"):
+        trained_policies(folder)
+
+
 @pytest.mark.parametrize(
     ("method", "seed", "said"),
     [
