@@ -76,13 +76,16 @@ def run(options: argparse.Namespace) -> None:
 def _given(options: argparse.Namespace) -> list[str]:
     if options.prompts is None:
         return list(options.prompt or [])
+    import io
+
     from lightning_moa.data.files import format_of, read_local, texts
     from lightning_moa.reporting.files import read_text, without_apostrophe
 
     file = Path(options.prompts)
     if format_of(file) is None:
-        lines = read_text(file).splitlines()
-        found = [line for line in lines if line.strip()]
+        # What ends a line in a file, and not all that `splitlines` takes for an end, such as U+2028 within a text.
+        lines = io.StringIO(read_text(file), newline=None)
+        found = [line.removesuffix("\n") for line in lines if line.strip()]
     else:
         (frame,) = read_local(file, by_name=False, key="--prompts").values()
         given = [text for text in texts(frame, "prompt") if text]

@@ -41,3 +41,9 @@ def test_a_seed_of_the_noise_is_that_of_the_evaluation(monkeypatch, capsys, tmp_
     for words in ([], ["--sample-seed", "0"], ["--sample-seed", "7"]):
         assert main(["generate", str(tmp_path), "--prompt", "hello", *words]) == 0
     assert seeds == [None, EVALUATION, EVALUATION + 7]
+
+
+def test_a_line_of_a_text_file_ends_where_the_file_says(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes("one\u2028text\r\n\n two\x85more \nthree".encode())
+    options = argparse.Namespace(prompts=str(tmp_path / "prompts.txt"), prompt=None)
+    assert generate._given(options) == ["one\u2028text", " two\x85more ", "three"]
