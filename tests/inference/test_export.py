@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.inference.export import base_of, export
-from lightning_moa.inference.model_card import _rows_of, _silent, words_of
-from lightning_moa.policies import Heads, LoRA, Policy
+from lightning_moa.inference.model_card import _rows_of, _silent, _what, words_of
+from lightning_moa.policies import Heads, LoRA, Policy, RewardPrompt
 from lightning_moa.policies.vocabulary import _silence
 from lightning_moa.run_folders import owner
 from tests.policies.models import tiny
@@ -122,6 +123,17 @@ def test_a_prompt_that_carries_the_preference_is_told(study, tmp_path):
     assert "has to be written as `PROMPT <r1> " in (tmp_path / "out" / "README.md").read_text().replace(
         "\\", ""
     )
+
+
+def test_a_prompt_that_has_to_end_so_is_told_with_its_ending():
+    before = "\n\nAssistant:"
+    goals = RewardPrompt(["helpful", "harmless"], [0, 0], [1, 1], before=before)
+    deployed = SimpleNamespace(name="1 0", rewrite=partial(goals.insert, rewards=[1, 0]))
+    opened = SimpleNamespace(deployed=deployed, preference=torch.tensor([1.0, 0.0]))
+    model = {"path": None, "layers": 1, "hidden_size": 8, "family": "llama"}
+    spec = {"sections": {"ric": {"before": before}}, "model": model, "data": {"template": "{prompt}"}}
+    told = _what(SimpleNamespace(objectives=goals.objectives, spec=spec), opened, True)
+    assert r"has to be written as `PROMPT <r1> 1.0 <r2> 0.0 \n\nAssistant:`." in told
 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(study, tmp_path):
