@@ -9,7 +9,7 @@ import pandas as pd
 
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import TrainedMethod
-from lightning_moa.reporting.fronts import preferences_of, values_of
+from lightning_moa.reporting.fronts import final_rows, preferences_of, values_of
 from lightning_moa.reporting.schema import POINTS
 
 
@@ -24,8 +24,7 @@ def measured_front(study: TrainedMethod | None) -> dict[str, Any] | None:
     if study is None or not (study.results / POINTS.file).is_file():
         return None
     points = POINTS.read(study.results / POINTS.file)
-    mine = points[(points["method"] == study.method) & (points["seed"] == study.seed)]
-    mine = mine[mine["step"] == mine["step"].max()]
+    mine = final_rows(points[(points["method"] == study.method) & (points["seed"] == study.seed)])
     for space in ("gold", "reward"):
         if not any(str(name).startswith(f"{space}_") for name in mine):
             continue
