@@ -101,7 +101,8 @@ def app(
         )
 
     def _refused(status: int, message: str) -> Response:
-        return JSONResponse({"message": message}, status)
+        # A name that was sent may hold half a character, which is no UTF-8.
+        return JSONResponse({"message": message.encode(errors="replace").decode()}, status)
 
     def gives(content: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
         async def give(request: Request) -> Response:
@@ -117,7 +118,7 @@ def app(
     routes = [Route("/", gives(page, "text/html")), Route("/answers", ask, methods=["POST"])]
     routes += [Route(f"/assets/{name}", gives(text, kind)) for name, (text, kind) in _files().items()]
     made = Starlette(routes=routes, lifespan=lifespan)
-    made.add_middleware(_Guard, hosts=frozenset(host.lower() for host in hosts))
+    made.add_middleware(_Guard, hosts=frozenset(map(_as_asked, hosts)))
     return made
 
 
@@ -148,6 +149,11 @@ class _Guard:
         elif origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
             answer = PlainTextResponse("another site's pages may not ask here", 403)
         await answer(scope, receive, guarded)
+
+
+def _as_asked(host: str) -> str:
+    """A name or an address as a Host header has it."""
+    return f"[{host.lower()}]" if ":" in host and not host.startswith("[") else host.lower()
 
 
 def _name_of(host: str) -> str:

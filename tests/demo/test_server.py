@@ -125,6 +125,15 @@ def test_further_hosts_are_those_that_are_named(study):
         assert client.get("/", headers={"host": "localhost"}).status_code == 421
 
 
+def test_an_address_of_six_is_known_in_brackets(study):
+    from starlette.testclient import TestClient
+
+    with TestClient(app(Answers(choices(study)), hosts=["::", "FD00::1"])) as client:
+        for host in ("[::]:8000", "[fd00::1]"):
+            assert client.get("/", headers={"host": host}).status_code == 200
+        assert client.get("/", headers={"host": "[fd00::2]"}).status_code == 421
+
+
 def test_another_origin_may_not_ask(client):
     for origin in ("http://evil.example", "null", "http://127.0.0.1:9", "https://localhost"):
         response = client.post("/answers", json=ASKED, headers={"origin": origin})
@@ -151,6 +160,7 @@ def test_another_origin_may_not_ask(client):
         (json.dumps({**ASKED, "preference": [2, -1]}), 422),
         (json.dumps({**ASKED, "preference": [float("nan"), 1]}), 422),
         (json.dumps({**ASKED, "preference": None}), 422),
+        (json.dumps({**ASKED, "preference": {"\ud800": 1}}), 422),
     ],
 )
 def test_what_is_no_request_is_said_to_be_none(client, body, status):
