@@ -77,7 +77,8 @@ class Start:
         ]
         if found.ended is not None:
             numbers.append(found.ended)
-        if not all(isinstance(each, int | float) for each in numbers) or not all(
+        # Neither what is no number, nor one that no clock can show.
+        if not all(isinstance(each, int | float) and abs(each) < 1e18 for each in numbers) or not all(
             isinstance(each, str) for each in texts
         ):
             raise ValueError("numbers or texts of another kind")

@@ -57,7 +57,7 @@ def series_of(text: str) -> Series:
     for row in rows:
         numbers = dict(zip(header, map(_number, row), strict=False)) if len(row) == len(header) else {}
         step = numbers.pop("step", None)
-        if step is None or math.isnan(step):
+        if step is None or not math.isfinite(step):
             continue
         for name, value in numbers.items():
             if value is not None and name != "epoch":

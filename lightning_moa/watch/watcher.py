@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -115,7 +116,7 @@ class _Look:
         text = self._text(path)
         try:
             return None if text is None else Start.read(text)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self.problems.append(f"{path}: not as a study wrote it ({type(error).__name__})")
             return None
 
@@ -225,7 +226,7 @@ class _Look:
             found = json.loads(text)
             if isinstance(found, dict):
                 return found
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         self.problems.append(f"{path}: not as a run wrote it")
         return {}
@@ -246,7 +247,12 @@ class _Look:
 
 def _number(told: dict[str, Any], name: str) -> float | None:
     value = told.get(name)
-    return float(value) if isinstance(value, int | float) and value == value else None
+    try:
+        # A whole number may be too large for a float, and what is not finite is no time and no share.
+        found = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _left(told: dict[str, Any], now: float) -> float | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 
 import pytest
+from rich.console import Console
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.under_way import PROGRESS, STUDIES
 from lightning_moa.study.execute import RunsFailed
 from lightning_moa.watch import files, seen
+from lightning_moa.watch.view import View
 from lightning_moa.watch.watcher import Watcher
 from tests.study.jobs import job, run
 from tests.watch import folders
@@ -157,10 +160,28 @@ def test_what_is_torn_is_named_and_stops_nothing(tmp_path, text):
     assert named == ([] if objects else [PROGRESS, "task.json"])
 
 
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "1" + "0" * 400, "[" * 100_000])
+def test_numbers_that_are_no_times_and_no_shares_stop_nothing(tmp_path, value):
+    folders.start(tmp_path, 2)
+    folders.done(tmp_path, 1)
+    folder = folders.at_work(tmp_path, 0)
+    (folder / PROGRESS).write_text(f'{{"share": {value}, "began": {value}, "at": {value}}}')
+    (folder / "log" / "metrics.csv").write_text("step,loss\n1,0.5\ninf,0.5\n")
+    (tmp_path / KEYS[1] / "task.json").write_text(f'{{"seconds": {value}}}')
+    (tmp_path / STUDIES / f"torn-1.{GONE}").write_text(value)
+    watcher = Watcher(tmp_path)
+    found = watcher.look()
+    assert states(found.studies[0]) == [seen.AT_WORK, seen.DONE]
+    assert found.studies[0].runs[0].update == 2
+    Console(file=io.StringIO()).print(View(watcher.runs, found))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"began": None},
+        {"began": float("-inf")},
+        {"cost": float("nan")},
         {"ended": "1"},
         {"script": 3},
         {"arguments": [1]},
