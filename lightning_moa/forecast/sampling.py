@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from lightning_moa.answers import load
-from lightning_moa.data.sizes import published_rows
 from lightning_moa.deployments.base import Load
 from lightning_moa.forecast import flops, memory, passes
 from lightning_moa.forecast.flops import Work
 from lightning_moa.forecast.memory import Bytes
 from lightning_moa.forecast.networks import network_of, policy_of, scorers_of
-from lightning_moa.forecast.parts import Forecast, Spec, bytes_of, decoding, scoring_work, unpacked
+from lightning_moa.forecast.parts import (
+    Forecast,
+    Spec,
+    bytes_of,
+    decoding,
+    scoring_work,
+    training_rows,
+    unpacked,
+)
 from lightning_moa.policies import Policy
 from lightning_moa.study.tasks import Task
 
@@ -20,7 +27,7 @@ def reference(task: Task, factor: int, rows: int | None) -> Forecast:
     frozen, numbers = memory.weight_bytes(network, spec["hardware"]["precision"])
     pairs, longest = factor * max(1, spec["batch_size"] // 2), spec["data"]["max_length"]
     passed = passes.no_gradient(spec, {}, 2 * pairs, longest, longest - 1) + unpacked(network, spec)
-    count = rows if rows is not None else published_rows(spec["data"], "pairs") or 0
+    count = training_rows(spec, "pairs", rows) or 0
     work = Work(flops.forward(flops.network_of(network), 2 * count, longest))
     return Forecast({"pass": {"weights": frozen, "activations": passed}}, pairs, 0, numbers, work=work)
 

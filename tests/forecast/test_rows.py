@@ -177,6 +177,8 @@ def test_rows_of_a_file_are_counted_and_unknown_ones_asked_for(tmp_path, monkeyp
     counted = {row.name: row.forecast.steps for row in rows_of(planned)}
     steps = {row.name: row.forecast.steps for row in rows_of(planned, 1280)}
     assert counted["panacea_ls"] < steps["panacea_ls"] == 10
+    operations = {row.name: row.forecast.work.flops for row in rows_of(planned)}
+    assert operations["reference log-probs"] > 0, "they are of the file's rows, too"
     monkeypatch.setattr("lightning_moa.data.sizes.PAIRS", {})
     with pytest.raises(UserError, match="rows=<number>"):
         rows_of(plan(study("panacea/figure5.py", "data=helpsteer2")))
