@@ -78,8 +78,11 @@ def network_of(model: nn.Module) -> Network:
     inside = {id(p) for p in head.parameters()} if head is not None else set()
     embeddings = {id(p) for name, p in model.named_parameters() if "embed" in name and "project" not in name}
     counts = dict.fromkeys(("body", "head", "trained", "trained_head"), 0)
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.ndim < 2 or (id(parameter) in embeddings and id(parameter) not in inside):
+            continue
+        if name.endswith(".original"):
+            # Of full fine-tuning: W0 + D is one matrix in the products, and D counts.
             continue
         place = "head" if id(parameter) in inside else "body"
         if parameter.requires_grad:

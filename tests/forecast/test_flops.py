@@ -19,6 +19,7 @@ from lightning_moa.forecast.flops import (
     training,
 )
 from lightning_moa.policies import LoRA, Policy, build_model
+from lightning_moa.policies.full import FullWeights
 
 ROWS, TIME = 2, 32
 
@@ -92,3 +93,10 @@ def test_gpus_have_their_published_peaks():
     assert GPUS["a800"].flops == GPUS["a100"].flops == 312e12
     with pytest.raises(UserError, match="gpu_type=b9: allowed are h100"):
         gpu_named("b9")
+
+
+def test_full_fine_tuning_multiplies_by_each_matrix_once():
+    plain = network_of(policy(adapted=False).model)
+    full = network_of(FullWeights(policy(adapted=False).model).model)
+    assert (full.trained, full.trained_head) == (plain.trained, plain.trained_head)
+    assert (full.body, full.head) == (0, 0)
