@@ -78,6 +78,8 @@ def options_of(own: Mapping[str, str], accelerator: str = "gpu") -> PlanOptions:
     if utilisation > 1:
         raise UserError(f"utilisation={utilisation:g}: a share above 0 and up to 1 is allowed")
     rows = int(_number("rows", own["rows"], "rows")) if "rows" in own else None
+    if rows is not None and rows != float(own["rows"]):
+        raise UserError(f"rows={own['rows']}: rows, a whole number above 0, are expected")
     return PlanOptions(gib, utilisation, gpu, kind, rows)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
+from rich.text import Text
 
 GIB = 2**30
 
@@ -51,7 +52,8 @@ class PlanRow:
 
 def plan_table(rows: Sequence[PlanRow], gib: float, margin: float, title: str) -> Table:
     """The rows for a terminal; kinds of memory that are small in all of them are left to the CSV."""
-    table = Table(title=title, title_justify="left")
+    # As it is: the brackets of a list among the settings are no markup.
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("run", overflow="fold")
     for heading in ("trained", "frozen", "rows", "GiB a device", "when"):
         table.add_column(heading, justify="left" if heading == "when" else "right")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from lightning_moa.cli import main
 from lightning_moa.config.options import HardwareConfig
 from lightning_moa.errors import UserError
 from lightning_moa.forecast.plan import on_cpus, options_of, split, without_bfloat16
+from lightning_moa.reporting.plan_table import plan_table
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4, FIGURE5 = (str(EXPERIMENTS / "panacea" / name) for name in ("figure4.py", "figure5.py"))
@@ -35,6 +38,18 @@ def test_words_are_the_plans_or_the_scripts():
     assert (options.gib, options.utilisation, options.gpu_type, options.rows) == (40, 0.5, "a100", 7)
     assert options_of({}).gib == 80
     assert options_of({"gpu_type": "v100"}).gib == 32
+
+
+@pytest.mark.parametrize("rows", ["0.5", "7.5"])
+def test_a_part_of_a_row_is_refused(rows):
+    with pytest.raises(UserError, match=rf"rows={rows}: rows, a whole number above 0, are expected"):
+        options_of({"rows": rows})
+
+
+def test_a_list_among_the_settings_stays_in_the_title():
+    console = Console(file=io.StringIO(), width=200)
+    console.print(plan_table([], 16, 0.2, "figure5.py objectives=[helpful,harmless]: 1 devices"))
+    assert "objectives=[helpful,harmless]" in console.file.getvalue()
 
 
 def test_on_cpus_a_plan_is_one_of_cores_unless_a_gpu_is_named():
