@@ -52,7 +52,10 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--port {options.port}: must be at most 65535")
     from lightning_moa.demo.answers import Answers
     from lightning_moa.demo.server import LOCAL, app, serve
+    from lightning_moa.inference.loading import accelerator_of
 
+    # Here, since a page is no place to hear of it first.
+    accelerator_of(options.device or "cpu")
     answers = Answers(_choices(options), options.policy, options.device or "cpu")
     hosts = {*LOCAL, options.host, *options.known_as}
     made = app(answers, hosts=hosts, longest=options.longest_prompt, waiting=options.waiting)

@@ -35,8 +35,8 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if not options.every >= 0.2:
-        raise UserError(f"--every {options.every:g}: must be at least 0.2 seconds")
+    if not 0.2 <= options.every <= 86400:
+        raise UserError(f"--every {options.every:g}: must be at least 0.2 seconds, and at most a day's 86400")
     if options.last < 0:
         raise UserError(f"--last {options.last}: must be at least 0")
     import time

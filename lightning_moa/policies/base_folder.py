@@ -46,6 +46,9 @@ def check_there(path: str, where: str) -> None:
 
 def check_shape(family: str, hidden_size: int, heads: int) -> None:
     """Raise a `UserError` for sizes that no model can be built of."""
+    for name, value in (("hidden_size", hidden_size), ("heads", heads)):
+        if value < 1:
+            raise UserError(f"{name}={value}: must be at least 1")
     if hidden_size % heads or (family != "opt" and (hidden_size // heads) % 2):
         raise UserError(
             f"hidden_size={hidden_size}, heads={heads}: the width must be an even multiple of the heads"

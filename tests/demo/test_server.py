@@ -178,9 +178,15 @@ def test_a_missing_extra_is_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--port", "0"], "at least 1"), (["--waiting", "-1"], "at least 0"), ([], "no such folder")],
+    [
+        (["--port", "0"], "at least 1"),
+        (["--waiting", "-1"], "at least 0"),
+        (["--device", "cuda"], "cuda"),
+        ([], "no such folder"),
+    ],
 )
-def test_wrong_arguments_are_one_line(words, said, capsys):
+def test_wrong_arguments_are_one_line(words, said, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     pytest.importorskip("uvicorn", reason="the extra `demo` is not installed")
     assert main(["demo", "no_such_folder", *words]) == 2
     err = capsys.readouterr().err

@@ -122,7 +122,14 @@ def test_a_loaded_models_dropout_is_off(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"family": "gpt5"}, {"dtype": "int3"}, {"hidden_size": 10, "heads": 4}, {"hidden_size": 12, "heads": 4}],
+    [
+        {"family": "gpt5"},
+        {"dtype": "int3"},
+        {"hidden_size": 10, "heads": 4},
+        {"hidden_size": 12, "heads": 4},
+        {"heads": 0},
+        {"hidden_size": 0},
+    ],
 )
 def test_refuses_what_it_cannot_build(options):
     with pytest.raises(UserError, match=r"must be|allowed"):

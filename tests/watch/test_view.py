@@ -130,6 +130,10 @@ def test_the_command_says_that_there_is_no_run_yet(tmp_path, capsys):
         (["nowhere"], "error: nowhere: no such folder"),
         ([".", "--every", "0"], "error: --every 0: must be at least 0.2"),
         ([".", "--every", "nan"], "error: --every nan: must be at least 0.2"),
+        (
+            [".", "--every", "inf"],
+            "error: --every inf: must be at least 0.2 seconds, and at most a day's 86400",
+        ),
         ([".", "--last", "-1"], "error: --last -1: must be at least 0"),
     ],
 )
