@@ -73,11 +73,13 @@ def last_layer(policy: Policy) -> list[nn.Parameter]:
     it is all there is.
 
     Raises:
-        UserError: the policy has no trained parameters.
+        UserError: the policy has no trained parameters within its model.
     """
     trained = [(name, each) for name, each in policy.model.named_parameters() if each.requires_grad]
     if not trained:
-        raise UserError("probe=last_layer: the policy has no trained parameters")
+        raise UserError(
+            "probe=last_layer: no trained parameter of the policy lies within its model; allowed are all, activations"
+        )
     blocks = {name: int(found.group(1)) for name, _ in trained if (found := _BLOCK.match(name))}
     last = max(blocks.values(), default=-1)
     head = {id(each) for each in policy.model.get_output_embeddings().parameters()}

@@ -70,6 +70,13 @@ def test_the_last_block_is_the_last_that_is_trained(targets):
     assert len(names(policy)) == (14 if targets == "layers.0." else 2)
 
 
+def test_a_policy_that_is_trained_beside_its_model_is_told_what_to_probe():
+    policy = Policy(tiny().requires_grad_(False))
+    policy.beside = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match=r"lies within its model; allowed are all, activations"):
+        Probe(policy, "last_layer").tensors()
+
+
 def test_gates_with_values_of_their_own_belong_to_their_layer():
     found = names(SVDLoRA(tiny(), 2, 2, seed=0))
     assert {name.rpartition(".")[2] for name in found} == {"lora_A", "lora_B", "sigma", "scale"}
@@ -119,7 +126,7 @@ def test_only_a_head_that_is_trained_is_all_there_is():
 
 
 def test_a_policy_without_trained_parameters_is_refused():
-    with pytest.raises(UserError, match="no trained parameters"):
+    with pytest.raises(UserError, match="no trained parameter of the policy"):
         last_layer(Policy(tiny().requires_grad_(False)))
 
 
