@@ -377,10 +377,10 @@ class Alignment(Evaluated, ABC):
             set_random_state(mine["random"])
             self._checked = True
             rates = rates_of(self.trainer.optimizers[0])
-            if rates != self._rates:
-                warn(
-                    f"the checkpoint's learning rate goes on, {rates}; what was given is not used, {self._rates}"
-                )
+            # A subclass may have a `configure_optimizers` of its own.
+            given = getattr(self, "_rates", rates)
+            if rates != given:
+                warn(f"the checkpoint's learning rate goes on, {rates}; what was given is not used, {given}")
 
     def on_train_end(self) -> None:
         tell_left_over(len(self._held), self.accumulate, self.trainer.global_step)

@@ -124,6 +124,15 @@ def test_a_learning_rate_that_is_not_used_is_told(ready, tmp_path, capsys):
     assert "what was given is not used, [0.5" in said
 
 
+def test_a_subclass_with_optimisers_of_its_own_goes_on(ready, tmp_path):
+    for path in (None, tmp_path / "1.ckpt"):
+        method, source = assembled(*ready["panacea_dpo"])[1:3]
+        method.configure_optimizers = lambda method=method: torch.optim.SGD(method.parameters(), lr=0.25)
+        trainer = plain_trainer(SaveAt([1], tmp_path))
+        trainer.fit(method, datamodule=source, ckpt_path=path, weights_only=True)
+        assert trainer.optimizers[0].param_groups[0]["lr"] == 0.25
+
+
 def first_checkpoint(ready, name: str, folder: Path) -> Path:
     """One of a training that has not begun."""
 
