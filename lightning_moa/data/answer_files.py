@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_moa.data.configs import CHAT, AnswersConfig
-from lightning_moa.data.files import place, read_local, require_columns
+from lightning_moa.data.files import place, read_local, require_columns, require_prompt
 from lightning_moa.data.forms import LISTS, MESSAGES, PROMPTS, SINGLE
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, replies_of
@@ -58,7 +58,8 @@ def _rows(frame: pd.DataFrame, config: AnswersConfig, report: DropReport) -> Row
 
 
 def _single(frame: pd.DataFrame, prompt: str, response: str) -> Rows:
-    require_columns(frame, [prompt, response])
+    require_prompt(frame, prompt)
+    require_columns(frame, [response])
     prompts, reasons = prompts_of(frame, prompt)
     replies = [(reply,) for reply in replies_of(frame, response)]
     return _made(prompts, replies, reasons, frame.drop(columns=[prompt, response]))
@@ -68,7 +69,8 @@ def _several(frame: pd.DataFrame, prompt: str, responses: str) -> Rows:
     """A row for each of a prompt's responses, with its own scores; one without a text where there are none."""
     import pandas as pd
 
-    require_columns(frame, [prompt, responses])
+    require_prompt(frame, prompt)
+    require_columns(frame, [responses])
     each = [
         (one, text, ratings)
         for one in by_list(frame, prompt, responses)

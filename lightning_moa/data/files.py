@@ -196,13 +196,17 @@ def read_hub(
     return {ours: _from_hub(f"{where} {theirs}", loaded[theirs]) for ours, theirs in splits.items()}
 
 
-def require_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Raise a `UserError` that names the first missing column and lists those that are there."""
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], instead: str = "") -> None:
+    """Raise a `UserError` that names the first missing column, lists those that are there, and says what may do."""
     for column in columns:
         if column not in frame.columns:
-            raise UserError(
-                f"{place(frame, 0)[0]} has no column {column!r}; it has {', '.join(map(str, frame.columns))}"
-            )
+            there = ", ".join(map(str, frame.columns))
+            raise UserError(f"{place(frame, 0)[0]} has no column {column!r}; it has {there}{instead}")
+
+
+def require_prompt(frame: pd.DataFrame, column: str) -> None:
+    """As `require_columns`, where `data.prompt_column` may name another."""
+    require_columns(frame, [column], "; data.prompt_column=<column> says which are the prompts")
 
 
 def texts(frame: pd.DataFrame, column: str) -> list[str | None]:

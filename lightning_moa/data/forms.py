@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightning_moa.data.configs import CHAT, PairsConfig
-from lightning_moa.data.files import place, require_columns, values
+from lightning_moa.data.files import place, require_columns, require_prompt, values
 from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, replies_of
 from lightning_moa.data.rated import by_list, by_row, pairs_of
 from lightning_moa.data.rows import Rows
@@ -84,7 +84,7 @@ def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
 
 def refuse(frame: pd.DataFrame, prompt_column: str | None) -> NoReturn:
     """Raise a `UserError` for a frame of no known form."""
-    require_columns(frame, [prompt_column or PROMPTS[0]])
+    require_prompt(frame, prompt_column or PROMPTS[0])
     raise UserError(
         f"{place(frame, 0)[0]} has no responses among its columns {', '.join(map(str, frame.columns))}: needed are "
         f"{' and '.join(SIDES[0])} (or data.response_columns), {CHOSEN} and {REJECTED}, a list of {LISTS[0]}, or a "
@@ -97,7 +97,8 @@ def _pairs(most: int | None) -> str:
 
 
 def _two(frame: pd.DataFrame, prompt: str, sides: Sequence[str]) -> Rows:
-    require_columns(frame, [prompt, *sides])
+    require_prompt(frame, prompt)
+    require_columns(frame, sides)
     prompts, reasons = prompts_of(frame, prompt)
     return _rows(frame, prompts, reasons, [replies_of(frame, side) for side in sides], [prompt, *sides])
 

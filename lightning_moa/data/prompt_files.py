@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_moa.data.configs import PromptsConfig
-from lightning_moa.data.files import read_local, require_columns
+from lightning_moa.data.files import read_local, require_prompt
 from lightning_moa.data.forms import MESSAGES, PROMPTS
 from lightning_moa.data.messages import prompts_of
 from lightning_moa.data.rows import Rows, prompt_lists
@@ -30,7 +30,7 @@ def read_prompts(config: PromptsConfig, report: DropReport) -> dict[str, dict[st
 
 def _rows(frame: pd.DataFrame, given: str | None) -> Rows:
     column = given or next((name for name in (*PROMPTS, MESSAGES) if name in frame.columns), PROMPTS[0])
-    require_columns(frame, [column])
+    require_prompt(frame, column)
     prompts, reasons = prompts_of(frame, column)
     return Rows(
         prompts=prompts,

@@ -264,7 +264,10 @@ def _labels(part: Rows, choices: Sequence[LabelChoice], paired: bool, strengths:
     if not paired:
         return score_matrix(frame, choices)
     if SHORTER in frame.columns and any(choice.column == SHORTER for choice in choices):
-        raise UserError(f"the data has a column {SHORTER!r} of its own, which is also a rule: rename it")
+        raise UserError(
+            f"data.labels: {SHORTER!r} is a column of the data, and what the response of fewer characters is called: "
+            "rename the column"
+        )
     sides = [[responses[k] or "" for responses in part.responses] for k in (0, 1)]
     frame = frame.assign(**{SHORTER: shorter(*sides)})
     return label_matrix(frame, choices, [str(column) for column in frame.columns], strengths)

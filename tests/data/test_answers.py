@@ -113,7 +113,7 @@ def test_messages_that_end_in_the_response(tmp_path):
             LABELS,
             r"rows\.jsonl has no single responses among its columns .*; pairs are read by data=pairs",
         ),
-        ([{"response": "a", "quality": 1, "risk": 1}], LABELS, r"rows\.jsonl has no column 'prompt'"),
+        ([{"response": "a", "quality": 1, "risk": 1}], LABELS, r"no column 'prompt'.*; data\.prompt_column="),
     ],
 )
 def test_what_is_wrong_is_named_while_planning(tmp_path, rows, labels, said):

@@ -75,6 +75,12 @@ def test_wrong_values_and_columns(tmp_path):
         pairs_of(path, labels={"a": "-nice"}).table("train")
     with pytest.raises(UserError, match="no column 'question'; it has prompt, response_0"):
         pairs_of(path, prompt_column="question").table("train")
+    own = write_lines(tmp_path / "own.jsonl", [{**row, "shorter": 0} for row in pair_rows(20)])
+    with pytest.raises(UserError, match=r"'shorter' is a column of the data, .*fewer characters"):
+        pairs_of(own, labels={"brief": "shorter"}).table("train")
+    renamed = [{"q": row.pop("prompt"), **row} for row in pair_rows(20)]
+    with pytest.raises(UserError, match=r"no column 'prompt'; it has q, .*; data\.prompt_column="):
+        pairs_of(write_lines(tmp_path / "q.jsonl", renamed)).table("train")
     with pytest.raises(UserError, match="must name two columns"):
         pairs_of(path, response_columns=["response_0"]).table("train")
     with pytest.raises(UserError, match=r"data\.scores\.a must name two different columns"):

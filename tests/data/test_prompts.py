@@ -36,7 +36,9 @@ def test_what_prompts_cannot_give_is_said(tmp_path):
         of(path).table("train")
     with pytest.raises(UserError, match=r"objectives=\[...\]"):
         Prompts(PromptsConfig(path=str(path)))
-    with pytest.raises(UserError, match=r"a\.jsonl has no column 'question'; it has prompt"):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl has no column 'question'; it has prompt.*; data\.prompt_column="
+    ):
         of(path, prompt_column="question").prompt_list("train")
     with pytest.raises(UserError, match=r"data\.path is empty"):
         Prompts(PromptsConfig(), ("a",)).prompt_list("train")
