@@ -11,6 +11,8 @@ from lightning_moa.errors import UserError
 
 DONE = "task.json"
 """Written last: what the task was, its wall-clock and its peak memory."""
+SIDECAR = "policy.json"
+"""What a saved policy says of itself, in its folder."""
 LOG = "log"
 """The folder of what loggers write."""
 GRADIENTS = "gradients.csv"

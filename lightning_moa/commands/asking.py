@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def add_choice(parser: Any, *, several: bool = False) -> None:
 def load_chosen(options: argparse.Namespace) -> Loaded:
     """What the options name, on its base."""
     from lightning_moa.answers import load as load_answer
+    from lightning_moa.inference.found import chosen
+    from lightning_moa.task_files import SIDECAR
+
+    if not (Path(options.results) / SIDECAR).is_file():
+        # What is wrong with a folder, a method or a seed is said before torch is imported, which takes seconds.
+        chosen(options.results, options.method, options.seed, options.runs)
     from lightning_moa.inference.loading import load
 
     own = [load_answer(name, "--own") for name in options.own]

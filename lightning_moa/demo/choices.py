@@ -10,7 +10,7 @@ from lightning_moa.demo.answers import Choice
 from lightning_moa.inference.found import TrainedMethod, chosen, trained_policies
 from lightning_moa.inference.loading import Loaded, load
 from lightning_moa.inference.sources import of_folder, of_study
-from lightning_moa.policies.files import SIDECAR
+from lightning_moa.task_files import SIDECAR
 
 
 def choices(

@@ -21,9 +21,9 @@ from lightning_moa.inference.preferences import as_preference
 from lightning_moa.inference.sources import Source, Tracked, allow, deployment_of, of_folder, of_study
 from lightning_moa.inference.watching import watching
 from lightning_moa.policies import Policy, generate
-from lightning_moa.policies.files import SIDECAR
 from lightning_moa.runs.loading import load_base
 from lightning_moa.runs.measuring import EVALUATION, check_deployed
+from lightning_moa.task_files import SIDECAR
 
 
 def load(

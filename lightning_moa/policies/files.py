@@ -20,12 +20,12 @@ from safetensors.torch import load, save
 from lightning_moa.errors import UserError
 from lightning_moa.policies.vocabulary import agreed
 from lightning_moa.run_folders import abandoned, owner
+from lightning_moa.task_files import SIDECAR
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TENSORS = "policy.safetensors"
-SIDECAR = "policy.json"
 FORMAT = 2
 OURS = "lightning_moa.policies."
 """What a saved policy's kind begins with whose class is this package's."""

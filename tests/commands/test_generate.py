@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 
 import pandas as pd
 import torch
@@ -47,3 +49,10 @@ def test_a_line_of_a_text_file_ends_where_the_file_says(tmp_path):
     (tmp_path / "prompts.txt").write_bytes("one\u2028text\r\n\n two\x85more \nthree".encode())
     options = argparse.Namespace(prompts=str(tmp_path / "prompts.txt"), prompt=None)
     assert generate._given(options) == ["one\u2028text", " two\x85more ", "three"]
+
+
+def test_a_wrong_folder_is_told_before_torch_is_imported():
+    code = "import sys; from lightning_moa.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    words = ["generate", "no_such_folder", "--prompt", "a"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"], done.stderr

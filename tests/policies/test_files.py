@@ -10,8 +10,9 @@ from peft import PeftModel
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies import LoRA, SVDLoRA, load_policy, read_sidecar
-from lightning_moa.policies.files import FORMAT, SIDECAR, TENSORS, fingerprint, kind_of, replace_files
+from lightning_moa.policies.files import FORMAT, TENSORS, fingerprint, kind_of, replace_files
 from lightning_moa.run_folders import owner
+from lightning_moa.task_files import SIDECAR
 from tests.policies.models import shake, tiny, tokens
 from tests.policies.test_loading import HALF, make
 

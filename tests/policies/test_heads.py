@@ -21,7 +21,7 @@ from lightning_moa.policies import (
     response_logps,
     save_model,
 )
-from lightning_moa.policies.files import SIDECAR
+from lightning_moa.task_files import SIDECAR
 from tests.policies.models import EOS, PAD, VOCABULARY, shake, tiny, tokens
 
 KINDS = ("llama", "mistral", "opt", "opt with project_out", "with a bias")

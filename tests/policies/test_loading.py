@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from lightning_moa.errors import UserError
 from lightning_moa.policies import LoRA, RewardedSoup, SVDLoRA, load_policy, read_sidecar
-from lightning_moa.policies.files import SIDECAR, TENSORS
+from lightning_moa.policies.files import TENSORS
+from lightning_moa.task_files import SIDECAR
 from tests.policies.models import shake, tiny, tokens
 
 FAMILIES = ("llama", "mistral", "opt")
