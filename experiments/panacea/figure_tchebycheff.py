@@ -20,10 +20,9 @@ from rich.console import Console
 
 from lightning_moa import pareto
 from lightning_moa.answers import use
-from lightning_moa.config import SYNTHETIC, MethodConfig, StudyConfig
-from lightning_moa.data.configs import SyntheticConfig
-from lightning_moa.errors import UserError
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.fields import option
+from lightning_moa.figures.modes import world_of
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO, PANACEA_TCHE_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.margins import SHARE
@@ -35,7 +34,6 @@ from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Tables, judged, print_claims, print_methods
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
-from lightning_moa.world import World
 
 EQ_13 = use("ppo", weigh="tchebycheff_reward")
 METHODS = {
@@ -94,10 +92,7 @@ def rewards_of(config: TchebycheffConfig) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: data without a known best policy.
     """
-    if not isinstance(config.data, SyntheticConfig):
-        raise UserError(f"data={config.data.name}: its largest rewards are not known; allowed is {SYNTHETIC}")
-    world = World.build(config.data.world_seed, config.data.risky_share)
-    names = objectives_of(config)
+    world, names = world_of(config), objectives_of(config)
     corners = world.exact_front(np.eye(len(names)), GREEDY, names).rewards
     return world.largest_rewards(names), np.ptp(corners, axis=0)
 

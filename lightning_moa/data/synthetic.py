@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.data.world_objectives import world_of_rows
 from lightning_moa.data.worlds import WorldData
 from lightning_moa.world import World
 from lightning_moa.world.world import simple_share
@@ -18,7 +19,7 @@ class Synthetic(WorldData):
     @cached_property
     def world(self) -> World:
         """The world that the rows are drawn from."""
-        return World.build(self.config.world_seed, float(simple_share(self.config.risky_share)))
+        return world_of_rows(self.config)
 
     def prompt_groups(self) -> list[tuple[list[str], int]]:
         """By kind and topic; the risky prompts are `risky_share` of all, rounded to a simple fraction."""

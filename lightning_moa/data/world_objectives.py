@@ -1,4 +1,4 @@
-"""Which objectives a world's rows have, asked of its options alone: no data module is built, no Lightning loaded."""
+"""A world and the objectives of its rows, asked of its options alone: no data module is built, no Lightning loaded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 import lightning_moa.world as worlds
 from lightning_moa.data.config_checks import check_config
-from lightning_moa.data.configs import WorldConfig
+from lightning_moa.data.configs import SyntheticConfig, WorldConfig
 from lightning_moa.errors import UserError
+from lightning_moa.world.world import simple_share
+
+
+def world_of_rows(config: SyntheticConfig) -> worlds.World:
+    """The world that rows are drawn from, its share of risky prompts rounded to one that whole numbers can have."""
+    return worlds.World.build(config.world_seed, float(simple_share(config.risky_share)))
 
 
 def check_world(config: WorldConfig, objectives: Sequence[str]) -> None:

@@ -6,11 +6,11 @@ import pandas as pd
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.data.world_objectives import world_of_rows
 from lightning_moa.errors import UserError
 from lightning_moa.study.collect import Collected
 from lightning_moa.world import World
 from lightning_moa.world.lexicon import MODES
-from lightning_moa.world.world import simple_share
 
 OTHER = "other"
 """A response that opens with no mode's word."""
@@ -24,7 +24,7 @@ def world_of(config: StudyConfig) -> World:
     """
     if not isinstance(config.data, SyntheticConfig):
         raise UserError(f"data={config.data.name}: has no world; allowed is synthetic")
-    return World.build(config.data.world_seed, float(simple_share(config.data.risky_share)))
+    return world_of_rows(config.data)
 
 
 def risky_modes(collected: Collected, world: World) -> pd.DataFrame:
