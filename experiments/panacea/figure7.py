@@ -19,6 +19,7 @@ from rich.console import Console
 
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.errors import UserError
 from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import OURS, Row, judge
@@ -128,7 +129,16 @@ def front_claims(collected: Collected, tables: Tables) -> list[Row]:
 
 
 def size_claims(values: pd.DataFrame) -> list[Row]:
-    """Those about what they have learned, of `singular_values`."""
+    """Those about what they have learned, of `singular_values`.
+
+    Raises:
+        UserError: one that is 0, as it began: its magnitude says nothing.
+    """
+    for still in values[values["value"] == 0].head(1).itertuples():
+        raise UserError(
+            f"{still.method}, seed {still.seed}: {still.kind} of {still.layer} is still 0, for no gradient has reached "
+            "it; allowed are more updates, or rewards that tell responses apart"
+        )
     what = f"orders of magnitude by which nine of ten |sigma| leave [{SMALLEST:g}, {LARGEST:g}]"
     claim = "singular values range from 1e-2 to 1e-5"
     near = "the learned scale is of the singular values' magnitude"

@@ -36,7 +36,8 @@ OWN = {
     TABLES: ["shown=2", *HEADS],
 }
 """What else is quick in each paper's script."""
-BY_RULE = (TABLE, "gapo/figure_pareto", "gapo/figure_scale")
+PANACEA = ("panacea/figure3", "panacea/figure4", "panacea/figure6", "panacea/figure7")
+BY_RULE = (TABLE, "gapo/figure_pareto", "gapo/figure_scale", *PANACEA)
 """Whose policies learn from rules, so that the judge is the only model of rewards."""
 SPACES = {"judge", "reward"}
 
@@ -156,7 +157,10 @@ def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, scrip
     assert len(reward_models(folder)) - before == (script == TABLE)
 
 
-PPO = ["ppo.batch_size=2", "ppo.max_new_tokens=4", "ppo.epochs=0.25", "ppo.preferences_per_batch=2"]
+PPO = [
+    *("ppo.batch_size=4", "ppo.max_new_tokens=12", "ppo.steps=3", "ppo.preferences_per_batch=2"),
+    "data.max_length=192",
+]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.errors import UserError
 from lightning_moa.figures.cluster_figures import margins_of_heads
 from lightning_moa.study.planning import REFERENCE
 
@@ -46,3 +47,11 @@ def test_how_far_singular_values_lie_outside_the_papers_range():
     assert outside(1e-5, 1e-2) == pytest.approx(-0.15, abs=1e-6)
     assert outside(1e-4, 1e0) == pytest.approx(1.8, abs=1e-6)
     assert outside(1e-8, 1e-4) == pytest.approx(2.8, abs=1e-6)
+
+
+def test_singular_values_that_never_moved_have_no_magnitude():
+    module = load(SCRIPTS / "figure7.py")
+    row = {"method": "learned", "seed": 2, "layer": "model.layers.0.q_proj", "kind": "scale", "place": 1}
+    frame = pd.DataFrame([row | {"value": 1e-3}, row | {"kind": "sigma", "value": 0.0}])
+    with pytest.raises(UserError, match=r"seed 2: sigma of model.layers.0.q_proj is still 0"):
+        module.size_claims(frame)
