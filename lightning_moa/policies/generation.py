@@ -19,6 +19,9 @@ from lightning_moa.policies.vocabulary import ends_of, setting
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+LEAST_TEMPERATURE = 1e-6
+"""Logits divided by less may be infinite."""
+
 
 @dataclass
 class Responses:
@@ -284,8 +287,10 @@ def _check(
         raise UserError("prompts to sample from must be padded on the left: attention_mask ends in 0")
     if shortest < 1:
         raise UserError(f"max_new_tokens={shortest}: must be at least 1, for each prompt")
-    if not temperature >= 0:
-        raise UserError(f"temperature={temperature}: must be at least 0 (0 takes the most likely token)")
+    if not (temperature == 0 or temperature >= LEAST_TEMPERATURE):
+        raise UserError(
+            f"temperature={temperature}: must be 0 (the most likely token), or at least {LEAST_TEMPERATURE:g}"
+        )
     if not 0 < top_p <= 1:
         raise UserError(f"top_p={top_p}: must be above 0 and at most 1")
     positions = getattr(model.config, "max_position_embeddings", None)

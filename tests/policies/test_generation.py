@@ -268,6 +268,7 @@ def test_the_reference_is_sampled_inside_reference():
     [
         {"max_new_tokens": 0},
         {"temperature": -1.0},
+        {"temperature": 1e-40},
         {"temperature": float("nan")},
         {"top_p": 0.0},
         {"top_p": 1.5},
