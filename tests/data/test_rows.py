@@ -125,7 +125,7 @@ def test_the_split_does_not_depend_on_the_objectives():
 def test_a_column_that_bears_the_rule_s_name_is_an_error():
     part = rows([("p", "a", "b", 0)])
     part.labels["shorter"] = [1]
-    with pytest.raises(UserError, match="rename it"):
+    with pytest.raises(UserError, match="rename the column"):
         tables({"train": part}, {"brief": "shorter"})
 
 
