@@ -61,11 +61,8 @@ def over_prompts_of_all(
         return list(judge_claims([(rows, artefact.tables(rows)) for (artefact, _), rows in each]))
 
     said = judged(collected for _, collected in studies)
-    randoms = [np.random.default_rng(0) for _ in studies]
-    again = [
-        judged(drawn_from(collected, random) for (_, collected), random in zip(studies, randoms, strict=True))
-        for _ in range(draws)
-    ]
+    redraws = [(Redraws(collected), np.random.default_rng(0)) for _, collected in studies]
+    again = [judged(each.draw(random) for each, random in redraws) for _ in range(draws)]
     rows = []
     for place, row in enumerate(said):
         if not 1 <= int(str(row["seeds"])) < ENOUGH:
@@ -96,51 +93,67 @@ def _verdict(row: Row, low: float, high: float) -> str:
     return verdict(Estimate(value, low, high, 2), relation_of(str(row["statistic"])), bound, margin)
 
 
-def drawn_from(collected: Collected, random: np.random.Generator) -> Collected:
-    """The rows with prompts and pairs drawn with replacement, as many as there were. A prompt that was drawn twice is
-    two prompts of the same responses."""
-    names, responses = list(collected.objectives), collected.responses
-    times = _times(responses["prompt_index"], random)
-    points = _redrawn(
-        collected.points,
-        responses.assign(kl=responses["log_ratio"]),
-        times,
-        [*_scored(responses), "kl"],
-        names,
-    )
-    drawn = pd.DataFrame({"prompt_index": times.index.repeat(times), "place": range(len(times))})
-    again = drawn.merge(responses, on="prompt_index").assign(prompt_index=lambda rows: rows["place"])
-    collected = replace(collected, points=points, responses=again[list(responses)])
-    if not len(collected.ranked):
-        return collected
-    own = [f"accuracy_{name}" for name in names]
-    pairs = _times(collected.ranked["pair"], random)
-    return replace(collected, accuracies=_redrawn(collected.accuracies, collected.ranked, pairs, own, names))
+class Redraws:
+    """The rows of a study with prompts and pairs drawn with replacement, as many as there were, again and again. A
+    prompt that was drawn twice is two prompts of the same responses."""
+
+    def __init__(self, collected: Collected) -> None:
+        names, responses = list(collected.objectives), collected.responses
+        scored = [name for name in map(str, responses) if name.startswith(SCORES) or name in RULES]
+        told = responses.assign(kl=responses["log_ratio"])
+        self.collected = collected
+        self.prompts, place = np.unique(responses["prompt_index"].to_numpy(), return_inverse=True)
+        self.points = _Means(collected.points, told, place, [*scored, "kl"], names)
+        self.rows_of = [np.flatnonzero(place == i) for i in range(len(self.prompts))]
+        self.accuracies = None
+        if len(collected.ranked):
+            self.pairs, place = np.unique(collected.ranked["pair"].to_numpy(), return_inverse=True)
+            own = [f"accuracy_{name}" for name in names]
+            self.accuracies = _Means(collected.accuracies, collected.ranked, place, own, names)
+
+    def draw(self, random: np.random.Generator) -> Collected:
+        """Its generator is advanced."""
+        times = _times(len(self.prompts), random)
+        drawn = [self.rows_of[i] for i in np.repeat(np.arange(len(times)), times)]
+        responses = self.collected.responses.take(np.concatenate(drawn)).reset_index(drop=True)
+        # At its own place, as what it is in the frame.
+        responses["prompt_index"] = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
+        again = replace(self.collected, points=self.points.drawn(times), responses=responses)
+        if self.accuracies is None:
+            return again
+        return replace(again, accuracies=self.accuracies.drawn(_times(len(self.pairs), random)))
 
 
-def _scored(responses: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, responses) if name.startswith(SCORES) or name in RULES]
+def _times(units: int, random: np.random.Generator) -> np.ndarray:
+    """(units,) how often each is drawn."""
+    return random.multinomial(units, np.full(units, 1 / units))
 
 
-def _times(units: pd.Series, random: np.random.Generator) -> pd.Series:
-    """How often each of a column's different values is drawn; under the column's name."""
-    different = np.unique(units.to_numpy())
-    drawn = random.multinomial(len(different), np.full(len(different), 1 / len(different)))
-    return pd.Series(drawn, index=pd.Index(different, name=units.name))
+class _Means:
+    """A table of means by policy, seed, step and preference, worked out anew of the rows whose units were drawn, as
+    often as they were."""
 
+    def __init__(
+        self,
+        means: pd.DataFrame,
+        each: pd.DataFrame,
+        place: np.ndarray,
+        columns: list[str],
+        objectives: list[str],
+    ) -> None:
+        """`place`: (rows of `each`,) which unit; `columns`: those of `means` that get new values."""
+        keys = ["method", "seed", "policy", "step", *(f"lambda_{name}" for name in objectives)]
+        self.means, self.place, self.columns = means, place, columns
+        self.values = each[columns].reset_index(drop=True)
+        self.known = self.values.notna()
+        self.group = each.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+        groups = each[keys].assign(group=self.group).drop_duplicates("group")
+        self.of_means = means[keys].merge(groups, on=keys, how="left", validate="one_to_one")["group"]
 
-def _redrawn(
-    means: pd.DataFrame, each: pd.DataFrame, times: pd.Series, columns: list[str], objectives: list[str]
-) -> pd.DataFrame:
-    """`means` with new values in `columns`: those of rows of `each` whose unit was drawn, as often as it was."""
-    keys = ["method", "seed", "policy", "step", *(f"lambda_{name}" for name in objectives)]
-    weight = each[times.index.name].map(times).to_numpy(np.float64)
-    known = each[columns].notna()
-    summed = (each[columns].mul(weight, axis=0)).assign(**{key: each[key] for key in keys})
-    counted = known.mul(weight, axis=0).assign(**{key: each[key] for key in keys})
-    totals, counts = (
-        frame.groupby(keys, dropna=False, sort=False)[columns].sum() for frame in (summed, counted)
-    )
-    drawn = (totals / counts).reset_index()
-    kept = means.drop(columns=columns).merge(drawn, on=keys, how="left", validate="one_to_one")
-    return kept[list(means)]
+    def drawn(self, times: np.ndarray) -> pd.DataFrame:
+        weight = times[self.place].astype(np.float64)
+        totals, counts = (
+            frame.mul(weight, axis=0).groupby(self.group).sum() for frame in (self.values, self.known)
+        )
+        found = (totals / counts).reindex(self.of_means).set_index(self.means.index)
+        return self.means.assign(**{name: found[name] for name in self.columns if name in self.means})

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_moa.reporting.claims import judge
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.over_prompts import _again, drawn_from, over_prompts, over_prompts_of_all
+from lightning_moa.study.over_prompts import Redraws, _again, over_prompts, over_prompts_of_all
 
 NAMES = ("helpful", "concise")
 PROMPTS = 100
@@ -135,7 +135,7 @@ def test_several_seeds_speak_for_themselves():
 
 def test_a_draw_takes_the_same_prompts_for_all_and_pairs_with_a_label_alone():
     rows = collected(gap=0.5)
-    drawn = [drawn_from(rows, np.random.default_rng(seed)) for seed in range(50)]
+    drawn = [Redraws(rows).draw(np.random.default_rng(seed)) for seed in range(50)]
     assert all(list(each.points) == list(rows.points) for each in drawn)
     values = pd.concat([each.points for each in drawn])
     spread = values.groupby("method")["reward_helpful"].std()
@@ -152,7 +152,7 @@ def test_a_draw_takes_the_same_prompts_for_all_and_pairs_with_a_label_alone():
 def test_a_draws_responses_have_the_means_of_its_points():
     """A prompt that was drawn twice counts twice, and each method still answers a prompt once."""
     rows = collected(gap=0.5)
-    drawn = drawn_from(rows, np.random.default_rng(1))
+    drawn = Redraws(rows).draw(np.random.default_rng(1))
     assert list(drawn.responses) == list(rows.responses)
     assert not drawn.responses.duplicated(["method", "prompt_index"]).any()
     assert len(drawn.responses) == len(rows.responses)
