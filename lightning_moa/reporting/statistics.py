@@ -28,12 +28,12 @@ PerSeed = dict[int, float]
 
 def metric(metrics: pd.DataFrame, column: str, method: str, space: str) -> PerSeed:
     """A column of a METRICS table, NaN where empty; UserError if the method isn't there."""
-    rows = metrics[(metrics["method"] == method) & (metrics["space"] == space)]
-    if rows.empty:
+    mine = ((metrics["method"] == method) & (metrics["space"] == space)).to_numpy()
+    if not mine.any():
         known = ", ".join(dict.fromkeys(metrics["method"]))
         raise UserError(f"metrics: no method {method!r} in space {space!r}; there are {known}")
-    values = rows[column].to_numpy(np.float64, na_value=np.nan)
-    return {int(seed): float(value) for seed, value in zip(rows["seed"], values, strict=True)}
+    values = metrics[column].to_numpy(np.float64, na_value=np.nan)[mine]
+    return {int(seed): float(value) for seed, value in zip(metrics["seed"][mine], values, strict=True)}
 
 
 def paired(values: Mapping[int, float], others: Mapping[int, float], relative: bool = False) -> PerSeed:
