@@ -134,7 +134,8 @@ def size_claims(values: pd.DataFrame) -> list[Row]:
     Raises:
         UserError: one that is 0, as it began: its magnitude says nothing.
     """
-    for still in values[values["value"] == 0].head(1).itertuples():
+    still = next(values[values["value"] == 0].itertuples(), None)
+    if still is not None:
         raise UserError(
             f"{still.method}, seed {still.seed}: {still.kind} of {still.layer} is still 0, for no gradient has reached "
             "it; allowed are more updates, or rewards that tell responses apart"

@@ -102,9 +102,9 @@ class Redraws:
         scored = [name for name in map(str, responses) if name.startswith(SCORES) or name in RULES]
         told = responses.assign(kl=responses["log_ratio"])
         self.collected = collected
-        self.prompts, place = np.unique(responses["prompt_index"].to_numpy(), return_inverse=True)
+        prompts, place = np.unique(responses["prompt_index"].to_numpy(), return_inverse=True)
         self.points = _Means(collected.points, told, place, [*scored, "kl"], names)
-        self.rows_of = [np.flatnonzero(place == i) for i in range(len(self.prompts))]
+        self.rows_of = [np.flatnonzero(place == i) for i in range(len(prompts))]
         self.accuracies = None
         if len(collected.ranked):
             self.pairs, place = np.unique(collected.ranked["pair"].to_numpy(), return_inverse=True)
@@ -113,10 +113,9 @@ class Redraws:
 
     def draw(self, random: np.random.Generator) -> Collected:
         """Its generator is advanced."""
-        times = _times(len(self.prompts), random)
+        times = _times(len(self.rows_of), random)
         drawn = [self.rows_of[i] for i in np.repeat(np.arange(len(times)), times)]
         responses = self.collected.responses.take(np.concatenate(drawn)).reset_index(drop=True)
-        # At its own place, as what it is in the frame.
         responses["prompt_index"] = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
         again = replace(self.collected, points=self.points.drawn(times), responses=responses)
         if self.accuracies is None:
