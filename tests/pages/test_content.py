@@ -97,7 +97,10 @@ def test_a_command_makes_the_artefact_and_quotes_what_is_odd():
     ("place", "words"),
     [
         ("panacea/figure5/laptop-helpsteer2", "scale=laptop data=helpsteer2 seeds=[0,1,2]"),
-        ("panacea/figure5/laptop-panacea_ls", "scale=laptop data=helpsteer2 methods=[panacea_ls] seeds=[0]"),
+        (
+            "panacea/figure5/laptop-helpsteer2-panacea_ls",
+            "scale=laptop data=helpsteer2 methods=[panacea_ls] seeds=[0]",
+        ),
         ("ham/figure3/laptop-helpsteer2-a", "scale=laptop data=helpsteer2 panels=[a] seeds=[0]"),
         ("ham/figure8/laptop-helpsteer2-a+c", "scale=laptop data=helpsteer2 panels=[a,c] seeds=[0]"),
         ("ham/tables/laptop-helpsteer2", "scale=laptop data=helpsteer2"),
