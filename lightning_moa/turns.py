@@ -84,6 +84,20 @@ def spoken(dialogue: str) -> list[Message]:
     return ([("system", head.strip())] if head.strip() else []) + turns
 
 
+def alternating(messages: Iterable[Message]) -> list[Message]:
+    """The turns of a user and of an assistant, one after the other, a user's first and last; empty where they are not.
+    A system's message in front goes in front of the user's first turn, or, where a conversation has lost its start,
+    stands for it."""
+    turns = list(messages)
+    if turns and turns[0][0] == "system":
+        (_, head), *turns = turns
+        is_user = bool(turns) and turns[0][0] == "user"
+        turns = [("user", f"{head}\n\n{turns[0][1]}"), *turns[1:]] if is_user else [("user", head), *turns]
+    roles = [role for role, _ in turns]
+    fits = len(roles) % 2 == 1 and roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    return turns if fits else []
+
+
 def unmarked(text: str) -> str:
     """The text with a space for each of the marks, which are control characters."""
     return text.replace(_BEGIN, " ").replace(_SAYS, " ")

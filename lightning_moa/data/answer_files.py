@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_moa.data.configs import CHAT, AnswersConfig
+from lightning_moa.data.configs import AnswersConfig
 from lightning_moa.data.files import place, read_local, require_columns, require_prompt
 from lightning_moa.data.forms import LISTS, MESSAGES, PROMPTS, SINGLE
 from lightning_moa.data.labels import choose_labels
@@ -13,6 +13,7 @@ from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, repl
 from lightning_moa.data.rated import by_list
 from lightning_moa.data.rows import Rows, answer_tables
 from lightning_moa.data.tables import AnswerTable, DropReport
+from lightning_moa.data.templates import in_turns
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _rows(frame: pd.DataFrame, config: AnswersConfig, report: DropReport) -> Row
     elif several is not None:
         words, rows = f"{prompt} and several {several}, scored one by one", _several(frame, prompt, several)
     elif MESSAGES in there:
-        words, rows = f"{MESSAGES} that end in the response", _ending(frame, config.template == CHAT)
+        words, rows = f"{MESSAGES} that end in the response", _ending(frame, in_turns(config.template))
     else:
         raise UserError(
             f"{place(frame, 0)[0]} has no single responses among its columns {', '.join(there)}: needed is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning_moa.data.configs import CHAT, DataConfig
+from lightning_moa.data.templates import is_template
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
 
@@ -15,10 +16,10 @@ def check_config(config: DataConfig) -> None:
         raise UserError(
             f"data.labels: an objective cannot be called {dotted[0]!r}; allowed are names without a dot"
         )
-    if config.template != CHAT and config.template.count("{prompt}") != 1:
+    if not is_template(config.template):
         raise UserError(
-            f"data.template={config.template!r}: it must hold {{prompt}} exactly once, or be {CHAT}, the tokenizer's "
-            "own"
+            f"data.template={config.template!r}: it must hold {{prompt}} exactly once; or begin a conversation as in "
+            f"'Q: {{prompt}} A: {{reply}} Q: {{prompt}} A:'; or be {CHAT}, the tokenizer's own"
         )
     if config.max_response_length >= config.max_length:
         raise UserError(

@@ -30,8 +30,8 @@ class DataConfig:
     labels: dict[str, str] = option({}, "objective: label column ('-column' reverses it)")
     template: str = option(
         "{prompt}",
-        "the text given to the model for a prompt; holds {prompt} once; or chat: the tokenizer's chat template, with "
-        "turns and a system's message",
+        "the text given to the model for a prompt; holds {prompt} once, or shows how turns follow each other, 'Q: "
+        "{prompt} A: {reply} Q: {prompt} A:'; or chat: the tokenizer's chat template, with a system's message, too",
         in_prompts=True,
     )
     eval_fraction: float = option(

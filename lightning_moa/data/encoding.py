@@ -12,7 +12,8 @@ import numpy as np
 from lightning_moa.data.chat import chat_texts, end_of_turn, replies_behind
 from lightning_moa.data.configs import CHAT, DataConfig
 from lightning_moa.data.joining import tokenise_behind
-from lightning_moa.data.plain_text import control_ids, control_tokens, tokenise_between
+from lightning_moa.data.plain_text import control_ids, control_tokens, harmless, tokenise_between
+from lightning_moa.data.templates import around, filled, turns_filled, turns_in
 from lightning_moa.errors import UserError
 from lightning_moa.turns import messages_of, readable, with_last, without_first_turn
 
@@ -54,7 +55,7 @@ class EncodingRules:
         return self.template == CHAT
 
     def prompt_text(self, prompt: str) -> str:
-        """The template with the prompt in its place, a conversation as one plain text.
+        """The template with the prompt in its place.
 
         Raises:
             UserError: the template is a tokenizer's.
@@ -63,13 +64,7 @@ class EncodingRules:
             raise UserError(
                 f"data.template={CHAT}: a tokenizer that is made here has no chat template; give model.path"
             )
-        before, after = self.around()
-        return before + readable(prompt) + after
-
-    def around(self) -> tuple[str, str]:
-        """What stands before a prompt and after it."""
-        before, _, after = self.template.partition("{prompt}")
-        return before, after
+        return filled(self.template, prompt)
 
 
 @dataclass(frozen=True)
@@ -133,8 +128,9 @@ def encode(
     A prompt is [BOS, where the tokenizer has one and the template does not begin with it] + the template's text, in
     which control tokens come from the template alone. A response has the tokens that follow the prompt's where both are
     tokenised as one text (`joining.tokenise_behind`), and is closed by EOS. The names of control tokens inside prompts
-    and responses are plain text. With the tokenizer's chat template a prompt has the tokens of `apply_chat_template`,
-    BOS or none, and a response is closed as the template closes an assistant's turn.
+    and responses are plain text. A template that shows an exchange has a conversation's turns, a system's message in
+    front of the first; another has them as one plain text. With the tokenizer's chat template a prompt has the tokens
+    of `apply_chat_template`, BOS or none, and a response is closed as the template closes an assistant's turn.
 
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
       with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS.
@@ -287,12 +283,16 @@ def _framed(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], rules: E
         texts, refused = map(list, zip(*chat_texts(tokenizer, prompts), strict=True)) if prompts else ([], [])
         ids = control_ids(tokenizer, texts)
         return _Framed(texts, ids, ids, False, refused)
-    before, after = rules.around()
-    plain = not any(name in before or name in after for name in control_tokens(tokenizer))
-    shown = [readable(prompt) for prompt in prompts]
-    ids = tokenise_between(tokenizer, before, after, shown)
+    plain = not any(name in rules.template for name in control_tokens(tokenizer))
+    texts = [filled(rules.template, prompt) for prompt in prompts]
+    before, after = around(rules.template)
+    ids = tokenise_between(tokenizer, before, after, [readable(prompt) for prompt in prompts])
+    for i, turns in enumerate(turns_in(rules.template, prompt) for prompt in prompts):
+        if turns:
+            texts[i] = turns_filled(rules.template, harmless(tokenizer, [text for _, text in turns]))
+            (ids[i],) = control_ids(tokenizer, [texts[i]])
     tokens = [_with_bos(tokenizer.bos_token_id, own) for own in ids]
-    return _Framed([before + prompt + after for prompt in shown], ids, tokens, plain, [None] * len(shown))
+    return _Framed(texts, ids, tokens, plain, [None] * len(prompts))
 
 
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:

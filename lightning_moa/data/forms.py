@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lightning_moa.data.configs import CHAT, PairsConfig
+from lightning_moa.data.configs import PairsConfig
 from lightning_moa.data.files import place, require_columns, require_prompt, values
 from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, replies_of
 from lightning_moa.data.rated import by_list, by_row, pairs_of
 from lightning_moa.data.rows import Rows
+from lightning_moa.data.templates import in_turns
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
     """The form of a frame with these columns; None where it is of no known one.
 
     Columns that the config names are taken; without, those of `PROMPTS` and `SIDES`, or of another form. With a
-    tokenizer's own template the turns of a dialogue that is one text become messages.
+    template that tells turns apart those of a dialogue that is one text become messages.
     """
-    most_pairs, chat = config.pairs_per_prompt, config.template == CHAT
+    most_pairs, chat = config.pairs_per_prompt, in_turns(config.template)
     there = set(columns)
     prompt = config.prompt_column or next((name for name in PROMPTS if name in there), PROMPTS[0])
     known = next((pair for pair in SIDES if there.issuperset(pair)), ())

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_moa.data.base import PreferenceData
-from lightning_moa.data.configs import CHAT, HH_SUBSETS, HHRLHFConfig
+from lightning_moa.data.configs import HH_SUBSETS, HHRLHFConfig
 from lightning_moa.data.files import read_hub, read_local, texts
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.messages import talked
 from lightning_moa.data.order import stable_hash
 from lightning_moa.data.rows import Rows, pair_tables
 from lightning_moa.data.tables import PairTable
+from lightning_moa.data.templates import in_turns
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class HHRLHF(PreferenceData):
     whose prompts differ, without a marker, with an empty reply, or with equal replies. Which of the two
     replies is response 0 is decided by a hash of them, so that the index gives no hint of the label.
 
-    With `data.template=chat` the prompt is a conversation of the dialogue's turns.
+    With a template that tells turns apart (`data.template=chat`) the prompt is a conversation of the dialogue's turns.
 
     `path`: a file, a folder with files named train and test, or a copy of the repository (folders named as
     `subsets`). Empty: the hub. The hub's and a folder's own test split is used for evaluation. A file or a folder is of
@@ -53,7 +54,7 @@ class HHRLHF(PreferenceData):
 
     def tables(self) -> dict[str, PairTable]:
         """The pairs of "train" and "eval"."""
-        chat = self.config.template == CHAT
+        chat = in_turns(self.config.template)
         rows = {split: parse(frame, chat) for split, frame in self._frames().items()}
         return pair_tables(rows, choose_labels(self.config.labels, self.objectives), self.config, self.report)
 
@@ -83,7 +84,7 @@ class HHRLHF(PreferenceData):
 
 def parse(frame: pd.DataFrame, chat: bool = False) -> Rows:
     """The rows of a frame with the columns chosen and rejected, and subset where it is known. `chat`: a prompt is a
-    conversation of the dialogue's turns, for a tokenizer's own template."""
+    conversation of the dialogue's turns."""
     prompts: list[str | None] = []
     responses: list[tuple[str | None, ...]] = []
     reasons: list[str | None] = []

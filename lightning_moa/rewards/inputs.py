@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lightning_moa.data.configs import CHAT
 from lightning_moa.errors import UserError
-from lightning_moa.turns import ASSISTANT, Message, spoken
+from lightning_moa.turns import ASSISTANT, alternating, spoken
 
 PROMPT, EARLIER, RESPONSE, FIXED = "prompt", "earlier", "response", "fixed"
 """What a piece of text is: the prompt or the form's words for its earlier turns (may lose their start, in this order of
@@ -124,28 +124,13 @@ def _prompt_response(prompt: str, response: str) -> tuple[Segment, ...]:
 
 
 def _safe_rlhf(prompt: str, response: str) -> tuple[Segment, ...]:
-    (_, first), *rest = _alternating(prompt)
+    talk = alternating(spoken(prompt)) if prompt.endswith(ASSISTANT) else []
+    (_, first), *rest = talk or [("user", prompt)]
     turns = [Piece("BEGINNING OF CONVERSATION: USER: ", FIXED), Piece(first, PROMPT)]
     for role, text in rest:
         marks = (" ASSISTANT:",) if role == "assistant" else (END, "USER: ")
         turns += [*(Piece(mark, EARLIER) for mark in marks), Piece(text, PROMPT)]
     return ((*turns, Piece(" ASSISTANT:", FIXED), Piece(response, RESPONSE)),)
-
-
-def _alternating(prompt: str) -> list[Message]:
-    """The turns of a dialogue in hh-rlhf's form, a user's first and last; any other text is one turn of a user's.
-
-    What stands before its first marker is a system's message, and goes in front of the user's turn, or, where the
-    dialogue has lost its start, the rest of that turn.
-    """
-    turns = spoken(prompt) if prompt.endswith(ASSISTANT) else []
-    if turns and turns[0][0] == "system":
-        (_, head), *turns = turns
-        is_user = bool(turns) and turns[0][0] == "user"
-        turns = [("user", f"{head}\n\n{turns[0][1]}"), *turns[1:]] if is_user else [("user", head), *turns]
-    roles = [role for role, _ in turns]
-    fits = len(roles) % 2 == 1 and roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
-    return turns if fits else [("user", prompt)]
 
 
 HUMAN_ASSISTANT = InputForm(
