@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
+"""Transformers' names: of these `constant` alone has no warm-up."""
+
 
 @dataclass
 class OptimiserConfig:
@@ -16,7 +19,7 @@ class OptimiserConfig:
     weight_decay: float = option(0.0, "AdamW's weight decay", at_least=0)
     beta1: float = option(0.9, "AdamW's first momentum", at_least=0, below=1)
     beta2: float = option(0.95, "AdamW's second momentum", at_least=0, below=1)
-    schedule: str = option("cosine", "learning-rate schedule", choices=("cosine", "linear", "constant"))
+    schedule: str = option("cosine", "learning-rate schedule", choices=SCHEDULES)
     warmup_ratio: float = option(
         0.03, "share of the steps that the learning rate rises over", at_least=0, at_most=1
     )

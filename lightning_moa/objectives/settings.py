@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_moa.answers import Sections
 from lightning_moa.fields import option
-from lightning_moa.optimiser import OptimiserConfig
+from lightning_moa.optimiser import SCHEDULES, OptimiserConfig
 from lightning_moa.policies.settings import RiCConfig
 
 
@@ -107,7 +107,7 @@ class PPOConfig(ScoredConfig):
     critic_lr: float = option(5e-3, "the critic's peak learning rate", above=0)
     critic_weight_decay: float = option(0.0, "the critic's weight decay", at_least=0)
     critic_schedule: str = option(
-        "constant", "the critic's learning-rate schedule", choices=("cosine", "linear", "constant")
+        "constant_with_warmup", "the critic's learning-rate schedule", choices=SCHEDULES
     )
     critic_warmup_ratio: float = option(0.03, "share of the steps that it rises over", at_least=0, at_most=1)
     max_new_tokens: int = option(16, "longest sampled response in training", at_least=1)
@@ -236,9 +236,7 @@ class OnlineConfig:
     )
     steps: int = option(400, "updates of a round", at_least=1)
     lr: float = option(1e-5, "learning rate of a round", above=0)
-    schedule: str = option(
-        "constant", "learning-rate schedule of a round", choices=("cosine", "linear", "constant")
-    )
+    schedule: str = option("constant_with_warmup", "learning-rate schedule of a round", choices=SCHEDULES)
     temperature: float = option(1.0, "sampling temperature of a round", above=0)
     top_p: float = option(1.0, "nucleus of the sampling of a round", above=0, at_most=1)
 

@@ -1,5 +1,5 @@
 """How many updates a training makes, and their optimiser with its learning rate: a linear rise from 0, then cosine,
-linear, or constant. Light: a plan reads it, and loads no Lightning."""
+linear, or constant, or constant from the first. Light: a plan reads it, and loads no Lightning."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def schedule(kind: str, optimiser: Optimizer, warmup: int, steps: int) -> Lambda
     `get_scheduler`, whose import brings in peft and bitsandbytes."""
 
     def factor(step: int) -> float:
+        if kind == "constant":
+            return 1.0
         if step < warmup:
             return step / max(1, warmup)
-        if kind == "constant":
+        if kind == "constant_with_warmup":
             return 1.0
         done = (step - warmup) / max(1, steps - warmup)
         if kind == "linear":
