@@ -169,7 +169,7 @@ def balance_claims(ends: pd.DataFrame) -> list[Row]:
                 gap = paired(column(ends, PRAISED, measure), column(ends, name, measure))
                 claim = f"{looks[PRAISED].label} has {words} than {looks[name].label}"
                 what = f"difference of {measure.replace('_', ' ')}"
-                rows.append(judge(claim, "Table 1", what, gap, relation, 0, margin=SHARE, whose=OURS))
+                rows.append(judge(claim, "main table", what, gap, relation, 0, margin=SHARE, whose=OURS))
     return rows
 
 
@@ -181,11 +181,11 @@ def reason_claims(ends: pd.DataFrame, apart: pd.DataFrame) -> list[Row]:
             gap = paired(column(ends, method, name), column(ends, fixed(method), name))
             words = f"{style.label} is level in {name.removeprefix('gain_')} with linear at its mean weights"
             what = "difference of the gain over SFT"
-            rows.append(judge(words, "Table 1", what, gap, "within", LEVEL, whose=OURS))
+            rows.append(judge(words, "main table", what, gap, "within", LEVEL, whose=OURS))
         near, far = column(apart, method, "to_fixed"), column(apart, method, "to_equal_weights")
         words = f"{style.label} ends nearer to linear at its mean weights than to linear at equal ones"
         what = "difference of the distances of gains"
-        rows.append(judge(words, "Table 1", what, paired(near, far), "<", 0, margin=SHARE, whose=OURS))
+        rows.append(judge(words, "main table", what, paired(near, far), "<", 0, margin=SHARE, whose=OURS))
     return rows
 
 

@@ -65,7 +65,8 @@ def shown_responses(collected: Collected) -> pd.DataFrame:
 
 
 def preferences_shown(collected: Collected) -> np.ndarray:
-    """(n, m) rows of the grid: the paper's for two objectives; for more, the corners and the point nearest the centre.
+    """(n, m) rows of the grid: ours for two objectives, as the paper names none; for more, the corners and the centre's
+    nearest.
 
     In the order of the first objective's weight.
     """

@@ -28,7 +28,7 @@ from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO, Product
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.margins import of_ratio
 from lightning_moa.reporting.plots import canvas, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
@@ -179,7 +179,9 @@ def judge_claims(collected: Collected, regret: pd.DataFrame, asked: dict[str, np
         if labeller != MIXED:
             gap = paired(single[labeller], regret_of(regret, "panacea", labeller))
             claim = f"{labeller}: the single-objective model misses its best policy by more than Panacea"
-            rows.append(judge(claim, "Th. A.4", "difference of regret", gap, ">", 0, margin=margin))
+            rows.append(
+                judge(claim, "Th. A.4", "difference of regret", gap, ">", 0, margin=margin, whose=OURS)
+            )
     labellers = [values for name, values in single.items() if name != MIXED]
     share = {
         seed: value / float(np.mean([each[seed] for each in labellers]))

@@ -83,7 +83,8 @@ class PPO(PPOCosts):
 
     With `given`, every update also lowers ptx * (negative log-likelihood per token) of given responses, under the
     preferences of the batch (InstructGPT's PTX). Safe-RLHF makes the two backward passes in turn; here both fall
-    into one update. Their gradients add up to the same, since it steps its optimiser after both.
+    into one update. Their sum is twice Safe-RLHF's, which counts the second pass as a micro-batch more: clipping
+    alone sees that.
 
     Args:
         rewards: scores the responses; its objectives are the m.
