@@ -20,7 +20,7 @@ from lightning_moa.errors import UserError
 from lightning_moa.figures.gradients import Look, read_looks
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
 from lightning_moa.pareto import min_norm_weights
-from lightning_moa.reporting.claims import OURS, PAPER, Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.margins import LOG
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
@@ -31,7 +31,6 @@ from lightning_moa.study.script import script
 from lightning_moa.study.study import Study
 
 METHODS = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO, "linear": LINEAR_PPO}
-PROMISED = ("gapo_p1", "gapo_p2")
 COLUMNS = {
     "shortest": "Length of the shortest mixture of gradients",
     "share": "The same over the gradients' mean length",
@@ -81,11 +80,10 @@ def judge_claims(seen: pd.DataFrame) -> list[Row]:
     for method in METHODS:
         label = styles_of([method])[method].label
         for column, words in (("shortest", "its length"), ("share", "its share of the gradients' length")):
-            whose = PAPER if method in PROMISED and column == "shortest" else OURS
             claim = f"{label}: {words} falls: the policy comes nearer to Pareto stationary"
             what = f"log of the mean {column}, last third of the looks over the first"
             rows.append(
-                judge(claim, "abstract", what, fall(seen, method, column), "<", 0, margin=LOG, whose=whose)
+                judge(claim, "abstract", what, fall(seen, method, column), "<", 0, margin=LOG, whose=OURS)
             )
     return rows
 

@@ -17,7 +17,6 @@ from rich.console import Console
 from lightning_moa.figures.cluster_figures import (
     NONE_DOMINATES,
     Panel,
-    complexity_rows,
     conduct_panels,
     draw_fronts,
     judge_panel,
@@ -50,9 +49,7 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    rows = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
-    # The online panel's policies are those of (a), trained on.
-    return [*rows, *(row for panel in panels if panel.letter != "c" for row in complexity_rows(panel))]
+    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

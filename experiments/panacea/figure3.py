@@ -18,7 +18,6 @@ from lightning_moa.figures.margins import reward_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
 from lightning_moa.reporting.fronts import preferences_of
-from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
@@ -79,7 +78,7 @@ def preferences_shown(collected: Collected) -> np.ndarray:
 
 
 def judge_claims(collected: Collected, tables: Tables, responses: pd.DataFrame) -> list[Row]:
-    """The paper's claims about this figure, asked of the tables."""
+    """The paper's claims about this figure; that rewards follow their weights is asked once, with Figure 4."""
     rows = []
     for objective in collected.objectives:
         column = f"{collected.space}_{objective}"
@@ -94,8 +93,6 @@ def judge_claims(collected: Collected, tables: Tables, responses: pd.DataFrame) 
                 margin=reward_margin(collected, objective),
             )
         )
-        words = f"{objective} follows its preference weight"
-        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "5.1"))
     return rows
 
 

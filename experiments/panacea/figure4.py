@@ -179,9 +179,10 @@ def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
     volume, depth = (last_minus_first(growth, name) for name in ("hypervolume", "dominated_by"))
     what, margin = "hypervolume, last - first step", of_growth(growth, "hypervolume")
     rows = [judge("the front expands during training", "Fig. 4", what, volume, ">", 0, margin=margin)]
-    what = f"mean distance of points below the front ({collected.space}), last - first step"
-    claim, margin = "dominated points become fewer, or less so", common_margin(collected)
-    rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
+    if (growth["dominated_by"] > 0).any():
+        what = f"mean distance of points below the front ({collected.space}), last - first step"
+        claim, margin = "dominated points become fewer, or less so", common_margin(collected)
+        rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
     if len(collected.objectives) == 2 and growth["step"].nunique() > 1:
         late, early = collected.objectives
         ahead = paired(*(learned_early(collected, tables, name) for name in (early, late)))

@@ -19,7 +19,7 @@ from lightning_moa.fields import option
 from lightning_moa.figures.margins import reward_margin
 from lightning_moa.figures.modes import world_of
 from lightning_moa.methods.products import PANACEA_PPO
-from lightning_moa.reporting.claims import Row, claims_frame, judge
+from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.orders import rising_row
@@ -116,17 +116,26 @@ def cell(row: Mapping[Hashable, object], collected: Collected) -> str:
 
 
 def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """What the paper reads off its example, asked of all evaluated prompts."""
+    """What the paper shows by an example, asked of all evaluated prompts: questions of ours."""
     rows = []
     for objective in collected.objectives:
         what = f"mean {collected.space}_{objective}, weight 1 - least weight"
         gain = end_to_end(tables, objective, collected.space)
         margin = reward_margin(collected, objective)
         rows.append(
-            judge(f"{objective} is higher at its own end", "Fig. 6", what, gain, ">", 0, margin=margin)
+            judge(
+                f"{objective} is higher at its own end",
+                "Fig. 6",
+                what,
+                gain,
+                ">",
+                0,
+                margin=margin,
+                whose=OURS,
+            )
         )
         words = f"{objective} shifts with the preference"
-        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "App. E"))
+        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "App. E", OURS))
     return rows
 
 

@@ -28,7 +28,7 @@ from lightning_moa.figures.panels import (
 )
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import ham
-from lightning_moa.reporting.claims import OURS, Row, judge, judge_number, judge_several
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
 from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
 from lightning_moa.reporting.margins import LOG, of_metric
@@ -44,8 +44,6 @@ from lightning_moa.task_files import HEADS
 BASELINES = ("ric", "sca")
 NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
 """Fronts that all cross, as `domination_rows` wants it said."""
-COMPARABLE = 1.25
-"""What is no more than this many times as large is comparable."""
 
 
 @dataclass(frozen=True)
@@ -258,19 +256,6 @@ def margins_of_heads(heads: pd.DataFrame, quantile: float = 0.0) -> PerSeed:
         np.fill_diagonal(ahead, np.inf)
         found[int(str(seed))] = float(np.quantile(ahead.min(axis=1), quantile))
     return found
-
-
-def complexity_rows(panel: Panel) -> list[Row]:
-    """Section 4: with five heads HaM is about as complex as RiC and as a single SCA policy."""
-    costs = panel.collected.costs.drop_duplicates("method").set_index("method")
-    per_model = costs["trained_parameters"] / costs["trained_models"]
-    rows = []
-    for other, label in (("ric", "RiC"), ("sca", "a single SCA policy")):
-        claim = f"{panel.words}: HaM's space complexity is comparable to that of {label}"
-        what = f"trained parameters, HaM's / those of {label}"
-        ratio = float(per_model["ham"] / per_model[other])
-        rows.append(judge_number(claim, "section 4", what, ratio, "<=", COMPARABLE))
-    return rows
 
 
 def draw_fronts(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting import run_record
@@ -41,6 +42,28 @@ def test_round_trip(tmp_path: Path) -> None:
     assert record["packages"]["numpy"] == np.__version__
     assert {"cpu", "cores", "memory_gib", "gpus"} == set(record["hardware"])
     assert record["hardware"]["cores"] >= 1
+
+
+def test_a_constant_schedule_of_format_2_had_a_warm_up(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    old = {
+        "ppo": {"critic_schedule": "constant", "schedule": "cosine"},
+        "methods": {"x": {"schedule": "constant"}},
+    }
+    path.write_text(yaml.safe_dump({"format": 2, "config": old, "kind": "constant"}))
+    record = read_run_record(path)
+    assert record == {
+        "format": run_record.FORMAT,
+        "config": {
+            "ppo": {"critic_schedule": "constant_with_warmup", "schedule": "cosine"},
+            "methods": {"x": {"schedule": "constant_with_warmup"}},
+        },
+        "kind": "constant",
+    }
+    write_run_record(path, old, measured_with={}, started=START, duration=1.0)
+    record = read_run_record(path)
+    assert record is not None
+    assert record["config"] == old, "today's words are taken as they are"
 
 
 def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
