@@ -99,7 +99,7 @@ def trained(
             except (RunsFailed, UserError) as own:
                 failed[cell] = str(own)
     left = {cell: product for cell, product in methods.items() if cell not in failed}
-    if failed and left:
+    if left and collected is None:
         collected = conducted(config, left, console)
     if collected is None:
         return None, failed

@@ -67,11 +67,11 @@ class FigureStructureConfig(PanelsConfig):
 
 
 def main(config: FigureStructureConfig, console: Console) -> None:
-    check_options(config)
+    parts = studies(config)
     own = settings_of(config, OBJECTIVES)
     artefact = Artefact.begin("ham", "figure_structure", own)
     computed = compute(own)
-    collected = joined([conduct(each, methods, console) for _, each, methods in studies(config)])
+    collected = joined([conduct(each, methods, console) for _, each, methods in parts])
     tables = artefact.tables(collected)
     modes = risky_modes(collected, world_of(own))
     claims = judged(
@@ -94,20 +94,27 @@ def check_options(config: FigureStructureConfig) -> None:
         raise UserError(f"powers={powers}: one or more different numbers above 0 are needed")
     if len(config.objectives or OBJECTIVES) != 2:
         raise UserError(f"objectives={config.objectives}: this figure is of two")
+    if config.exact_beta is None:
+        raise UserError("exact_beta is empty: needed is the weight of the KL that the optima are under")
     world_of(config)
 
 
 def studies(
     config: FigureStructureConfig,
 ) -> list[tuple[str, FigureStructureConfig, Mapping[str, Product]]]:
-    """Of every weighting with every exponent: label, configuration, and the methods under names of their own."""
+    """Of every weighting with every exponent: label, configuration, and the methods under names of their own.
+
+    Raises:
+        UserError: options that nothing can be made of.
+    """
+    check_options(config)
     found = []
     for weighting, power in product(WEIGHTINGS, config.powers):
         own = deepcopy(settings_of(config, OBJECTIVES))
         own.likelihood.weigh = WEIGHTINGS[weighting]
         own.likelihood.power = power
-        own.methods = {}
         methods = {name_of(method, weighting, power): each for method, each in METHODS.items()}
+        own.methods = {name: each for name, each in config.methods.items() if name in methods}
         found.append((f"{weighting}, q = {power:g}", own, methods))
     return found
 

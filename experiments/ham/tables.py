@@ -42,7 +42,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import Part, Study
 
 METHODS = {"ham": ham()}
 UP, DOWN = "up", "down"
@@ -108,6 +108,23 @@ def summary_settings(config: TablesConfig) -> PanelsConfig | None:
     return own
 
 
+def studies(config: TablesConfig) -> list[Part]:
+    """Those whose answers are shown: of Figures 3 to 5, at one seed."""
+    if not config.responses:
+        return []
+    names = ("table1",) if config.objectives else ("table1", "table2")
+    own = [(name, study_of(config, STUDIES[name]), METHODS) for name in names]
+    summary = summary_settings(config)
+    return own if summary is None else [*own, ("table3", study_of(summary, STUDIES["table3"]), METHODS)]
+
+
+def study_of(config: PanelsConfig, objectives: Sequence[str]) -> PanelsConfig:
+    """The study of a task, at the first seed."""
+    own = settings_of(config, objectives)
+    own.seeds = config.seeds[:1]
+    return own
+
+
 def response_tables(
     config: TablesConfig, summary: PanelsConfig | None, console: Console
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
@@ -138,8 +155,7 @@ def answers(
     Raises:
         UserError: fewer heads than objectives, or fewer prompts than are to be shown.
     """
-    own = settings_of(config, objectives)
-    own.seeds = config.seeds[:1]
+    own = study_of(config, objectives)
     collected = conduct(own, METHODS, console)
     rows = collected.responses[collected.responses["method"] == "ham"].sort_values(
         "prompt_index", kind="stable"
@@ -344,7 +360,7 @@ def markdown(frame: pd.DataFrame) -> str:
     return markdown_table(["input", *objectives, "output", "whose"], body)
 
 
-STUDY = Study(__file__, "assistant", METHODS, TablesConfig)
+STUDY = Study(__file__, "assistant", METHODS, TablesConfig, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

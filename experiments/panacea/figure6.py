@@ -8,12 +8,14 @@ prompts, to results/panacea/figure6/.
 """
 
 from collections.abc import Hashable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import pandas as pd
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
+from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.margins import reward_margin
@@ -29,7 +31,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import Part, Study
 from lightning_moa.task_files import SCORES
 
 METHODS = {"panacea": PANACEA_PPO}
@@ -48,8 +50,15 @@ class Figure6Config(StudyConfig):
     )
 
 
+def studies(config: Figure6Config) -> list[Part]:
+    """Figure 4's study at the five preferences that are shown."""
+    own = deepcopy(config)
+    own.evaluation.grid_step = GRID_STEP
+    return [("", own, METHODS)]
+
+
 def main(config: Figure6Config, console: Console) -> None:
-    config.evaluation.grid_step = GRID_STEP
+    ((_, config, _),) = studies(config)
     artefact = Artefact.begin("panacea", "figure6", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -81,7 +90,7 @@ def answers_to_prompt(collected: Collected, config: Figure6Config) -> pd.DataFra
     weights = [f"lambda_{name}" for name in collected.objectives]
     answers = rows[rows["prompt"] == prompt].sort_values("prompt_index", kind="stable")
     answers = answers.groupby(["seed", *weights], as_index=False).first()
-    if collected.exact is not None:
+    if isinstance(config.data, SyntheticConfig):
         answers["mode"] = world_of(config).modes(answers["response"].tolist())
     rewards = [name for name in answers.columns if name.startswith(SCORES)]
     modes = ["mode"] if "mode" in answers else []
@@ -149,7 +158,7 @@ def end_to_end(tables: Tables, objective: str, space: str) -> PerSeed:
     return {int(str(seed)): float(value) for seed, value in gain.items()}
 
 
-STUDY = Study(__file__, "rlhf", METHODS, Figure6Config)
+STUDY = Study(__file__, "rlhf", METHODS, Figure6Config, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -12,7 +12,7 @@ nothing is trained.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -70,16 +70,26 @@ def rlhf_study(config: TchebycheffConfig) -> tuple[TchebycheffConfig, Mapping[st
     own.methods = {}
     for name, ideal in ideals.items():
         mine = config.methods.get(name, alike)
-        z = {} if ideal is None else {"ppo": {"ideal_point": ideal.round(6).tolist()}}
-        own.methods[name] = replace(mine, settings=mine.settings or z)
+        z = {} if ideal is None else {"ideal_point": ideal.round(6).tolist()}
+        ppo = {**z, **mine.settings.get("ppo", {})}
+        own.methods[name] = replace(mine, settings={**mine.settings, **({"ppo": ppo} if ppo else {})})
     return own, {name: METHODS[name] for name in RLHF}
 
 
 def dpo_study(config: TchebycheffConfig) -> tuple[TchebycheffConfig, Mapping[str, Product]]:
-    """As Figure 5 has it: DPO's settings and measurements are those of its own configuration."""
-    theirs, _ = replace(STUDY, family="dpo").read([f"scale={config.scale}"])
+    """As Figure 5 has it: DPO's settings and measurements are those of its own configuration, but for what was said."""
+    usual, theirs = (
+        replace(STUDY, family=each).read([f"scale={config.scale}"])[0] for each in ("rlhf", "dpo")
+    )
     own = deepcopy(config)
-    own.dpo, own.evaluation = theirs.dpo, theirs.evaluation
+    for section in ("dpo", "evaluation"):
+        said, unsaid = getattr(config, section), getattr(usual, section)
+        changed = {
+            each.name: getattr(said, each.name)
+            for each in fields(said)
+            if getattr(said, each.name) != getattr(unsaid, each.name)
+        }
+        setattr(own, section, replace(getattr(theirs, section), **changed))
     methods = {name: product for name, product in METHODS.items() if name not in RLHF}
     own.methods = {name: each for name, each in config.methods.items() if name in methods}
     return own, methods

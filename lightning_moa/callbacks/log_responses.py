@@ -49,16 +49,16 @@ class LogResponses(Look):
         self.path = None if path is None else Path(path)
         self.show = show
         self._size = 0
+        """Of the file as this fit, or the one that it goes on from, left it."""
+        self._begun = True
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        if self.path is None or not self.path.exists() or not trainer.is_global_zero:
-            return
-        if trainer.ckpt_path is None:
-            self.path.unlink()
-        elif self.path.stat().st_size > self._size:
-            # A start that was killed behind its checkpoint has looked at more.
-            os.truncate(self.path, self._size)
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._begun = False
+            if not trainer.global_step:
+                # What a checkpoint keeps comes later, from Lightning or from a study's own.
+                self._size = 0
 
     def look(self, trainer: L.Trainer, module: Any) -> None:
         m = len(self.objectives(module))
@@ -78,6 +78,10 @@ class LogResponses(Look):
     def _tell(self, trainer: L.Trainer, table: pd.DataFrame) -> None:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._begun and self.path.exists() and self.path.stat().st_size > self._size:
+                # Another fit's; or of a start that was killed behind its checkpoint, and had looked at more.
+                os.truncate(self.path, self._size)
+            self._begun = True
             table.to_csv(
                 self.path,
                 mode="a",

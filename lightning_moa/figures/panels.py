@@ -115,6 +115,8 @@ def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
     reference = collected.responses[collected.responses["method"] == REFERENCE]
     first = (reference["seed"] == reference["seed"].min()) & (reference["sample"] == 0)
     prompts = reference[first]["prompt"].tolist()
+    # Seeds whose prompts are few of a world's may have others.
+    prompts += sorted({*reference["prompt"]} - {*prompts})
     return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from lightning_moa.data.training import TrainingData
 from lightning_moa.errors import UserError
@@ -14,6 +15,31 @@ from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.vocabularies import check_tokenizer
 from lightning_moa.objectives import Objective
 from lightning_moa.policies import Policy
+
+
+class MeanOfMeans(Metric):
+    """The mean over objectives of each one's mean over all entries that it was measured on; objectives without an entry
+    are left out. NaN where there is none at all."""
+
+    full_state_update = False
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("sums", "counts"):
+            self.add_state(name, torch.zeros(1), dist_reduce_fx="sum")
+
+    def update(self, means: Tensor, counts: Tensor) -> None:
+        """`means`: (k,), of a batch; `counts`: (k,) or (1,), of how many entries."""
+        if self.sums.shape != means.shape:
+            self.sums, self.counts = torch.zeros_like(means), torch.zeros_like(means)
+        self.sums += torch.where(counts > 0, means.detach() * counts, 0.0)
+        self.counts += counts
+
+    def compute(self) -> Tensor:
+        seen = self.counts > 0
+        return (self.sums[seen] / self.counts[seen]).mean()
 
 
 class Evaluated(Stoppable):
@@ -32,6 +58,8 @@ class Evaluated(Stoppable):
 
     def setup(self, stage: str) -> None:
         """What must be worked out before the first batch: reference log-probs, where the objective needs them."""
+        if not hasattr(self, "held_out_losses"):
+            self.held_out_losses = nn.ModuleDict({name: MeanOfMeans() for name in ("val", "test")})
         if stage == "fit":
             # A pretrained model arrives in evaluation mode, in which it would keep all activations.
             self.train()
@@ -101,13 +129,9 @@ class Evaluated(Stoppable):
             if what != "loss" or len(each) > 1:
                 self._log_means(f"{stage}/{what}", each, counts)
             if what == "loss":
-                self.log(
-                    f"{stage}/loss",
-                    each.mean(),
-                    prog_bar=True,
-                    sync_dist=True,
-                    batch_size=len(batch.input_ids),
-                )
+                mean: Any = self.held_out_losses[stage]
+                mean.update(each, counts.to(each.device))
+                self.log(f"{stage}/loss", mean, prog_bar=True, batch_size=len(batch.input_ids))
         if self.policy.m == self.m:
             for i, corner in enumerate(torch.eye(self.m, device=self.device)):
                 own = self.objective.measures(self.policy, batch, corner, batch_idx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,19 @@ class Study:
         methods = self.methods if not chosen else self._named(chosen[-1].partition("=")[2])
         schema = schema_of({**self.methods, **methods}, self.options)
         config = parse(schema, rest, self.folder, {*self.methods, *methods}, all_sections())
+        self._check_said(words, config, methods)
         return config, methods
+
+    def _check_said(self, words: Sequence[str], config: Any, methods: Methods) -> None:
+        """Refuse `methods.<name>.<key>=` of a method that none of the parts has: they take what they know by name."""
+        said = [word.split(".")[1] for word in words if word.startswith("methods.")]
+        if self.parts is None or not said:
+            return
+        known = dict.fromkeys(name for _, _, each in self.parts(deepcopy(config)) for name in each)
+        known |= {name: None for name in methods if self.any_methods or name not in self.methods}
+        lost = [name for name in said if name not in known]
+        if lost:
+            raise UserError(f"methods.{lost[0]}: this figure's methods are {', '.join(known)}")
 
     def parts_of(self, config: Any, methods: Methods) -> list[Part]:
         """The studies that it conducts, of these methods."""
@@ -85,6 +98,11 @@ class Study:
             if mine:
                 settings.methods = {name: each for name, each in settings.methods.items() if name in mine}
                 found.append((label, settings, mine))
+        if not found:
+            known = dict.fromkeys(name for _, _, each in own for name in each)
+            raise UserError(
+                f"methods=[{', '.join(methods)}]: no study of this script has them; they have {', '.join(known)}"
+            )
         return found
 
     def _named(self, text: str) -> Methods:

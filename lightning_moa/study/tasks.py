@@ -17,6 +17,10 @@ from typing import Any
 
 from lightning_moa.reach.digest import LIBRARIES, Digests
 
+IDLE = {"hardware": ("checkpoint_every",), "evaluation": ("draws", "prompt_sets")}
+"""Section -> keys that no task's result hangs on: how often a checkpoint is left, how often a study's rows are drawn
+anew, and which sets of prompts there were to choose from."""
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -56,11 +60,13 @@ class Task:
 
 
 def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A spec without what changes no result: how often a training leaves a checkpoint."""
-    if "hardware" not in spec:
-        return spec
-    hardware = {key: value for key, value in spec["hardware"].items() if key != "checkpoint_every"}
-    return {**spec, "hardware": hardware}
+    """A spec without what changes no result (`IDLE`)."""
+    kept = {
+        section: {key: value for key, value in spec[section].items() if key not in keys}
+        for section, keys in IDLE.items()
+        if section in spec
+    }
+    return {**spec, **kept}
 
 
 @cache

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_moa as moa
@@ -143,6 +145,36 @@ def test_what_was_looked_at_is_kept_once_by_a_fit_that_goes_on(tmp_path):
         "it begins anew"
     )
     assert fit(ckpt_path=tmp_path / "step=3.ckpt") == whole
+
+
+def test_a_study_that_goes_on_keeps_the_looks_before_it(tmp_path):
+    """Its own checkpoints come without Lightning's path, and after this callback has begun."""
+    said = tmp_path / "said.csv"
+
+    def fit(*callbacks, **options):
+        data = data_of()
+        look = moa.LogResponses(prompts=2, path=said, every=1, show=False, max_new_tokens=4)
+        trainer = trainer_of(tmp_path, look, *[each(look) for each in callbacks], **options)
+        trainer.fit(panacea_of(data), data)
+        return look.state_dict(), said.read_bytes()
+
+    class TakesUp(Callback):
+        state: ClassVar = {}
+
+        def __init__(self, look):
+            self.look = look
+
+        def on_train_start(self, trainer, pl_module):
+            self.look.load_state_dict(self.state)
+
+    state, first = fit(max_steps=1)
+    with said.open("ab") as file:
+        file.write(b"of a start that was killed\n")
+    TakesUp.state = state
+    _, both = fit(TakesUp, max_steps=2)
+    assert both.startswith(first)
+    assert len(pd.read_csv(said)) == 3 * len(pd.read_csv(io.BytesIO(first)))
+    assert fit(max_steps=1)[1] == first, "another fit begins anew"
 
 
 def test_stops_on_kl_and_says_when_none_is_logged(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lightning_moa.errors import UserError
 from lightning_moa.study.planning import plan_study
@@ -73,6 +74,22 @@ def test_settings_that_no_cell_can_be_planned_with_are_bad_input(products):
     config, _ = products.STUDY.read(["scale=smoke", "policies=[loar]"])
     with pytest.raises(UserError, match="policies=loar: allowed are svd_lora, lora"):
         products.grid_of(config)
+
+
+def test_a_failure_of_all_together_that_no_cell_repeats_loses_nothing(products, monkeypatch):
+    calls = []
+
+    def conducted(config, methods, console):
+        calls.append(list(methods))
+        if len(calls) == 1:
+            raise UserError("no memory, once")
+        return "rows"
+
+    monkeypatch.setattr(products, "conducted", conducted)
+    monkeypatch.setattr(products, "is_measured", lambda collected, cell: True)
+    cells = {"a": None, "b": None}
+    assert products.trained(None, cells, Console(quiet=True)) == ("rows", {})
+    assert calls == [["a", "b"], ["a"], ["b"], ["a", "b"]]
 
 
 def test_a_part_of_the_grid_is_trained_and_measured(products, tmp_path, runs):

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification
 
 import lightning_moa as moa
 from lightning_moa.errors import UserError
+from lightning_moa.methods.evaluated import MeanOfMeans
 
 SMALL = {"pairs": 48, "eval_pairs": 20, "sft_rows": 40}
 
@@ -179,6 +180,18 @@ def test_a_checkpoint_is_loaded_by_its_class(tmp_path):
     )
     for name, value in method.policy.trained_state().items():
         assert torch.equal(value, loaded.policy.trained_state()[name])
+
+
+def test_the_held_out_loss_is_the_mean_of_the_objectives_losses_where_labels_are_missing():
+    metric = MeanOfMeans()
+    metric.update(torch.tensor([1.0, 5.0]), torch.tensor([3, 1]))
+    metric.update(torch.tensor([2.0, 0.0]), torch.tensor([1, 0]))
+    metric.update(torch.tensor([3.0, 7.0]), torch.tensor([2, 1]))
+    assert float(metric.compute()) == pytest.approx(((3 + 2 + 6) / 6 + (5 + 7) / 2) / 2)
+    metric.reset()
+    metric.update(torch.tensor([4.0]), torch.tensor([8]))
+    metric.update(torch.tensor([1.0]), torch.tensor([4]))
+    assert float(metric.compute()) == pytest.approx(3)
 
 
 def test_early_stopping_and_the_least_number_of_epochs_are_kept_to(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_moa.config.options import HardwareConfig
+from lightning_moa.config.options import EvaluationConfig, HardwareConfig
 from lightning_moa.strategies.checkpoints import read_checkpoint, write_checkpoint
 from lightning_moa.study.tasks import Task
 from lightning_moa.task_files import GRADIENTS, HEADS
@@ -215,6 +215,15 @@ def test_how_often_checkpoints_are_written_makes_no_other_run():
 
     assert key(checkpoint_every=1) == key(checkpoint_every=50)
     assert key(devices=2) != key()
+
+
+def test_how_often_rows_are_drawn_anew_makes_no_other_measurement():
+    def key(**changes):
+        evaluation = asdict(EvaluationConfig()) | changes
+        return Task("", "lightning_moa.runs.evaluate:evaluate", {"evaluation": evaluation}, package=False).key
+
+    assert key(draws=10) == key(draws=1000) == key(prompt_sets={"x": {}})
+    assert key(prompts=7) != key()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,73 @@ def test_what_has_no_study_is_one_line(path, said):
     with pytest.raises(UserError, match=said) as caught:
         studies_of(path, [])
     assert "\n" not in str(caught.value)
+
+
+PARTED = [
+    *("ham/figure_structure", "ham/figure_warm_up", "ham/figure8", "panacea/figure_tchebycheff"),
+    *("panacea/misalignment", "cross/products"),
+]
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_settings_of_a_method_that_no_part_has_are_refused(name):
+    with pytest.raises(UserError, match=r"^methods\.nosuch: this figure's methods are "):
+        studies_of(EXPERIMENTS / f"{name}.py", ["scale=smoke", "methods.nosuch.lr=0.1"])
+
+
+def test_methods_under_names_of_the_parts_own():
+    script = EXPERIMENTS / "ham" / "figure_structure.py"
+    with pytest.raises(
+        UserError, match=r"^methods=\[ham\]: no study of this script has them; they have ham_per_obj"
+    ):
+        studies_of(script, ["scale=smoke", "methods=[ham]"])
+    with pytest.raises(UserError, match=r"^methods\.ham: this figure's methods are ham_per_objective_"):
+        studies_of(script, ["scale=smoke", "methods.ham.lr=0.1"])
+    (_, own, methods), *_ = studies_of(script, ["scale=smoke"])
+    first = next(iter(methods))
+    assert not own.methods
+    (_, own, _), *others = studies_of(script, ["scale=smoke", f"methods.{first}.lr=0.5"])
+    assert own.methods[first].lr == 0.5
+    assert not any(config.methods for _, config, _ in others)
+    with pytest.raises(UserError, match="exact_beta is empty"):
+        study_of(script).parts(study_of(script).read(["scale=smoke", "exact_beta=null"])[0])
+
+
+def test_what_is_said_of_dpo_counts_in_the_half_that_is_trained_by_it():
+    script = EXPERIMENTS / "panacea" / "figure_tchebycheff.py"
+
+    def half(*words):
+        rlhf, (_, dpo, _) = studies_of(script, ["scale=smoke", *words])
+        return rlhf[1], dpo
+
+    _, usual = half()
+    rlhf, dpo = half(
+        "dpo.steps=3", "evaluation.max_new_tokens=5", "methods.panacea_tche_rlhf.settings.ppo.lr=0.125"
+    )
+    assert (dpo.dpo.steps, dpo.evaluation.max_new_tokens) == (3, 5)
+    assert dpo.dpo.lr == usual.dpo.lr
+    assert dpo.evaluation.grid_step == usual.evaluation.grid_step
+    tche = rlhf.methods["panacea_tche_rlhf"].settings["ppo"]
+    assert tche["lr"] == 0.125
+    assert len(tche["ideal_point"]) == 2, "z is still the world's"
+
+
+def test_a_script_of_ones_own_may_put_its_annotations_off(tmp_path):
+    script = tmp_path / "random.py"  # a name that a module has
+    script.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from lightning_moa.config import StudyConfig\n"
+        "from lightning_moa.fields import option\n"
+        "from lightning_moa.methods.products import PANACEA_PPO\n"
+        "from lightning_moa.study.study import Study\n"
+        "@dataclass\n"
+        "class Mine(StudyConfig):\n"
+        "    longer: bool = option(False, 'whether it is')\n"
+        "STUDY = Study(__file__, 'rlhf', {'panacea': PANACEA_PPO}, Mine)\n"
+    )
+    assert study_of(script).options.__name__ == "Mine"
+    script.write_text("raise KeyError('mine')")
+    with pytest.raises(KeyError):
+        study_of(script)
+    assert "lightning_moa_script_random" not in sys.modules
