@@ -23,7 +23,7 @@ def world_of(config: StudyConfig) -> World:
         UserError: the data are not the synthetic world's.
     """
     if not isinstance(config.data, SyntheticConfig):
-        raise UserError(f"data={config.data.name}: its answers have no modes; allowed is synthetic")
+        raise UserError(f"data={config.data.name}: has no world; allowed is synthetic")
     return world_of_rows(config.data)
 
 
