@@ -67,11 +67,11 @@ class FigureStructureConfig(PanelsConfig):
 
 
 def main(config: FigureStructureConfig, console: Console) -> None:
-    parts = studies(config)
+    check_options(config)
     own = settings_of(config, OBJECTIVES)
     artefact = Artefact.begin("ham", "figure_structure", own)
     computed = compute(own)
-    collected = joined([conduct(each, methods, console) for _, each, methods in parts])
+    collected = joined([conduct(each, methods, console) for _, each, methods in studies(config)])
     tables = artefact.tables(collected)
     modes = risky_modes(collected, world_of(own))
     claims = judged(
@@ -102,12 +102,7 @@ def check_options(config: FigureStructureConfig) -> None:
 def studies(
     config: FigureStructureConfig,
 ) -> list[tuple[str, FigureStructureConfig, Mapping[str, Product]]]:
-    """Of every weighting with every exponent: label, configuration, and the methods under names of their own.
-
-    Raises:
-        UserError: options that nothing can be made of.
-    """
-    check_options(config)
+    """Of every weighting with every exponent: label, configuration, and the methods under names of their own."""
     found = []
     for weighting, power in product(WEIGHTINGS, config.powers):
         own = deepcopy(settings_of(config, OBJECTIVES))

@@ -98,11 +98,11 @@ def own_title(objectives: Sequence[str]) -> str:
 
 def summary_settings(config: TablesConfig) -> PanelsConfig | None:
     """Those of the summaries' studies at the same scale, in the same folders; None where there is one task."""
-    if config.objectives and not config.summary:
+    summaries = Study(__file__, "summary", METHODS, PanelsConfig)
+    known = (summaries.folder / f"{config.scale}.yaml").is_file()
+    if not config.summary and (config.objectives or not known):
         return None
-    own, _ = Study(__file__, "summary", METHODS, PanelsConfig).read(
-        [f"scale={config.scale}", *config.summary]
-    )
+    own, _ = summaries.read([f"scale={config.scale}", *config.summary])
     for name in ("results_dir", "runs_dir", "workers", "fresh", "replace", "code_in_key", "seeds"):
         setattr(own, name, getattr(config, name))
     return own

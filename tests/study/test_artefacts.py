@@ -12,6 +12,7 @@ from lightning_moa.objectives.settings import PPOConfig
 from lightning_moa.study.artefacts import studies_of, study_of
 from lightning_moa.study.planning import plan_study
 from lightning_moa.study.study import Study
+from tests.experiments.scripts import load
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FIGURE4 = EXPERIMENTS / "panacea" / "figure4.py"
@@ -122,7 +123,7 @@ def test_methods_under_names_of_the_parts_own():
     assert own.methods[first].lr == 0.5
     assert not any(config.methods for _, config, _ in others)
     with pytest.raises(UserError, match="exact_beta is empty"):
-        study_of(script).parts(study_of(script).read(["scale=smoke", "exact_beta=null"])[0])
+        load(script).check_options(study_of(script).read(["scale=smoke", "exact_beta=null"])[0])
 
 
 def test_what_is_said_of_dpo_counts_in_the_half_that_is_trained_by_it():
