@@ -24,6 +24,8 @@ from lightning_moa.reporting.fronts import (
 )
 
 PerSeed = dict[int, float]
+SOLVED = 1e-6
+"""What a linear programme's solver rounds by and more."""
 
 
 def metric(metrics: pd.DataFrame, column: str, method: str, space: str) -> PerSeed:
@@ -233,4 +235,5 @@ def _depth(values: np.ndarray) -> float:
     simplex = np.append(np.ones(n), 0.0)[None]
     cost = np.append(np.zeros(n), -1.0)
     depths = [linprog(cost, A_ub=upper, b_ub=-p, A_eq=simplex, b_eq=[1.0]).x[-1] for p in front]
-    return float(max(depths))
+    deepest = float(max(depths))
+    return deepest if deepest > SOLVED else 0.0
