@@ -28,6 +28,7 @@ from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.measuring import Measure
 from lightning_moa.runs.rows import _drawn
 from lightning_moa.study.planning import plan_study
+from lightning_moa.turns import messages_of, readable
 from tests.declared import EXPERIMENTS, study_of
 from tests.small_tokenizers import sentencepiece
 
@@ -204,6 +205,13 @@ def turn_by_turn(dialogue, eos):
     return f"BEGINNING OF CONVERSATION: {last}"
 
 
+def is_end_of(shown, real):
+    """Whether a conversation is the end of another, whose oldest turns and the beginning of a first one may be gone."""
+    mine, whole = messages_of(shown), messages_of(real)
+    there = whole[len(whole) - len(mine) :]
+    return len(mine) <= len(whole) and mine[1:] == there[1:] and there[0][1].endswith(mine[0][1])
+
+
 # Panacea, Figure 5
 
 
@@ -229,20 +237,27 @@ def test_panaceas_pairs(tokenizer, pku):
 
 
 def test_gapos_prompts_and_what_scores_them(tokenizer, pku, hh):
+    # The file has Mistral's EOS.
+    turn = "USER: {prompt} ASSISTANT:"
+    template = f"BEGINNING OF CONVERSATION: {turn}{{reply}}{tokenizer.eos_token}{turn}"
     words = [f"data.path={pku}", f"evaluation.prompt_sets.hh.path={hh}", f"evaluation.prompts={ROWS}"]
+    words.append(f"evaluation.prompt_sets.hh.template='{template}'")
     seed = planned("gapo/table_main.py", *words, "methods=[gapo_p1]", prompts="hh")
     made = measured(seed.evaluations["gapo_p1"].spec, tokenizer)
     real, batches = made.prompts.prompt_list("eval"), list(made._prompts(1))
     shown = [prompt for batch in batches for prompt in batch.prompts]
     assert len(shown) == ROWS
-    assert all(prompt.endswith(cut) for prompt, cut in zip(real, shown, strict=False)), (
-        "the first of the order"
-    )
-    assert check_prompts(batches, tokenizer, SAFE_RLHF, set(real), room=128) < ROWS / 4
+    assert all(map(is_end_of, shown, real)), "the first of the order"
+    for batch in batches:
+        for tokens, prompt, left in asked(batch):
+            text = turn_by_turn(readable(prompt), tokenizer.eos_token)
+            assert tokens == [tokenizer.bos_token_id, *ids(tokenizer, text)]
+            assert left == MAX_LENGTH - len(tokens) >= 128
+    assert sum(each not in real for each in shown) < ROWS / 4
     for prompt in shown[:10]:
         for model in ("PKU-Alignment/beaver-7b-v1.0-reward", "PKU-Alignment/beaver-7b-v1.0-cost"):
             read = scored(tokenizer, model, prompt, "Sure, I can.")
-            text = turn_by_turn(prompt, tokenizer.eos_token) + "Sure, I can."
+            text = turn_by_turn(readable(prompt), tokenizer.eos_token) + "Sure, I can."
             assert read == [tokenizer.bos_token_id, *ids(tokenizer, text), tokenizer.eos_token_id]
 
 

@@ -85,12 +85,7 @@ def three(tmp_path_factory):
     return surfaces, start("figure7", root), before, runs_of(root)
 
 
-NONE: dict = {}
-
-
-def check_claims(
-    folder: Path, objectives: tuple[str, ...], statements: dict, highest: dict, complexity: dict = NONE
-) -> None:
+def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, highest: dict) -> None:
     """Every claim of a front figure, worked out again from the CSVs alone."""
     claims, number = CLAIMS.read(folder / "claims.csv"), 0
     gold = [f"gold_{name}" for name in objectives]
@@ -129,12 +124,7 @@ def check_claims(
         assert trained.to_dict() == {"ham": 5, "ric": len_of(objectives), "sca": len_of(objectives), "sft": 1}
         costs = COSTS.read(part / "costs.csv").set_index("method")
         assert costs["trained_models"].to_dict() == {"ham": 1, "ric": 1, "sca": len_of(objectives)}
-        ratios = complexity.get(letter, {})
-        for label, other in ratios.items():
-            (value,) = values_in(claims, words, "complexity", label)
-            each = costs["trained_parameters"] / costs["trained_models"]
-            assert value == pytest.approx(each["ham"] / each[other])
-        number += len(statements[letter]) + len(highest.get(letter, ())) + 3 + len(ratios)
+        number += len(statements[letter]) + len(highest.get(letter, ())) + 3
         # Each policy's mean over its clusters, weighted by their prompts, is its mean over all prompts.
         weighted = clusters[gold].mul(clusters["n"], axis=0).groupby(clusters["method"]).sum()
         counts = clusters.groupby("method")["n"].sum()
@@ -157,9 +147,8 @@ def test_figure_3_judges_the_papers_statements(figure3):
         "b": [("ham", "sca", True), ("ham", "ric", False)],
         "c": everyone,
     }
-    complexity = {letter: {"RiC": "ric", "a single SCA policy": "sca"} for letter in "ab"}
     highest = {letter: ["helpful"] for letter in "abc"}
-    check_claims(figure3, ("harmless", "helpful"), statements, highest, complexity)
+    check_claims(figure3, ("harmless", "helpful"), statements, highest)
 
 
 def test_panels_are_studies_of_their_own_models_and_phases(figure3):

@@ -104,7 +104,7 @@ def test_results_of_parts_are_listed_and_compared(dimensions, capsys):
     (dimensions.parents[2].parent / "experiments").mkdir(exist_ok=True)
     found = {each.artefact.name: each for each in standings(dimensions.parents[3])}
     theirs = found["figure_dimensions"].scales["smoke"]["paper"]
-    assert (theirs.alone, theirs.adjusted) == ({"one seed": 8}, {"one seed": 8})
+    assert (theirs.alone, theirs.adjusted) == ({"one seed": 4}, {"one seed": 4})
     assert moa(["compare", str(dimensions / "m3")]) == 0
     assert "rewarded_soups" in capsys.readouterr().out
     assert moa(["compare", str(dimensions)]) == 2

@@ -115,7 +115,7 @@ def test_all_committed_results_are_small_and_soon_made(written):
     folder, found, seconds = written
     assert found.problems == []
     assert found.results == len(list(folder.glob("result-*.html"))) >= 30
-    assert found.bytes == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 30e6
+    assert found.bytes == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 33e6
     assert seconds < 60
 
 
@@ -224,6 +224,8 @@ def test_a_claim_is_found_by_its_words_from_the_keyboard(visit):
     page.get_by_role("searchbox").focus()
     page.keyboard.type("rewarded beats SOUPS panacea")
     page.locator("#found li:first-child", has_text="Panacea beats Rewarded Soups").wait_for()
+    # The laptop's comes first, and the small world's next.
+    page.keyboard.press("ArrowDown")
     keep(page, "search")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
