@@ -79,7 +79,7 @@ class TablesConfig(PanelsConfig):
 
 def main(config: TablesConfig, console: Console) -> None:
     summary = summary_settings(config)
-    frames, models = response_tables(config, summary, console) if config.responses else ({}, {})
+    frames, models = response_tables(config, console)
     frames["table5"] = settings_table(config, summary)
     folder = Artefact.begin("ham", "tables", config).folder
     titles = TITLES | ({"table1": own_title(config.objectives)} if config.objectives else {})
@@ -126,24 +126,22 @@ def study_of(config: PanelsConfig, objectives: Sequence[str]) -> PanelsConfig:
 
 
 def response_tables(
-    config: TablesConfig, summary: PanelsConfig | None, console: Console
+    config: TablesConfig, console: Console
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
     """Tables 1 to 4, of those that there are; and what the reward models of each are worth, where they were trained."""
-    names = ("table1",) if config.objectives else ("table1", "table2")
-    each = {name: answers(config, STUDIES[name], config.shown, console) for name in names}
     found, models = {}, {}
-    for name, (frame, collected) in each.items():
-        found[name], models[name] = frame, reward_model_lines(collected.reward_models)
-    if summary is None:
-        return found, models
-    both, collected = answers(summary, STUDIES["table3"], 2, console)
-    found |= {name: both[both["number"] == number] for number, name in ((1, "table3"), (2, "table4"))}
-    return found, models | {"table4": reward_model_lines(collected.reward_models)}
+    for name, own, _ in studies(config):
+        if name == "table3":
+            both, collected = answers(own, 2, console)
+            found |= {each: both[both["number"] == i] for i, each in ((1, "table3"), (2, "table4"))}
+        else:
+            found[name], collected = answers(own, config.shown, console)
+        # What both of a study's tables rest on is said once, below the second.
+        models[list(found)[-1]] = reward_model_lines(collected.reward_models)
+    return found, models
 
 
-def answers(
-    config: PanelsConfig, objectives: Sequence[str], shown: int, console: Console
-) -> tuple[pd.DataFrame, Collected]:
+def answers(own: PanelsConfig, shown: int, console: Console) -> tuple[pd.DataFrame, Collected]:
     """What the heads that are best for one objective each answer to the first prompts.
 
     Returns:
@@ -155,7 +153,6 @@ def answers(
     Raises:
         UserError: fewer heads than objectives, or fewer prompts than are to be shown.
     """
-    own = study_of(config, objectives)
     collected = conduct(own, METHODS, console)
     rows = collected.responses[collected.responses["method"] == "ham"].sort_values(
         "prompt_index", kind="stable"
