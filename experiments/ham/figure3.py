@@ -15,7 +15,7 @@ paper's statements stand ours on the policies' means over all prompts (hollow ma
 from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import (
-    NONE_DOMINATES,
+    METHODS,
     Panel,
     conduct_panels,
     draw_fronts,
@@ -31,9 +31,10 @@ OBJECTIVES = ("harmless", "helpful")
 DOMINATIONS = {
     "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
     "b": [("ham", "sca", True), ("ham", "ric", False)],
-    "c": NONE_DOMINATES,
 }
 """Section 4.1: panel -> (winner, loser, whether it is said to dominate)."""
+CROSSING = {"c": METHODS}
+"""Panel -> methods of which none is said to dominate another."""
 HIGHEST = {panel: ["helpful"] for panel in "abc"}
 """Panel -> objectives in which HaM is said to attain the highest level."""
 
@@ -49,7 +50,7 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST)]
+    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST, CROSSING)]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

@@ -20,9 +20,10 @@ from lightning_moa.reporting.claims import Row
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "humorous")
-HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True), ("ric", "sca", False), ("sca", "ric", False)]
-DOMINATIONS = {panel: HAM_DOMINATES for panel in "abc"}
+DOMINATIONS = {panel: [("ham", "ric", True), ("ham", "sca", True)] for panel in "abc"}
 """Section 4.2: panel -> (winner, loser, whether it is said to dominate)."""
+CROSSING = {panel: ("ric", "sca") for panel in "abc"}
+"""Panel -> methods of which none is said to dominate another."""
 
 
 def main(config: ShownConfig, console: Console) -> None:
@@ -36,7 +37,7 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, highest={})]
+    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, crossing=CROSSING)]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

@@ -9,7 +9,7 @@ SCA; results lie in results/ham/figure6/<scale>/.
 from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import (
-    NONE_DOMINATES,
+    METHODS,
     Panel,
     conduct_panels,
     draw_fronts,
@@ -23,8 +23,10 @@ from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
 HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True)]
-DOMINATIONS = {"a": HAM_DOMINATES, "b": NONE_DOMINATES, "c": HAM_DOMINATES}
-"""Section 4.4: panel -> (winner, loser, whether it is said to dominate); in (b) all fronts intersect."""
+DOMINATIONS = {"a": HAM_DOMINATES, "c": HAM_DOMINATES}
+"""Section 4.4: panel -> (winner, loser, whether it is said to dominate)."""
+CROSSING = {"b": METHODS}
+"""Panel -> methods of which none is said to dominate another: all their fronts intersect."""
 
 
 def main(config: ShownConfig, console: Console) -> None:
@@ -38,7 +40,7 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, highest={})]
+    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, crossing=CROSSING)]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

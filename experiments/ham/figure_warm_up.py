@@ -88,13 +88,13 @@ class Panel:
 
 
 def warmed(updates: int) -> Product:
-    """The paper's HaM after a warm-up of so many updates."""
-    heads = use("heads", warm_up=updates, fronts="first", jitter=0.0)
+    """The paper's HaM after a warm-up of so many updates. How far apart heads begin is the study's."""
+    heads = use("heads", warm_up=updates, fronts="first")
     return Product("ham", heads, "likelihood", "hypervolume", TrainedOn.sampled(), EachHead())
 
 
 def fronts() -> Product:
-    """HaM with a hypervolume for each front, and no warm-up; how far apart its heads begin is the study's."""
+    """HaM with a hypervolume for each front, and no warm-up."""
     heads = use("heads", warm_up=0, fronts="all")
     return Product("ham", heads, "likelihood", "hypervolume", TrainedOn.sampled(), EachHead())
 

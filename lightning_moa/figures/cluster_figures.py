@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,13 @@ from lightning_moa.figures.panels import (
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
-from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
+from lightning_moa.reporting.cluster_fronts import (
+    cluster_points,
+    crossing_row,
+    domination_rows,
+    dominations,
+    policy_means,
+)
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
 from lightning_moa.reporting.margins import LOG, of_metric
 from lightning_moa.reporting.plots import canvas, save_figure
@@ -42,8 +48,7 @@ from lightning_moa.study.results import Artefact, Judged, Tables, judged, print_
 from lightning_moa.task_files import HEADS
 
 BASELINES = ("ric", "sca")
-NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
-"""Fronts that all cross, as `domination_rows` wants it said."""
+METHODS = ("ham", *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,8 @@ def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
 def judge_panel(
     panel: Panel,
     says: Mapping[str, Sequence[tuple[str, str, bool]]],
-    highest: Mapping[str, Sequence[str]],
+    highest: Mapping[str, Sequence[str]] | None = None,
+    crossing: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
     """What the paper says of a panel's fronts, and beside it what it does not ask.
 
@@ -199,11 +205,15 @@ def judge_panel(
         says: letter -> (winner, loser, whether the winner dominates).
         highest: letter -> objectives in which HaM is said to reach the highest level; those that the study does not
             have are passed over.
+        crossing: letter -> methods of whose fronts none is said to dominate another.
     """
     margin = common_margin(panel.collected)
-    rows = domination_rows(panel.dominations, says[panel.letter], panel.where, panel.words, margin)
-    levels = [level_row(panel, each) for each in highest.get(panel.letter, ()) if each in panel.objectives]
-    return [*rows, *levels, *own_rows(panel)]
+    rows = domination_rows(panel.dominations, says.get(panel.letter, ()), panel.where, panel.words, margin)
+    if methods := (crossing or {}).get(panel.letter):
+        rows.append(crossing_row(panel.dominations, methods, panel.where, panel.words, margin))
+    levels = (highest or {}).get(panel.letter, ())
+    rows += [level_row(panel, each) for each in levels if each in panel.objectives]
+    return [*rows, *own_rows(panel)]
 
 
 def level_row(panel: Panel, objective: str) -> Row:

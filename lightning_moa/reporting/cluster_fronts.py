@@ -14,7 +14,7 @@ import pandas as pd
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.claims import Row, judge, judge_several
 from lightning_moa.reporting.fronts import by_seed
 from lightning_moa.reporting.styles import styles_of
 
@@ -118,21 +118,53 @@ def domination_rows(
     Raises:
         UserError: a pair that `dominations` doesn't have.
     """
-    labels = {name: style.label for name, style in styles_of(dominations["winner"]).items()}
     rows = []
     for winner, loser, holds in claims:
-        mine = dominations[(dominations["winner"] == winner) & (dominations["loser"] == loser)]
-        if mine.empty:
-            raise UserError(
-                f"domination: no pair {winner!r}, {loser!r}; allowed are two of {', '.join(labels) or 'no methods'}"
-            )
-        words = "dominates" if holds else "doesn't dominate"
-        claim = f"{labels[winner]} {words} {labels[loser]}"
-        statistic = f"additive epsilon of {labels[winner]}'s front over {labels[loser]}'s"
-        values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
-        head = f"{prefix}: " if prefix else ""
-        rows.append(judge(head + claim, where, statistic, values, "<=" if holds else ">", 0, margin=margin))
+        (statistic, values), (wins, loses) = _epsilons(dominations, winner, loser)
+        claim = f"{wins} dominates {loses}" if holds else f"{wins} doesn't dominate {loses}"
+        rows.append(
+            judge(_after(prefix, claim), where, statistic, values, "<=" if holds else ">", 0, margin=margin)
+        )
     return rows
+
+
+def crossing_row(
+    dominations: pd.DataFrame, methods: Sequence[str], where: str, prefix: str, margin: float | None = None
+) -> Row:
+    """A paper's statement that none of several fronts dominates another one, which takes every ordered pair of them.
+
+    Args:
+        dominations, where, prefix, margin: as of `domination_rows`.
+        methods: two or more names.
+
+    Raises:
+        UserError: a pair that `dominations` doesn't have.
+    """
+    found = [_epsilons(dominations, winner, loser) for winner, loser in permutations(methods, 2)]
+    labels = list(dict.fromkeys(wins for _, (wins, _) in found))
+    claim = f"of {', '.join(labels[:-1])} and {labels[-1]} none dominates another"
+    what = "additive epsilon of"
+    each = {statistic.removeprefix(f"{what} "): values for (statistic, values), _ in found}
+    return judge_several(_after(prefix, claim), where, what, each, ">", 0, margin=margin)
+
+
+def _epsilons(
+    dominations: pd.DataFrame, winner: str, loser: str
+) -> tuple[tuple[str, dict[int, float]], tuple[str, str]]:
+    """What one pair's epsilons are and their value by seed, and the pair's labels."""
+    labels = {name: style.label for name, style in styles_of(dominations["winner"]).items()}
+    mine = dominations[(dominations["winner"] == winner) & (dominations["loser"] == loser)]
+    if mine.empty:
+        raise UserError(
+            f"domination: no pair {winner!r}, {loser!r}; allowed are two of {', '.join(labels) or 'no methods'}"
+        )
+    wins, loses = labels[winner], labels[loser]
+    values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
+    return (f"additive epsilon of {wins}'s front over {loses}'s", values), (wins, loses)
+
+
+def _after(prefix: str, claim: str) -> str:
+    return f"{prefix}: {claim}" if prefix else claim
 
 
 def _points(

@@ -8,7 +8,7 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.catalogue import ARTEFACTS, find_root, standings, verdict_counts
-from lightning_moa.reporting.claims import OURS, PAPER, claims_frame, judge, judge_number
+from lightning_moa.reporting.claims import OURS, PAPER, claims_frame, judge
 from lightning_moa.reporting.readme import held
 from lightning_moa.reporting.schema import CLAIMS
 from lightning_moa.reporting.study_tables import claims_lines, claims_table, noise_lines, sensitivity_lines
@@ -29,8 +29,8 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
     script.touch()
     folder = tmp_path / "results" / "panacea" / "figure4"
     rows = [
-        judge_number("a", "w", "s", 1, "<", 2),
-        judge_number("b", "w", "s", 3, "<", 2),
+        judge("a", "w", "s", {0: 1.0, 1: 1.001}, "<", 2),
+        judge("b", "w", "s", {0: 3.0, 1: 3.001}, "<", 2),
         judge("c", "w", "s", {0: -1.0, 1: 1.0}, ">", 0),
         judge("d", "w", "s", {0: 1.0}, ">", 0),
         judge("e", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
@@ -53,10 +53,10 @@ def test_scripts_scales_and_verdicts_are_found(tmp_path: Path) -> None:
     assert verdict_counts(ours) == "1 of 3 hold, 2 level (0 with Holm)"
     assert held(ours) == "1 of 3, 2 level"
     assert held(theirs) == "2 of 5 (1 with Holm), 1 fail"
-    assert standing.by_chance["tiny"] == pytest.approx(5 * 0.025)
+    assert standing.by_chance["tiny"] == pytest.approx(7 * 0.025)
     assert [verdict_counts(each) for each in standing.scales["small"].values()] == ["-", "-"]
     table = catalogue_table(standings(tmp_path))
-    assert "by chance 0.1 of all claims" in str(table.caption)
+    assert "by chance 0.2 of all claims" in str(table.caption)
     assert (
         list(table.columns[5].cells).count("2 of 5 hold (1 with Holm), 1 within noise, 1 fail, 1 one seed")
         == 1

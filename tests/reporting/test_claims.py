@@ -15,7 +15,6 @@ from lightning_moa.reporting.claims import (
     by_chance,
     claims_frame,
     judge,
-    judge_number,
     judge_several,
     sensitivity_frame,
 )
@@ -119,9 +118,7 @@ def test_domination_gap_and_best_value() -> None:
     assert statistics.best_value(points, "y", "harmless", "gold") == {0: 0.5, 1: 0.5}
 
 
-def test_numbers_without_seeds_and_single_seeds() -> None:
-    assert judge_number("one model", "table", "models", 1, "<", 2)["verdict"] == "holds"
-    assert judge_number("one model", "table", "models", 2, "<", 2)["verdict"] == "fails"
+def test_single_seeds() -> None:
     assert verdict_of({0: 5.0}, ">", 0) == "one seed"
 
 
@@ -129,12 +126,12 @@ def test_the_frame_keeps_order_and_is_checked() -> None:
     rows = [
         judge("b", "w", "s", {0: 1.0, 1: 1.1}, ">", 0),
         judge("a", "w", "s", {0: 1.0}, ">", 0, whose=OURS),
-        judge_number("c", "w", "s", 1.0, ">", 0),
+        judge("c", "w", "s", {0: 1.0, 1: 1.1, 2: 1.2}, ">", 0),
     ]
     frame = claims_frame(rows)
     assert frame["claim"].tolist() == ["b", "a", "c"]
     assert frame["whose"].tolist() == ["paper", "ours", "paper"]
-    assert frame["seeds"].tolist() == [2, 1, 0]
+    assert frame["seeds"].tolist() == [2, 1, 3]
     assert np.isnan(frame["ci_low"].iloc[1])
     for wrong in ({"verdict": "fails"}, {"p": 0.01}, {"whose": "theirs"}):
         with pytest.raises(UserError, match=next(iter(wrong))):
@@ -150,10 +147,10 @@ def test_rows_that_are_looked_at_together_are_adjusted_together() -> None:
     assert 0.025 < float(str(narrow["p"])) < 0.05
     wide = judge("b", "w", "s", {0: -1.0, 1: 1.0, 2: 0.1}, ">", 0)
     assert claims_frame([narrow])["verdict_holm"].tolist() == ["holds"]
-    both = claims_frame([narrow, wide, judge_number("c", "w", "s", 1.0, ">", 0)])
+    both = claims_frame([narrow, wide, judge("c", "w", "s", {0: 1.0, 1: 1.001, 2: 1.002}, ">", 0)])
     assert both["verdict"].tolist() == ["holds", "within noise", "holds"]
     assert both["verdict_holm"].tolist() == ["within noise", "within noise", "holds"]
-    assert by_chance(both) == pytest.approx(2 * 0.025)
+    assert by_chance(both) == pytest.approx(3 * 0.025)
     with pytest.raises(UserError, match="verdict_holm"):
         CLAIMS.check(both.assign(verdict_holm="holds"), "x")
 

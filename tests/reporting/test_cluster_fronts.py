@@ -6,9 +6,10 @@ import pytest
 
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import additive_epsilon, dominates
-from lightning_moa.reporting.claims import claims_frame
+from lightning_moa.reporting.claims import EACH, claims_frame
 from lightning_moa.reporting.cluster_fronts import (
     cluster_points,
+    crossing_row,
     domination_rows,
     dominations,
     front_means,
@@ -165,6 +166,20 @@ def test_claims_are_judged_by_the_epsilon_over_seeds():
     ]
     assert frame["statistic"].iloc[1] == "additive epsilon of HaM's front over SCA's > bound"
     np.testing.assert_allclose(frame["value"], [-0.6, -0.6, 0.6, 0.6])
+
+
+def test_that_none_dominates_takes_every_pair():
+    apart = dominations(cluster_points(scaled([0.5, 0.6, 0.7]), OBJECTIVES, "gold"), OBJECTIVES, "gold")
+    row = crossing_row(apart, ("ham", "sca"), "Figure 3(c)", "online")
+    assert row["claim"] == "online: of HaM and SCA none dominates another"
+    assert (row["verdict"], row["value"]) == ("fails", pytest.approx(-0.6))
+    assert row["statistic"] == "additive epsilon of HaM's front over SCA's > bound"
+    crossed = apart.assign(epsilon=apart["epsilon"].abs() + apart["winner"].eq("sca"))
+    row = crossing_row(crossed, ("ham", "sca"), "here", "")
+    assert (row["verdict"], row["value"]) == ("holds", pytest.approx(0.6))
+    assert [*row[EACH]] == [
+        f"additive epsilon of {a}'s front over {b}'s > bound" for a, b in (("HaM", "SCA"), ("SCA", "HaM"))
+    ]
 
 
 @pytest.mark.parametrize(("margins", "verdict"), [([0.5, -0.4, 0.1], "within noise"), ([0.5], "one seed")])
