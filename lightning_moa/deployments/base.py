@@ -29,6 +29,8 @@ class Deployed:
     """Updates that it has had; None: all of its method's."""
     rewrite: Callable[[str], str] | None = field(default=None, compare=False)
     """What is done to a prompt before the policy sees it, where the one preference stands in the prompt."""
+    ending: str = ""
+    """That prompts have to end in for `rewrite`."""
 
 
 class Trained(Protocol):

@@ -56,7 +56,7 @@ class InPrompt(Deployment):
         (_, member), *_ = policy.members()
         for row in torch.tensor(self.preferences, dtype=torch.float64):
             rewrite = partial(goals.insert, rewards=goals.target_rewards(row.numpy()))
-            yield Deployed(shown(row.tolist(), 3), member, row[None], rewrite=rewrite)
+            yield Deployed(shown(row.tolist(), 3), member, row[None], rewrite=rewrite, ending=goals.before)
         policy.unload()
 
     def load(self, grid: int, policies: int, members: int) -> Load:

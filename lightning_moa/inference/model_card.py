@@ -88,10 +88,9 @@ def _what(loaded: Loaded, opened: Opened, merged: bool) -> str:
         f"Base model: {_base(loaded)}. Prompts were put into the template `{loaded.spec['data']['template']!r}`.",
     ]
     if opened.deployed.rewrite is not None:
-        ending = loaded.spec["sections"].get("ric", {}).get("before", "")
-        shown = opened.deployed.rewrite(f"PROMPT{ending}")
+        shown = opened.deployed.rewrite(f"PROMPT{opened.deployed.ending}")
         # In a line, whatever line ends stand before the prompt's own ending.
-        shown = repr(shown)[1:-1] if ending else shown
+        shown = repr(shown)[1:-1] if opened.deployed.ending else shown
         lines.append(f"The preference stands in the prompt, which has to be written as `{shown}`.")
     return "\n\n".join(lines) + "\n"
 

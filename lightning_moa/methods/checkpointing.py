@@ -43,7 +43,11 @@ def own_state(module: Alignment) -> dict[str, Any]:
 
 
 def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
-    """Take over what `own_state` gave, optimisers being there already."""
+    """Take over what `own_state` gave, optimisers being there already.
+
+    Raises:
+        UserError: their states, which were taken over before, are another optimiser's.
+    """
     module.objective.load_state_dict(state["objective"])
     if module.own_optimiser is not None:
         module.own_optimiser.load_state_dict(state["own_optimiser"])
@@ -58,6 +62,18 @@ def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
     aggregator = _with_state(module.aggregator)
     if aggregator is not None:
         aggregator.load_state_dict(state["aggregator"])
+    for optimiser in (*module.trainer.optimizers, module.own_optimiser):
+        _check_settings(optimiser)
+
+
+def _check_settings(optimiser: Any) -> None:
+    """torch takes over another class's settings without a word, and ends in a KeyError at the next step."""
+    for group in getattr(optimiser, "param_groups", ()):
+        if lacking := sorted(set(getattr(optimiser, "defaults", ())) - set(group)):
+            raise UserError(
+                f"the checkpoint is of another optimiser than {type(optimiser).__name__}: it has no"
+                f" {', '.join(lacking)}; allowed is the one that it was written with"
+            )
 
 
 def checked(module: Alignment, checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,6 +124,16 @@ def test_a_learning_rate_that_is_not_used_is_told(ready, tmp_path, capsys):
     assert "what was given is not used, [0.5" in said
 
 
+def test_another_optimiser_is_told_in_a_line(ready, tmp_path):
+    trained(ready, "panacea_dpo", SaveAt([1], tmp_path))
+    method, source = assembled(*ready["panacea_dpo"])[1:3]
+    method.make_optimiser = partial(torch.optim.SGD, lr=0.5)
+    with pytest.raises(
+        UserError, match="of another optimiser than SGD: it has no dampening, momentum"
+    ):
+        plain_trainer().fit(method, datamodule=source, ckpt_path=tmp_path / "1.ckpt", weights_only=True)
+
+
 def test_a_subclass_with_optimisers_of_its_own_goes_on(ready, tmp_path):
     for path in (None, tmp_path / "1.ckpt"):
         method, source = assembled(*ready["panacea_dpo"])[1:3]
