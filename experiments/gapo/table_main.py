@@ -73,6 +73,8 @@ METHODS = {
     "linear": LINEAR_PPO,
 }
 OURS, EXTRA = "gapo_p1", "linear"
+RIVALS = [name for name in METHODS if name not in (OURS, EXTRA)]
+"""Those of the paper's table that train for all objectives."""
 PAPER = Path(__file__).with_name("paper_table.csv")
 ROLES = ("helpful", "harmless")
 """The paper's objectives, in the order of ours."""
@@ -215,10 +217,12 @@ def judge_claims(part: Part, first: bool, paper: pd.DataFrame, wins: bool = True
 
 
 def ranked_claims(part: Part, paper: pd.DataFrame) -> list[Row]:
-    """Each objective's order of methods in the paper's table."""
+    """Each objective's order, in the paper's table, of the methods for all objectives and the start."""
     ours = dict(zip(ROLES, part.collected.objectives, strict=True))
     names = {f"ppo_{role}": f"ppo_{objective}" for role, objective in ours.items()}
     theirs = paper[paper["prompt_set"] == paper["prompt_set"].iloc[0]].set_index("method").rename(names)
+    # Those of one objective have sentences of their own.
+    theirs = theirs.drop(index=list(names.values()))
     labels = {name: style.label for name, style in part.styles.items()}
     rows = []
     for (role, objective), column in zip(ours.items(), part.columns, strict=True):
@@ -235,11 +239,11 @@ def alone_claims(part: Part) -> list[Row]:
     """PPO on one objective alone is best there, and below all that know of the others elsewhere."""
     objectives, rows = part.collected.objectives, []
     for name in objectives:
-        others = [each for each in part.styles if each != f"ppo_{name}"]
+        others = [each for each in part.styles if each not in (f"ppo_{name}", EXTRA)]
         for objective, column in zip(objectives, part.columns, strict=True):
             # Worst of those that know of the objective, and of the start.
             word, relation, whom = (
-                ("best", ">", others) if objective == name else ("worst", "<", [REFERENCE, *METHODS])
+                ("best", ">", others) if objective == name else ("worst", "<", [REFERENCE, *RIVALS, OURS])
             )
             claim = f"{part.name}, {objective}: PPO on {name} alone is {word}"
             gaps = part.above(f"ppo_{name}", whom, column)
@@ -251,7 +255,7 @@ def alone_claims(part: Part) -> list[Row]:
 def overtaken_claims(part: Part) -> list[Row]:
     """On hh-rlhf, in the paper, PPO on helpfulness alone is not the most helpful."""
     name, column = part.collected.objectives[0], part.columns[0]
-    others = [each for each in part.styles if each != f"ppo_{name}"]
+    others = [each for each in part.styles if each not in (f"ppo_{name}", EXTRA)]
     claim = f"{part.name}, {name}: PPO on {name} alone is not best"
     margin = reward_margin(part.collected, name)
     gaps = part.above(f"ppo_{name}", others, column)
@@ -260,16 +264,13 @@ def overtaken_claims(part: Part) -> list[Row]:
 
 def average_claims(part: Part) -> list[Row]:
     """GAPO with p = 1 has the best average of the methods that train for all objectives."""
-    rivals = [name for name in METHODS if name != OURS]
     head, what = f"{part.name}, average: {part.styles[OURS].label} above", f"its {part.collected.space} -"
-    margin, gaps = weighted_margin(part.collected), part.above(OURS, rivals, "average")
-    theirs = {whom: gap for name, (whom, gap) in zip(rivals, gaps.items(), strict=True) if name != EXTRA}
+    margin, theirs = weighted_margin(part.collected), part.above(OURS, RIVALS, "average")
     claim = f"{head} the best of the paper's methods for all objectives"
     rows = [judge_several(claim, TEXT, what, theirs, ">", 0, margin=margin)]
-    for name, (whom, gap) in zip(rivals, gaps.items(), strict=True):
-        whose = OWN if name == EXTRA else THEIRS
-        claim = f"{head} {part.styles[name].label}"
-        rows.append(judge(claim, TEXT, f"{what} {whom}", gap, ">", 0, margin=margin, whose=whose))
+    for whom, gap in part.above(OURS, [*RIVALS, EXTRA], "average").items():
+        claim = f"{head} {whom.removeprefix('that of ')}"
+        rows.append(judge(claim, TEXT, f"{what} {whom}", gap, ">", 0, margin=margin, whose=OWN))
     return rows
 
 

@@ -28,7 +28,8 @@ from lightning_moa.figures.margins import (
 from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.pareto import hypervolume
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
 from lightning_moa.reporting.fronts import preferences_of
 from lightning_moa.reporting.margins import SHARE, of_growth, of_metric
 from lightning_moa.reporting.orders import rising_row
@@ -40,11 +41,12 @@ from lightning_moa.reporting.statistics import (
     hull_depth,
     last_minus_first,
     mean_regret,
+    metric,
     metric_difference,
     paired,
     scalarised_difference,
 )
-from lightning_moa.study.collect import Collected
+from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
@@ -106,17 +108,37 @@ def front_claims(collected: Collected, tables: Tables) -> list[Row]:
     rows = []
     for other, title in BASELINES.items():
         volume = metric_difference(tables.metrics, "hypervolume", "panacea", other, space)
-        depth = paired(sag["panacea"], sag[other])
         what = f"hypervolume difference ({space})"
         margin = of_metric(tables.metrics, "hypervolume", "panacea", other, space)
         rows.append(judge(f"Panacea beats {title}", "Fig. 4", what, volume, ">", 0, margin=margin))
-        what = f"depth below the front's own hull / its range ({space}), difference"
-        claim = f"its front is closer to convex than that of {title}"
-        rows.append(judge(claim, "5.1", what, depth, "<", 0, margin=SHARE))
+    depths = {f"that of {title}": paired(sag["panacea"], sag[other]) for other, title in BASELINES.items()}
+    what = f"depth below the front's own hull / its range ({space}), its -"
+    claim = "its front is closest to convex"
+    rows.append(judge_several(claim, "5.1", what, depths, "<", 0, margin=SHARE))
+    if collected.exact is not None:
+        claim, what = "it covers the front completely", "hypervolume / that of the best policies' front"
+        rows.append(
+            judge(claim, "Fig. 4", what, covered(collected, collected.exact, tables), ">=", 1 - SHARE)
+        )
     for objective in collected.objectives:
         words = f"{objective} rises with its preference weight"
         rows.append(rising_row(points, "panacea", objective, space, words, "5.1"))
     return rows
+
+
+def covered(collected: Collected, exact: Exact, tables: Tables) -> PerSeed:
+    """Panacea's hypervolume as a share of the best policies', above the metrics' reference point."""
+    best = exact.front[[f"gold_{name}" for name in collected.objectives]].to_numpy()
+    most = hypervolume(best, corner_of(collected, tables))
+    volumes = metric(tables.metrics, "hypervolume", "panacea", collected.space)
+    return {seed: volume / most for seed, volume in volumes.items()}
+
+
+def corner_of(collected: Collected, tables: Tables) -> np.ndarray:
+    """(m,) the metrics' reference point."""
+    metrics = tables.metrics[tables.metrics["space"] == collected.space]
+    corner: np.ndarray = metrics[[f"reference_{name}" for name in collected.objectives]].to_numpy()[0]
+    return corner
 
 
 def regret_claims(collected: Collected, tables: Tables) -> list[Row]:
@@ -194,9 +216,7 @@ def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
 
 def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
     """Panacea's hypervolume at each step, above the metrics' reference point, and how far its points are dominated."""
-    metrics = tables.metrics[tables.metrics["space"] == collected.space]
-    reference = metrics[[f"reference_{name}" for name in collected.objectives]].to_numpy()[0]
-    return front_by_step(tables.points, "panacea", collected.space, reference)
+    return front_by_step(tables.points, "panacea", collected.space, corner_of(collected, tables))
 
 
 def learned_early(collected: Collected, tables: Tables, objective: str) -> PerSeed:

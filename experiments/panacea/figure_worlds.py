@@ -121,13 +121,13 @@ def shares(collected: Collected, tables: Tables) -> pd.DataFrame:
 
 
 def judge_claims(worlds: pd.DataFrame) -> list[Row]:
-    """What the paper says of its Figure 4, of worlds; at equal updates a policy."""
+    """What the paper says of its Figure 4, asked of worlds, which is our question; at equal updates a policy."""
     rows = []
     for other, title in (("rewarded_soups", "Rewarded Soups"), ("dps", "DPS")):
         more, less = (difference(worlds, measure, other) for measure in ("share", "regret"))
         what = "over worlds, difference of the hypervolume's share of the exact front's"
         claim = f"Panacea's front is larger than {title}'s"
-        rows.append(judge(claim, "Fig. 4", what, more, ">", 0, margin=SHARE))
+        rows.append(judge(claim, "Fig. 4", what, more, ">", 0, margin=SHARE, whose=OURS))
         what = "over worlds, difference of mean regret / the reference policy's"
         claim = f"Panacea has less regret than {title}"
         rows.append(judge(claim, "Fig. 4", what, less, "<", 0, margin=SHARE, whose=OURS))

@@ -128,9 +128,7 @@ def test_another_optimiser_is_told_in_a_line(ready, tmp_path):
     trained(ready, "panacea_dpo", SaveAt([1], tmp_path))
     method, source = assembled(*ready["panacea_dpo"])[1:3]
     method.make_optimiser = partial(torch.optim.SGD, lr=0.5)
-    with pytest.raises(
-        UserError, match="of another optimiser than SGD: it has no dampening, momentum"
-    ):
+    with pytest.raises(UserError, match="of another optimiser than SGD: it has no dampening, momentum"):
         plain_trainer().fit(method, datamodule=source, ckpt_path=tmp_path / "1.ckpt", weights_only=True)
 
 
