@@ -147,10 +147,10 @@ def judge_claims(part: Part) -> list[Row]:
 
 
 def draw(part: Part) -> Figure:
-    """Where the policies go, how far, and how the multiplied objective fares; means over preferences."""
+    """Where the policies go, how far, and how the multiplied objective fares."""
     styles = styles_of(part.methods)
     with canvas(16.0, 6.4, "Who follows a multiplied reward") as figure:
-        draw_part(figure.subplots(1, 3), part.over_preferences, styles)
+        draw_part(figure.subplots(1, 3), part, styles)
         figure.legend(handles=legend(part, styles), loc="outside lower center", ncols=7, fontsize=7.5)
     return figure
 
