@@ -71,7 +71,7 @@ class MethodConfig:
     )
     lr: float | None = option(None, "its peak learning rate; empty: as the objective says", above=0)
     settings: dict[str, Any] = option(
-        {}, "section.key: what it says of its answers' own sections, such as settings.adapter.rank=4"
+        {}, "section.key: what else it says of its answers' own sections, such as settings.adapter.rank=4"
     )
     snapshots: list[float] = option(
         [], "shares of the training after which its policies are saved and measured"

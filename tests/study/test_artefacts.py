@@ -135,13 +135,13 @@ def test_what_is_said_of_dpo_counts_in_the_half_that_is_trained_by_it():
 
     _, usual = half()
     rlhf, dpo = half(
-        "dpo.steps=3", "evaluation.max_new_tokens=5", "methods.panacea_tche_rlhf.settings.ppo.lr=0.125"
+        "dpo.steps=3", "evaluation.max_new_tokens=5", "methods.panacea_tche_rlhf.settings.ppo.kl_coeff=0.125"
     )
     assert (dpo.dpo.steps, dpo.evaluation.max_new_tokens) == (3, 5)
     assert dpo.dpo.lr == usual.dpo.lr
     assert dpo.evaluation.grid_step == usual.evaluation.grid_step
     tche = rlhf.methods["panacea_tche_rlhf"].settings["ppo"]
-    assert tche["lr"] == 0.125
+    assert tche["kl_coeff"] == 0.125
     assert len(tche["ideal_point"]) == 2, "z is still the world's"
 
 
