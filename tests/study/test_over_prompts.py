@@ -55,6 +55,13 @@ def difference(rows: Collected, tables: object, margin: float = 0.01) -> list[di
     return [judge("b is better", "here", "reward difference", gaps, ">", 0, margin=margin)]
 
 
+def some_more(rows: Collected, tables: object, first: bool) -> list[dict[str, object]]:
+    """With a claim more in front of the other where the first method is the better one, or where it is not."""
+    (row,) = difference(rows, tables)
+    more = judge("more", "here", "seen", {0: 9.0}, ">", 0)
+    return [more, row] if (row["value"] < 0) == first else [row]
+
+
 def artefact(draws: int) -> SimpleNamespace:
     config = SimpleNamespace(evaluation=SimpleNamespace(draws=draws))
     return SimpleNamespace(config=config, tables=lambda rows: None)
@@ -79,6 +86,30 @@ def test_responses_to_one_prompt_are_drawn_together():
     again = replace(rows, responses=pd.concat([rows.responses] * 4, ignore_index=True))
     once, four = (over_prompts(artefact(40), each, difference) for each in (rows, again))
     pd.testing.assert_frame_equal(once, four)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_claim_that_some_draws_lack_changes_no_other_s_interval(first):
+    rows, made = collected(), artefact(60)
+    (usual,) = over_prompts(made, rows, difference).to_dict("records")
+    found = over_prompts(made, rows, partial(some_more, first=first)).set_index("claim")
+    assert found.loc["b is better"].to_dict() == {key: usual[key] for key in usual if key != "claim"}
+    (has,) = [
+        each for each in (True, False) if "more" in {one["claim"] for one in some_more(rows, None, each)}
+    ]
+    assert ("more" in found.index) == (has == first)
+    if has == first:
+        assert 0 < found.loc["more", "draws"] < 60, "of the draws that have it"
+
+
+def test_a_claim_that_no_draw_has_has_no_interval():
+    rows = collected()
+
+    def first_alone(drawn, tables):
+        mine = difference(drawn, tables)
+        return mine if drawn is not rows else [judge("more", "here", "seen", {0: 9.0}, ">", 0), *mine]
+
+    assert over_prompts(artefact(9), rows, first_alone)["claim"].tolist() == ["b is better"]
 
 
 def test_what_is_not_there_is_within_noise():
