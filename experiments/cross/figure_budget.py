@@ -92,7 +92,9 @@ def spent(collected: Collected, regret: pd.Series, seen: dict[str, int], share: 
                 "budget": share,
                 "responses": int(cost["training_steps"]) * seen[method],
                 "expected_utility": utilities(collected, method, seed)[0],
-                "mean_regret": mine["regret"].mean() if asked_for_all(collected, mine) else np.nan,
+                "mean_regret": mine["regret"].mean(skipna=False)
+                if asked_for_all(collected, mine)
+                else np.nan,
             }
         )
     return pd.DataFrame(rows)

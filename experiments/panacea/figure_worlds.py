@@ -114,7 +114,7 @@ def shares(collected: Collected, tables: Tables) -> pd.DataFrame:
                 "method": method,
                 "seed": seed,
                 "share": pareto.hypervolume(mine[gold].to_numpy(), corner) / whole,
-                "regret": mine["regret"].mean() / least,
+                "regret": mine["regret"].mean(skipna=False) / least,
             }
         )
     return pd.DataFrame(rows)
@@ -136,7 +136,7 @@ def judge_claims(worlds: pd.DataFrame) -> list[Row]:
 
 def difference(worlds: pd.DataFrame, measure: str, other: str) -> PerSeed:
     """world -> Panacea's minus the other method's, both averaged over the training seeds in the world."""
-    means = worlds.groupby(["world", "method"])[measure].mean().unstack("method")
+    means = worlds.groupby(["world", "method"])[measure].mean(skipna=False).unstack("method")
     return {int(str(world)): float(gap) for world, gap in (means["panacea"] - means[other]).items()}
 
 
@@ -147,7 +147,7 @@ def draw(worlds: pd.DataFrame) -> Figure:
         order = sorted(worlds["world"].unique())
         for ax, (measure, title) in zip(figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True):
             for method, style in styles.items():
-                mine = worlds[worlds["method"] == method].groupby("world")[measure].mean()
+                mine = worlds[worlds["method"] == method].groupby("world")[measure].mean(skipna=False)
                 ax.plot(range(len(order)), mine[order], style.marker, color=style.colour, label=style.label)
             ax.set_xticks(range(len(order)), [str(world) for world in order])
             ax.set_xlabel("world")

@@ -41,8 +41,8 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
                 "hypervolume_share": hypervolume(values, corner) / most,
                 "expected_utility": utility,
                 "maximum_utility_loss": loss,
-                "mean_regret": regret.mean(),
-                "worst_regret": regret.max(),
+                "mean_regret": regret.mean(skipna=False),
+                "worst_regret": regret.max(skipna=False),
                 "igd_plus": igd_plus(values, best),
                 "kl": mine["kl"].mean(),
             }

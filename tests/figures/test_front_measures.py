@@ -40,3 +40,6 @@ def test_regret_is_of_a_method_that_was_asked_for_the_whole_grid():
     rest = found.drop(index="all")
     assert rest[["mean_regret", "worst_regret"]].isna().all(axis=None)
     assert rest[["expected_utility", "hypervolume_share", "igd_plus"]].notna().all(axis=None)
+    regret[0] = np.nan
+    found = front_measures(collected, SimpleNamespace(points=frame, regret=regret, metrics=corner))
+    assert found.iloc[0][["mean_regret", "worst_regret"]].isna().all(), "one of its policies has no number"

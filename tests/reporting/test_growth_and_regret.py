@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.statistics import front_by_step, last_minus_first, mean_regret
+from lightning_moa.reporting.metrics import metrics_frame
+from lightning_moa.reporting.statistics import (
+    front_by_step,
+    last_minus_first,
+    mean_regret,
+    metric,
+    metric_difference,
+)
 from tests.reporting.frames import heads_frame, points_frame
 
 
@@ -62,3 +69,26 @@ def test_the_front_by_step():
 def test_a_front_by_step_of_nobody_is_refused():
     with pytest.raises(UserError, match="no method 'nobody'"):
         front_by_step(points_frame({"panacea": 1.0}), "nobody", "gold", [0.0, 0.0])
+
+
+def test_a_policy_without_a_number_leaves_its_method_without_regret():
+    """The mean of the others would be smaller for the loss of the worst."""
+    points = points_frame({"panacea": 1.0, "dps": 1.0}, seeds=(0, 7))
+    lost = points.index[(points["method"] == "dps") & (points["seed"] == 7)][0]
+    points.loc[lost, "kl"] = np.nan
+    regret = np.ones(len(points))
+    regret[lost] = np.nan
+    assert mean_regret(points, regret, "panacea") == {0: 1.0, 7: 1.0}
+    with pytest.raises(UserError, match=r"regret of 'dps': there is none for seed 7"):
+        mean_regret(points, regret, "dps")
+    metrics = metrics_frame(points, regret=regret)
+    assert metric(metrics, "mean_regret", "dps", "gold") == pytest.approx({0: 1.0, 7: np.nan}, nan_ok=True)
+    with pytest.raises(UserError, match=r"mean_regret of 'dps': there is none for seed 7"):
+        metric_difference(metrics, "mean_regret", "panacea", "dps", "gold")
+
+
+def test_a_preference_whose_best_policy_is_not_known_is_left_out():
+    points = points_frame({"sca": 1.0}, seeds=(0,))
+    regret = np.where(np.arange(len(points)) == 3, np.nan, 1.0)
+    assert mean_regret(points, regret, "sca") == {0: 1.0}
+    assert metric(metrics_frame(points, regret=regret), "mean_regret", "sca", "gold") == {0: 1.0}
