@@ -88,6 +88,8 @@ class FigureScaleConfig(StudyConfig):
 def main(config: FigureScaleConfig, console: Console) -> None:
     check_options(config)
     artefact = Artefact.begin("gapo", name_of(config), config)
+    folders = {folder_of(names, factor): own for names, factor, own in each_of(config)}
+    artefact.begin_parts(folders)
     parts, over = [], []
     for names in sets_of(config):
         part, studied = conduct_part(config, names, console)
@@ -99,6 +101,7 @@ def main(config: FigureScaleConfig, console: Console) -> None:
 
     pictures = [artefact.folder / f"figure_scale.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts, config.multiplies), *pictures)
+    artefact.end_parts(folders)
     for part in parts:
         console.print(summary(part, f"gapo figure_scale m{len(part.objectives)}"))
     print_claims(console, claims, pictures)
@@ -116,15 +119,21 @@ def check_options(config: FigureScaleConfig) -> None:
 
 def studies(config: FigureScaleConfig) -> list[tuple[str, FigureScaleConfig, Mapping[str, Product]]]:
     """All of them, with labels, for `moa plan`."""
+    return [(f"m = {len(names)}, x {factor:g}", own, METHODS) for names, factor, own in each_of(config)]
+
+
+def each_of(config: FigureScaleConfig) -> list[tuple[tuple[str, ...], float, FigureScaleConfig]]:
+    """Objectives, factor and configuration of each study."""
     return [
-        (
-            f"m = {len(names)}, x {factor:g}",
-            settings_for(config, names, scaled_of(config, names), factor),
-            METHODS,
-        )
+        (names, factor, settings_for(config, names, scaled_of(config, names), factor))
         for names in sets_of(config)
         for factor in config.factors
     ]
+
+
+def folder_of(objectives: tuple[str, ...], factor: float) -> str:
+    """Of a study, below the artefact's."""
+    return f"m{len(objectives)}/x{factor:g}"
 
 
 def scaled_of(config: FigureScaleConfig, objectives: tuple[str, ...]) -> str:
@@ -147,7 +156,7 @@ def conduct_part(
     studied, measured = [], []
     for factor in config.factors:
         own = settings_for(config, objectives, scaled, factor)
-        artefact = Artefact.begin("gapo", name_of(config), own, part=f"m{len(objectives)}/x{factor:g}")
+        artefact = Artefact.begin("gapo", name_of(config), own, part=folder_of(objectives, factor))
         collected = conduct(own, METHODS, console)
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)

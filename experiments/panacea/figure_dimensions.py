@@ -80,13 +80,16 @@ class Part:
 
 
 def main(config: TotalsConfig, console: Console) -> None:
-    parts = [conduct_part(own, methods, console) for _, own, methods in studies(config)]
+    whole, asked = Artefact.begin("panacea", "figure_dimensions", config), studies(config)
+    folders = {folder_of(own): own for _, own, _ in asked}
+    whole.begin_parts(folders)
+    parts = [conduct_part(own, methods, console) for _, own, methods in asked]
     claims = judged(lambda name: [row for part in parts for row in judge_claims(part.at(name))])
-    folder = Artefact.begin("panacea", "figure_dimensions", config).folder
-    claims.write(folder)
+    claims.write(whole.folder)
 
-    pictures = [folder / f"figure_dimensions.{suffix}" for suffix in ("png", "pdf")]
+    pictures = [whole.folder / f"figure_dimensions.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(parts), *pictures)
+    whole.end_parts(folders)
     for part in parts:
         print_methods(console, part.artefact, part.collected, part.tables)
     print_claims(console, claims, pictures)
@@ -116,10 +119,15 @@ def names_of(config: TotalsConfig) -> list[str]:
     return names
 
 
+def folder_of(config: TotalsConfig) -> str:
+    """Of a study of `studies`, below the artefact's."""
+    return f"m{len(objectives_of(config))}"
+
+
 def conduct_part(config: TotalsConfig, methods: Mapping[str, Product], console: Console) -> Part:
     """Train and measure a study of `studies`, and write its files."""
     m = len(objectives_of(config))
-    artefact = Artefact.begin("panacea", "figure_dimensions", config, part=f"m{m}")
+    artefact = Artefact.begin("panacea", "figure_dimensions", config, part=folder_of(config))
     collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
     artefact.write(collected, tables, None)

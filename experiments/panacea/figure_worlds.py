@@ -53,25 +53,28 @@ class FigureWorldsConfig(StudyConfig):
 
 
 def main(config: FigureWorldsConfig, console: Console) -> None:
+    whole = Artefact.begin("panacea", "figure_worlds", config)
+    parts = {f"w{own.data.world_seed}": (own, methods) for _, own, methods in studies(config)}
+    whole.begin_parts({part: own for part, (own, _) in parts.items()})
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in REFERENCES}
-    for _, own, methods in studies(config):
-        world = own.data.world_seed
-        artefact = Artefact.begin("panacea", "figure_worlds", own, part=f"w{world}")
+    for part, (own, methods) in parts.items():
+        artefact = Artefact.begin("panacea", "figure_worlds", own, part=part)
         collected = conduct(own, methods, console)
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)
         print_methods(console, artefact, collected, tables)
         for name, into in found.items():
-            into.append(shares(collected, tables.at(name)).assign(world=world))
+            into.append(shares(collected, tables.at(name)).assign(world=own.data.world_seed))
     at = {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
     worlds = at[OF_RULE][["world", "method", "seed", "share", "regret"]]
-    folder = Artefact.begin("panacea", "figure_worlds", config).folder
+    folder = whole.folder
     write_atomically(folder / "worlds.csv", worlds.to_csv(index=False, lineterminator="\n"))
     claims = judged(lambda name: judge_claims(at[name]))
     claims.write(folder)
 
     pictures = [folder / f"figure_worlds.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(worlds), *pictures)
+    whole.end_parts(parts)
     print_claims(console, claims, pictures)
 
 

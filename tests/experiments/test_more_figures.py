@@ -67,7 +67,7 @@ def names(folder):
 
 def test_dimensions_leaves_a_folder_for_each_number_of_objectives(dimensions):
     pictures = {"figure_dimensions.png", "figure_dimensions.pdf"}
-    assert names(dimensions) == {"m3", "m4", "claims.csv", "sensitivity.csv", *pictures}
+    assert names(dimensions) == {"m3", "m4", "claims.csv", "sensitivity.csv", "run.yaml", *pictures}
     for m, preferences in ((3, 6), (4, 10)):
         part = dimensions / f"m{m}"
         tables = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "exact_front.csv", "run.yaml"}
