@@ -18,7 +18,7 @@ Table 5 needs no run (responses=false writes it alone): the paper's rows and wha
 Keys are for the assistant's studies (Tables 1, 2); the summaries' (3, 4) have their scale, seeds and folders, and keys
 of their own as summary=[data.path=...,heads.number=...].
 
-Writes table1.csv to table5.csv and tables.md to results/ham/tables/<scale>/.
+Writes table1.csv to table5.csv, tables.md and run.yaml to results/ham/tables/<scale>/.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from lightning_moa.figures.modes import world_of
 from lightning_moa.figures.panels import PanelsConfig, settings_of
 from lightning_moa.methods.products import ham
 from lightning_moa.reporting.cluster_fronts import policy_means
-from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.files import remove, write_atomically
 from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.study_tables import reward_model_lines
 from lightning_moa.study.collect import Collected
@@ -78,16 +78,22 @@ class TablesConfig(PanelsConfig):
 
 
 def main(config: TablesConfig, console: Console) -> None:
+    artefact = Artefact.begin("ham", "tables", config)
     summary = summary_settings(config)
     frames, models = response_tables(config, console)
     frames["table5"] = settings_table(config, summary)
-    folder = Artefact.begin("ham", "tables", config).folder
+    folder = artefact.folder
     titles = TITLES | ({"table1": own_title(config.objectives)} if config.objectives else {})
+    for file in ("run.yaml", *(f"{name}.csv" for name in TITLES if name not in frames)):
+        remove(folder / file)
     for name, frame in frames.items():
         write_atomically(folder / f"{name}.csv", printable(frame).to_csv(index=False, lineterminator="\n"))
     notes = {name: "".join(f"\n{line}\n" for line in lines) for name, lines in models.items()}
     pages = [f"## {titles[name]}\n\n{markdown(frame)}{notes.get(name, '')}" for name, frame in frames.items()]
     write_atomically(folder / "tables.md", "\n".join(pages))
+    artefact.write_record(
+        "those of the figures that they show responses of" if models else "none: nothing was trained"
+    )
     print_place(console, "tables", folder / "tables.md")
 
 

@@ -4,7 +4,8 @@
 
 Each row is the paper's name of a hyper-parameter and the value that a run at this scale has, with where it comes from:
 a key of the configuration, or what the code fixes. At scale=paper, the default, these are the paper's own values, so
-table and configuration can't drift apart. Writes table1.csv, table2.csv and tables.md to results/panacea/tables/.
+table and configuration can't drift apart. Writes table1.csv, table2.csv, tables.md and run.yaml to
+results/panacea/tables/.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from rich.console import Console
 from lightning_moa.config import StudyConfig
 from lightning_moa.methods.products import PANACEA_LS_DPO, PANACEA_PPO
 from lightning_moa.optimiser import OptimiserConfig
-from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.files import remove, write_atomically
 from lightning_moa.reporting.markdown import markdown_table
 from lightning_moa.study.chosen import schema_of
 from lightning_moa.study.planning import objectives_of
@@ -34,10 +35,13 @@ def main(config: StudyConfig, console: Console) -> None:
         [f"scale={config.scale}"]
     )
     tables = {"table1": frame_of(rlhf_rows(config)), "table2": frame_of(dpo_rows(dpo))}
-    folder = Artefact.begin("panacea", "tables", config).folder
+    artefact = Artefact.begin("panacea", "tables", config)
+    folder = artefact.folder
+    remove(folder / "run.yaml")
     for name, frame in tables.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomically(folder / "tables.md", markdown(tables))
+    artefact.write_record("none: nothing was trained")
     print_place(console, "tables", folder / "tables.md")
 
 

@@ -243,3 +243,13 @@ def test_more_prompts_than_there_are_is_a_user_error(tmp_path, smoke):
 def test_one_head_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"heads\.number=1: a head for each of harmless, helpful is needed"):
         generate(tmp_path, "scale=smoke", "heads.number=1", "sft.steps=2")
+
+
+def test_tables_that_are_not_made_are_taken_away_and_those_of_other_settings_kept(tmp_path):
+    words = ["scale=smoke", "responses=false"]
+    folder = generate(tmp_path, *words)
+    (folder / "table1.csv").write_text("of another start")
+    generate(tmp_path, *words)
+    assert {path.name for path in folder.iterdir()} == {"table5.csv", "tables.md", "run.yaml"}
+    with pytest.raises(UserError, match=r"another configuration \(seeds was"):
+        generate(tmp_path, *words, "seeds=[3]")

@@ -194,7 +194,7 @@ def test_heads_answers_are_shown_with_the_judges_scores(small, figure5):
     """Of the one task that there is, with Figure 3's heads."""
     folder, words = small
     made = start(folder, *words, script=TABLES)
-    assert {path.name for path in made.iterdir()} == {"table1.csv", "table5.csv", "tables.md"}
+    assert {path.name for path in made.iterdir()} == {"table1.csv", "table5.csv", "tables.md", "run.yaml"}
     table = pd.read_csv(made / "table1.csv", keep_default_na=False)
     assert table["best_for"].tolist() == ["complex", "concise"] * 2
     assert (table["arrow_concise"] == "up").tolist() == (

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from lightning_moa.errors import UserError
 from tests.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "experiments" / "panacea" / "tables.py"
@@ -124,5 +125,19 @@ def test_the_page_holds_both_tables(tables, tmp_path):
     folder = generate(tables, tmp_path, "scale=tiny")
     page = (folder / "tables.md").read_text()
     assert page.count("\n| ") == len(TABLE_1) + len(TABLE_2) + 4
-    assert {path.name for path in folder.iterdir()} == {"table1.csv", "table2.csv", "tables.md"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("table1.csv", "table2.csv", "tables.md", "run.yaml")
+    }
     assert page == (generate(tables, tmp_path, "scale=tiny") / "tables.md").read_text()
+
+
+def test_tables_of_other_settings_are_kept(tables, tmp_path):
+    folder = generate(tables, tmp_path, "scale=smoke")
+    before = (folder / "table1.csv").read_text()
+    with pytest.raises(
+        UserError, match=r"another configuration \(adapter\.rank was .*, now 3\); replace=true"
+    ):
+        generate(tables, tmp_path, "scale=smoke", "adapter.rank=3")
+    assert (folder / "table1.csv").read_text() == before
+    generate(tables, tmp_path, "scale=smoke", "adapter.rank=3", "replace=true")
+    assert (folder / "table1.csv").read_text() != before
