@@ -27,7 +27,7 @@ from rich.console import Console
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.deployments import TrainedOn
 from lightning_moa.figures.final_gains import column, distance, gains
-from lightning_moa.figures.gradients import read_looks, shares
+from lightning_moa.figures.gradients import read_looks, shares, watched
 from lightning_moa.methods.products import (
     APART,
     GAPO_P1_PPO,
@@ -69,6 +69,7 @@ def fixed(method: str) -> str:
 
 
 def main(config: StudyConfig, console: Console) -> None:
+    config = watched(config, ADAPTIVE)
     artefact = Artefact.begin("gapo", "figure_balance", config)
     trained = conduct(config, METHODS, console)
     weights = weights_of(trained, config.probe)
@@ -155,6 +156,7 @@ def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Pr
     m = len(objectives_of(config))
     found = {name: (2.0 + i, *[1.0] * (m - 1)) for i, name in enumerate(ADAPTIVE)}
     weights = {name: tuple(value / sum(each) for value in each) for name, each in found.items()}
+    config = watched(config, ADAPTIVE)
     return [("", config, METHODS), ("", *fixed_study(config, config.seeds, weights))]
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.figures.final_gains import column, distance, gains
-from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
+from lightning_moa.figures.gradients import Look, pairs, read_looks, shares, watched
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.panels import draw_over_steps
@@ -34,7 +34,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import Part, Study
 
 WHERE = "the last layer's gradients"
 BASE = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO}
@@ -66,8 +66,15 @@ LEVEL = 0.05
 """Policies are level whose gains, in `ends.units`, differ by no more than this."""
 
 
-def main(config: StudyConfig, console: Console) -> None:
+def studies(config: StudyConfig) -> list[Part]:
+    """The one study, whose gradients are looked at."""
+    config = watched(config, BASE)
     train_alike(config)
+    return [("", config, METHODS)]
+
+
+def main(config: StudyConfig, console: Console) -> None:
+    ((_, config, _),) = studies(config)
     artefact = Artefact.begin("gapo", "figure_probe", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -283,7 +290,7 @@ def draw_cost(ax: Axes) -> None:
     ax.set_title("Cost of a step,\nof that of PPO on one objective")
 
 
-STUDY = Study(__file__, "ppo", METHODS)
+STUDY = Study(__file__, "ppo", METHODS, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from lightning_moa.config import StudyConfig
 from lightning_moa.errors import UserError
-from lightning_moa.figures.gradients import Look, read_looks
+from lightning_moa.figures.gradients import Look, read_looks, watched
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, LINEAR_PPO, MGDA_PPO
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.margins import CORRELATION, SHARE
@@ -33,7 +33,7 @@ from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.results import Artefact, Judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import Part, Study
 
 METHODS = {"mgda": MGDA_PPO, "gapo_p1": GAPO_P1_PPO, "gapo_p2": GAPO_P2_PPO, "linear": LINEAR_PPO}
 POWER = {
@@ -59,7 +59,13 @@ SLIGHT = 1e-6
 """A loss of progress below this share of ||g_i|| ||d|| is rounding."""
 
 
+def studies(config: StudyConfig) -> list[Part]:
+    """The one study, whose gradients are looked at."""
+    return [("", watched(config, METHODS), METHODS)]
+
+
 def main(config: StudyConfig, console: Console) -> None:
+    ((_, config, _),) = studies(config)
     artefact = Artefact.begin("gapo", "figure_progress", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -242,7 +248,7 @@ def draw_ratios(
     ax.set_ylabel(f"log ratio of progress, {pair}")
 
 
-STUDY = Study(__file__, "ppo", METHODS)
+STUDY = Study(__file__, "ppo", METHODS, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -340,7 +340,7 @@ def test_weights_of_three_objectives_solve_the_min_norm_problem(three):
 
 
 def test_unwatched_methods_are_refused_with_the_key_that_watches_them(folders, root):
-    with pytest.raises(UserError, match=r"methods\.gapo_p2\.watch: .* 1 or more is needed"):
+    with pytest.raises(UserError, match=r"methods\.gapo_p2\.watch=0: .* 1 or more is needed"):
         start("figure_progress", root, *WORLD, "methods.gapo_p2.watch=0", "replace=true")
 
 

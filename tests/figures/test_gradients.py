@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
-from lightning_moa.figures.gradients import Look, pairs, read_looks, shares
+from lightning_moa.figures.gradients import WATCH, Look, pairs, read_looks, shares, watched
 from lightning_moa.task_files import GRADIENTS
+from tests.experiments.scripts import REPOSITORY, load
 
 OBJECTIVES = ("kind", "brief", "true")
 
@@ -83,3 +85,23 @@ def test_other_methods_need_not_have_been_watched(tmp_path, vectors):
 def test_a_run_that_had_nothing_to_look_at_is_named(tmp_path):
     with pytest.raises(UserError, match=r"methods\.a\.watch: .* ppo\.weigh=surrogates"):
         read_looks(study(tmp_path, []), ["a"])
+
+
+def test_gradients_are_looked_at_where_nothing_is_said_and_a_zero_is_refused():
+    config = StudyConfig(methods={"b": MethodConfig(watch=9)})
+    found = watched(config, ["a", "b"]).methods
+    assert (found["a"].watch, found["b"].watch) == (WATCH, 9)
+    assert list(config.methods) == ["b"]
+    with pytest.raises(UserError, match=r"methods\.c\.watch=0: .* 1 or more is needed"):
+        watched(StudyConfig(methods={"c": MethodConfig(lr=0.1)}), ["c"])
+
+
+@pytest.mark.parametrize("scale", ["laptop", "gpu"])
+@pytest.mark.parametrize("name", ["progress", "convergence", "balance", "probe"])
+def test_every_figure_of_gradients_looks_at_them_at_every_scale(name, scale):
+    module = load(REPOSITORY / "experiments" / "gapo" / f"figure_{name}.py")
+    _, config, _ = module.STUDY.parts_of(*module.STUDY.read([f"scale={scale}"]))[0]
+    needed = {"mgda", "gapo_p1", "gapo_p2"}
+    assert all(config.methods[method].watch for method in needed)
+    with pytest.raises(UserError, match=r"methods\.mgda\.watch=0"):
+        module.STUDY.parts_of(*module.STUDY.read([f"scale={scale}", "methods.mgda.watch=0"]))
