@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.config import StudyConfig
+from lightning_moa.figures.alike import alike
 from lightning_moa.figures.final_gains import column, distance, gains
 from lightning_moa.figures.gradients import Look, pairs, read_looks, shares, watched
 from lightning_moa.methods.products import GAPO_P1_PPO, GAPO_P2_PPO, MGDA_PPO
@@ -68,9 +69,7 @@ LEVEL = 0.05
 
 def studies(config: StudyConfig) -> list[Part]:
     """The one study, whose gradients are looked at."""
-    config = watched(config, BASE)
-    train_alike(config)
-    return [("", config, METHODS)]
+    return [("", train_alike(watched(config, BASE)), METHODS)]
 
 
 def main(config: StudyConfig, console: Console) -> None:
@@ -87,12 +86,11 @@ def main(config: StudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: StudyConfig) -> None:
+def train_alike(config: StudyConfig) -> StudyConfig:
     """Each method's settings hold for all probes, but for those that one has of its own."""
     for method in BASE:
-        settings = config.methods.get(method, MethodConfig())
-        for probe in PROBES:
-            config.methods.setdefault(named(method, probe), replace(settings))
+        config = alike(config, method, [named(method, probe) for probe in PROBES if probe != OWN])
+    return config
 
 
 def compared(collected: Collected) -> pd.DataFrame:

@@ -9,7 +9,6 @@ CSVs (each layer's singular values and scale in singular_values.csv) and the pic
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from rich.console import Console
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.alike import alike, filled_with
 from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
@@ -33,7 +33,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import Part, Study
 
 LEARNED = "learned"
 FIXED = {f"fixed_{text}": float(text) for text in ("1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5")}
@@ -45,8 +45,13 @@ SMALLEST, LARGEST = 1e-5, 1e-2
 """The range that the paper observes the preference-agnostic singular values in."""
 
 
+def studies(config: StudyConfig) -> list[Part]:
+    """The one study, whose methods are trained alike."""
+    return [("", train_alike(config), METHODS)]
+
+
 def main(config: StudyConfig, console: Console) -> None:
-    train_alike(config)
+    ((_, config, _),) = studies(config)
     artefact = Artefact.begin("panacea", "figure7", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -60,22 +65,12 @@ def main(config: StudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: StudyConfig) -> None:
-    """Fixed scales get the learned one's settings where they have none of their own."""
-    learned = config.methods.get(LEARNED, MethodConfig())
-    for name, scale in FIXED.items():
-        own = config.methods.get(name, MethodConfig())
-        config.methods[name] = replace(
-            own,
-            steps=own.steps or learned.steps,
-            lr=own.lr or learned.lr,
-            settings=with_scale({**learned.settings, **own.settings}, scale),
-        )
-
-
-def with_scale(settings: dict[str, Any], scale: float) -> dict[str, Any]:
-    """A method's settings, with the scale that its policy keeps."""
-    return {**settings, "adapter": {"fixed_scale": scale, **settings.get("adapter", {})}}
+def train_alike(config: StudyConfig) -> StudyConfig:
+    """Fixed scales get the learned one's settings where they have none of their own, and the scale that they keep."""
+    config = alike(config, LEARNED, FIXED)
+    kept = {name: MethodConfig(settings={"adapter": {"fixed_scale": scale}}) for name, scale in FIXED.items()}
+    fixed = {name: filled_with(config.methods[name], scale) for name, scale in kept.items()}
+    return replace(config, methods={**config.methods, **fixed})
 
 
 def singular_values(collected: Collected) -> pd.DataFrame:
@@ -231,7 +226,7 @@ def short(layer: str) -> str:
     return ".".join(parts)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, parts=studies)
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_moa.answers import use
-from lightning_moa.config import MethodConfig, StudyConfig
+from lightning_moa.config import StudyConfig
 from lightning_moa.data.configs import WorldConfig
 from lightning_moa.deployments import Alone, TrainedOn
+from lightning_moa.figures.alike import alike
 from lightning_moa.methods.products import PANACEA_LS_DPO, Product
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.margins import SHARE, of_metric
@@ -77,7 +78,8 @@ LEVEL = 0.1
 
 def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
     """The one study: label, configuration, methods."""
-    train_alike(config)
+    # Panacea's settings hold for its variants.
+    config = alike(config, PANACEA, ("s_per_objective", *WEIGHTS))
     known = isinstance(config.data, WorldConfig)
     methods = {name: each for name, each in METHODS.items() if known or name not in (LOW, FULL)}
     # Files of settings speak of all.
@@ -98,14 +100,6 @@ def main(config: StudyConfig, console: Console) -> None:
     pictures = [artefact.folder / f"figure_adapter.{suffix}" for suffix in ("png", "pdf")]
     save_figure(draw(collected, tables, values), *pictures)
     print_summary(console, artefact, collected, tables, claims, pictures)
-
-
-def train_alike(config: StudyConfig) -> None:
-    """Panacea's variants get Panacea's steps and rate where they have none of their own."""
-    learned = config.methods.get(PANACEA, MethodConfig())
-    for name in ("s_per_objective", *WEIGHTS):
-        own = config.methods.get(name, MethodConfig())
-        config.methods[name] = replace(own, steps=own.steps or learned.steps, lr=own.lr or learned.lr)
 
 
 def singular_values(collected: Collected) -> pd.DataFrame:

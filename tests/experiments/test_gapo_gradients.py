@@ -211,9 +211,7 @@ def test_the_paper_probe_is_the_other_scripts_run(tmp_path):
     probe, progress = load("figure_probe"), load("figure_progress")
     plans = []
     for module in (probe, progress):
-        config = configure(module, tmp_path)
-        if module is probe:
-            module.train_alike(config)
+        ((_, config, _),) = module.studies(configure(module, tmp_path))
         plans.append(plan_study(config, module.METHODS).seeds[0].policies)
     for name in POWER:
         assert [task.key for task in plans[0][name]] == [task.key for task in plans[1][name]]
@@ -221,12 +219,13 @@ def test_the_paper_probe_is_the_other_scripts_run(tmp_path):
     assert len(keys) == 9
 
 
-def test_train_alike_gives_each_probe_the_methods_settings(tmp_path):
+def test_each_probe_has_the_methods_settings_where_some_are_asked_for_too():
     module = load("figure_probe")
-    config = configure(module, tmp_path, "methods.mgda.lr=0.5", "methods.mgda_all.lr=0.25")
-    module.train_alike(config)
+    words = ["methods.mgda.lr=0.5", "methods.mgda.steps=7", "methods.mgda_all.lr=0.25"]
+    config, methods = module.STUDY.read(["scale=smoke", "methods=[mgda,mgda_activations,mgda_all]", *words])
+    ((_, config, _),) = module.STUDY.parts_of(config, methods)
     assert config.methods["mgda_activations"] == config.methods["mgda"]
-    assert (config.methods["mgda"].lr, config.methods["mgda_all"].lr) == (0.5, 0.25)
+    assert [(each.lr, each.steps) for each in config.methods.values()] == [(0.5, 7), (0.25, 7), (0.5, 7)]
 
 
 @pytest.mark.parametrize("method", POWER)
