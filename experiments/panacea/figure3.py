@@ -17,7 +17,7 @@ from lightning_moa.config import StudyConfig
 from lightning_moa.figures.margins import reward_margin
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import Row, claims_frame, judge
-from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.panels import shades
 from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.reporting.statistics import PerSeed
@@ -54,8 +54,7 @@ def main(config: StudyConfig, console: Console) -> None:
 def shown_responses(collected: Collected) -> pd.DataFrame:
     """Rewards of each response of the SFT model, and of the trained Panacea at the preferences that are shown."""
     names = [f"lambda_{name}" for name in collected.objectives]
-    rows = collected.responses
-    rows = rows[rows["step"] == rows.groupby("method")["step"].transform("max")]
+    rows = final_rows(collected.responses)
     asked = preferences_of(rows[names])
     near = (np.abs(asked[:, None] - preferences_shown(collected)[None]) < 1e-6).all(axis=2).any(axis=1)
     rewards = [name for name in rows.columns if name.startswith(SCORES)]

@@ -30,7 +30,7 @@ from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
 from lightning_moa.pareto import hypervolume
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
-from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.margins import SHARE, of_growth, of_metric
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight, shades
@@ -221,13 +221,14 @@ def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
 
 def learned_early(collected: Collected, tables: Tables, objective: str) -> PerSeed:
     """Of the most that Panacea gains in an objective over SFT, averaged over preferences, at any snapshot: the share
-    that it has, on average, at those before the last. 0 where it never gains."""
+    that it has, on average, at those before the seed's last. 0 where it never gains."""
     column, points = f"{collected.space}_{objective}", tables.points
     start = points[points["method"] == REFERENCE].set_index("seed")[column]
     mine = points[points["method"] == "panacea"].groupby(["seed", "step"])[column].mean().unstack("step")
     gains = mine.sub(start, axis=0).sort_index(axis=1)
     most = gains.max(axis=1)
-    found = (gains.iloc[:, :-1].mean(axis=1) / most).where(most > 0, 0.0)
+    early = gains.where(gains.bfill(axis=1).shift(-1, axis=1).notna())
+    found = (early.mean(axis=1) / most).where(most > 0, 0.0)
     return {int(str(seed)): float(share) for seed, share in found.items()}
 
 
@@ -278,9 +279,8 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
     panels = part.subplots(2, 3).flat
     first, front = collected.objectives[0], collected.exact.front
     weight = front[f"lambda_{first}"]
-    final = tables.points.assign(regret=tables.regret)
-    final = final[final["step"] == final.groupby("method")["step"].transform("max")]
-    shown = modes[modes["step"] == modes.groupby("method")["step"].transform("max")]
+    final = final_rows(tables.points.assign(regret=tables.regret))
+    shown = final_rows(modes)
     least, kl = np.zeros(len(front)), front["kl"]
     draw_along_weight(
         next(panels), final, "regret", first, title="Regret (0 is best)", exact=np.c_[weight, least]

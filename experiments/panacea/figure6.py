@@ -23,6 +23,7 @@ from lightning_moa.figures.modes import world_of
 from lightning_moa.methods.products import PANACEA_PPO
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
+from lightning_moa.reporting.fronts import final_rows
 from lightning_moa.reporting.markdown import markdown_table, one_line
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.statistics import PerSeed
@@ -78,8 +79,7 @@ def answers_to_prompt(collected: Collected, config: Figure6Config) -> pd.DataFra
     Raises:
         UserError: no response was sampled to the prompt; names those that have one.
     """
-    rows = collected.responses[collected.responses["method"] == "panacea"]
-    rows = rows[rows["step"] == rows["step"].max()]
+    rows = final_rows(collected.responses[collected.responses["method"] == "panacea"])
     known = list(dict.fromkeys(rows["prompt"]))
     prompt = config.prompt or (THIEF if THIEF in known else known[0])
     if prompt not in known:
@@ -150,8 +150,7 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
 
 def end_to_end(tables: Tables, objective: str, space: str) -> PerSeed:
     """The objective's mean at weight 1 minus its mean at weight 0."""
-    mine = tables.points[tables.points["method"] == "panacea"]
-    mine = mine[mine["step"] == mine["step"].max()]
+    mine = final_rows(tables.points[tables.points["method"] == "panacea"])
     weight = mine[f"lambda_{objective}"]
     values = mine[f"{space}_{objective}"]
     gain = values[weight == 1].groupby(mine["seed"]).mean() - values[weight == 0].groupby(mine["seed"]).mean()

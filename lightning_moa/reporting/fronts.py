@@ -39,8 +39,8 @@ def mean_regret_of(regret: np.ndarray, kl: np.ndarray) -> float:
 
 
 def final_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each policy's row of its last step: what a front is made of where training was followed over steps."""
-    keys = ["paper", "artefact", "scale", "method", "seed", "policy"]
+    """Each policy's rows of its own last step: what a front is made of where training was followed over steps."""
+    keys = [name for name in ("paper", "artefact", "scale") if name in frame] + ["method", "seed", "policy"]
     keys += [f"lambda_{objective}" for objective in objectives_of(frame)]
     last = frame.groupby(keys, dropna=False, sort=False)["step"].transform("max")
     return frame[frame["step"] == last]
