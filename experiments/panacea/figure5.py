@@ -104,7 +104,9 @@ def shape_row(tables: Tables, method: str, title: str) -> Row:
 
 def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> list[Row]:
     """Ours: rewards of sampled responses, which the figure doesn't show, regret, and steering."""
-    rows = [volume_row(tables, method, title, "rewarded_soups", "reward", OURS)]
+    rows = []
+    if (tables.metrics["space"] == "reward").any():
+        rows.append(volume_row(tables, method, title, "rewarded_soups", "reward", OURS))
     if collected.exact is not None:
         rows.append(volume_row(tables, method, title, "rewarded_soups", "gold", OURS))
         gap = metric_difference(tables.metrics, "mean_regret", method, "rewarded_soups", "gold")

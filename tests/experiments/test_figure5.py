@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from tests import forked
+from tests.experiments.made_up import TWO, made_up, tables_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "experiments" / "panacea" / "figure5.py"
@@ -108,6 +110,17 @@ def figure5():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_policies_that_no_trained_reward_measures_are_judged_by_the_rest(figure5):
+    ((_, _, methods),) = figure5.studies(figure5.STUDY.read(["scale=smoke"])[0])
+    claims = {}
+    for spaces in (("accuracy", "gold", "reward"), ("accuracy", "gold")):
+        collected = made_up(np.random.default_rng(0), methods, TWO, step=0.5, spaces=spaces)
+        rows = figure5.judge_claims(collected, tables_of("panacea", "figure5", collected))
+        claims[spaces[-1]] = {row["claim"] for row in rows}
+    own = {f"{title} beats Rewarded Soups in trained reward" for title in ("Panacea-LS", "Panacea-Tche")}
+    assert claims["reward"] - claims["gold"] == own
 
 
 def conduct(figure5, root: Path, *words: str) -> tuple[Path, str]:
