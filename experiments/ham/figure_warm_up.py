@@ -101,8 +101,9 @@ def fronts() -> Product:
 
 def methods_of(m: int, warm_ups: Sequence[float], steps: int) -> dict[str, Product]:
     """HaM with each warm-up by its name, such as ham_25 for a quarter of `steps`; with all fronts; and SCA. Of shares
-    that are as many updates the first counts."""
-    updates = {round(share * steps): share for share in reversed(warm_ups)}
+    that are as many updates 0 counts, and else the first."""
+    none = [share for share in warm_ups if share == 0]
+    updates = {round(share * steps): share for share in (*reversed(warm_ups), *none)}
     found = {name_of(share): warmed(each) for each, share in sorted(updates.items())}
     preferences = scalarisations(m)
     return {**found, FRONTS: fronts(), "sca_heads": sca_heads(preferences), "sca": sca(preferences)}
@@ -199,7 +200,7 @@ def rows_of(
 def judge_panel(panel: Panel) -> list[Row]:
     """Whether heads live without scalarising, and what it costs or gains."""
     margins, volumes = (values_of(panel.rows, column) for column in ("margin", "hypervolume"))
-    most = max((name for name in margins if name != FRONTS and name.startswith("ham")), key=warm_up_of)
+    most = max((name for name in volumes if name != FRONTS and name.startswith("ham")), key=warm_up_of)
     rows = []
     for name, words in ((name_of(0.0), "without a warm-up"), (FRONTS, "with a hypervolume for each front")):
         if name in margins:

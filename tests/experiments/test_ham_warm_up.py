@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -106,6 +107,19 @@ def test_warm_ups_are_shares_of_the_updates(module, tmp_path):
 
 def test_shares_that_are_as_many_updates_are_one(module):
     assert list(module.methods_of(2, [0.0, 0.1, 0.5, 0.6], 4))[:2] == ["ham_0", "ham_50"]
+    assert list(module.methods_of(2, [0.1, 0.0, 0.5], 4))[:2] == ["ham_0", "ham_50"], (
+        "none is called as it is"
+    )
+
+
+def test_heads_that_nobody_looked_at_are_judged_by_their_hypervolumes(module):
+    rows = pd.DataFrame(
+        {"method": name, "seed": seed, "margin": float("nan"), "hypervolume": 1.0 + 0.1 * i + 0.01 * seed}
+        for i, name in enumerate(NAMES)
+        for seed in range(3)
+    )
+    panel = module.Panel("a", None, SimpleNamespace(space="gold"), None, rows)
+    assert len(module.judge_panel(panel)) == 4
 
 
 @pytest.mark.parametrize(
