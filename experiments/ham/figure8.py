@@ -129,8 +129,12 @@ def numbers_of(config: Figure8Config) -> list[int]:
     """K of panel c, ascending.
 
     Raises:
-        UserError: fewer than two, or one below 1.
+        UserError: fewer than two, or one below 1; or panels of single heads that have one.
     """
+    if config.heads.number < 2 and set(NAMED) & set(config.panels):
+        raise UserError(
+            f"heads.number={config.heads.number}: panels a and b hold heads against each other; allowed are 2 or more"
+        )
     more = MORE.get(config.scale, ()) if config.more is None else config.more
     numbers = sorted({*config.numbers, *more})
     if len(numbers) < 2 or numbers[0] < 1:

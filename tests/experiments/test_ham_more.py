@@ -220,6 +220,14 @@ def test_growth_and_claims_can_be_recomputed(figure):
     assert len(claims) == 2 + 3 + 2
 
 
+def test_one_head_has_no_other_to_be_held_against():
+    config = FIGURE.STUDY.read(["scale=smoke", "heads.number=1", "panels=[a,c]"])[0]
+    with pytest.raises(UserError, match=r"heads\.number=1: panels a and b"):
+        FIGURE.numbers_of(config)
+    config.panels = ["c"]
+    assert FIGURE.numbers_of(config)
+
+
 @pytest.mark.parametrize("words", [["numbers=[4]", "more=[]"], ["numbers=[0,4]"]])
 def test_numbers_that_make_no_figure_are_a_user_error(root, words):
     with pytest.raises(UserError, match=r"two or more K from 1 are needed"):
