@@ -28,6 +28,7 @@ from lightning_moa.data.configs import SyntheticConfig
 from lightning_moa.errors import UserError
 from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO, SINGLE_OBJECTIVE_PPO, Product
+from lightning_moa.pareto import preference_grid
 from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.margins import of_ratio
 from lightning_moa.reporting.plots import canvas, draw_fronts, save_figure
@@ -69,12 +70,20 @@ def main(config: StudyConfig, console: Console) -> None:
 
 
 def studies(config: StudyConfig) -> list[tuple[str, StudyConfig, Mapping[str, Product]]]:
-    """Panacea's, then the single objective's: label, configuration, methods."""
+    """Panacea's, then the single objective's: label, configuration, methods.
+
+    Raises:
+        UserError: a labeller whose policy would not be measured.
+    """
     asked = preferences_of(config)
-    return [
+    both = [
         (f"labels of {whose}", settings_for(config, name, asked), {name: METHODS[name]})
         for name, whose in {"panacea": "objectives", "single_objective": "labellers"}.items()
     ]
+    grid = preference_grid(len(asked[MIXED]), both[0][1].evaluation.grid_step)
+    for labeller, preference in asked.items():
+        place_of(grid, labeller, preference)
+    return both
 
 
 def preferences_of(config: StudyConfig) -> dict[str, np.ndarray]:
@@ -147,15 +156,24 @@ def regret_table(collected: Collected, asked: dict[str, np.ndarray]) -> pd.DataF
 def best_for(collected: Collected, labeller: str, preference: np.ndarray) -> pd.Series:
     """The best policy's row of a preference, which must be on the grid, for Panacea is measured there alone."""
     assert collected.exact is not None
-    grid = collected.exact.grid
     names = [f"lambda_{name}" for name in collected.objectives]
-    found = grid[np.isclose(grid[names].to_numpy(), preference).all(axis=1)]
-    if found.empty:
+    grid = collected.exact.grid
+    return grid.iloc[place_of(grid[names].to_numpy(), labeller, preference)]
+
+
+def place_of(grid: np.ndarray, labeller: str, preference: np.ndarray) -> int:
+    """The row of a grid (n, m) of preferences that is a labeller's.
+
+    Raises:
+        UserError: none is.
+    """
+    found = np.flatnonzero(np.isclose(grid, preference).all(axis=1))
+    if not len(found):
         raise UserError(
             f"{labeller}: the preference {preference.round(9).tolist()} is not on the grid that policies are measured "
-            "on; a finer evaluation.grid_step is needed"
+            "on; a finer evaluation.grid_step is needed, or other data.labellers"
         )
-    return found.iloc[0]
+    return int(found[0])
 
 
 def regret_of_mixture(collected: Collected, asked: dict[str, np.ndarray]) -> dict[str, float]:

@@ -182,3 +182,11 @@ def test_misalignment_needs_a_world_and_preferences_on_the_grid(tmp_path):
         "b": [0.5, 0.5],
         "lambda_opt": [0.75, 0.25],
     }
+    off = configure(module, tmp_path, "data.labellers.a=[1,0]", "data.labellers.b=[0.5,0.5]")
+    with pytest.raises(UserError, match=r"lambda_opt: the preference \[0\.75, 0\.25\] is not on the grid"):
+        module.studies(off)
+    three = configure(module, tmp_path, "objectives=[helpful,harmless,concise]")
+    with pytest.raises(
+        UserError, match=r"labeller 1: the preference \[0\.9, 0\.05, 0\.05\] is not on the grid"
+    ):
+        module.studies(three)
