@@ -145,6 +145,7 @@ def draw(front: Front, points: pd.DataFrame) -> Figure:
 
 
 def main(config: UnseenConfig, console: Console, asked: Methods = METHODS) -> None:
+    studies(config)
     front = conduct_front("figure_unseen", config, asked, console, METHODS, config.fine)
     artefact: Artefact = front.artefact
     tables = artefact.tables(front.collected)

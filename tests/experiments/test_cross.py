@@ -274,7 +274,7 @@ def test_a_fine_grid_holds_the_coarse_one(unseen):
     for fine in (0.3, config.evaluation.grid_step):
         config.fine = fine
         with pytest.raises(UserError, match="a whole number of steps, two or more"):
-            unseen.studies(config)
+            unseen.main(config, None)
 
 
 def test_jumps_and_rises_of_a_reward_along_its_weight(unseen):
