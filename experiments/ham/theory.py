@@ -65,6 +65,8 @@ class TheoryConfig(PanelsConfig):
 def main(config: TheoryConfig, console: Console) -> None:
     if not isinstance(config.data, SyntheticConfig):
         raise UserError(f"data={config.data.name}: its best policies are not known; allowed is {SYNTHETIC}")
+    if config.objectives:
+        raise UserError(f"objectives={config.objectives}: here they are always {', '.join(OBJECTIVES)}")
     if len(config.dimensions) < 2 or 5 not in config.numbers:
         raise UserError("numbers, dimensions: the paper's K, 5, and two or more J are needed")
     artefact = Artefact.begin("ham", "theory", config)

@@ -67,6 +67,8 @@ class TheoryConfig(StudyConfig):
 def main(config: TheoryConfig, console: Console) -> None:
     if not isinstance(config.data, SyntheticConfig):
         raise UserError(f"data={config.data.name}: its best policies are not known; allowed is {SYNTHETIC}")
+    if config.objectives:
+        raise UserError(f"objectives={config.objectives}: here they are always {', '.join(OBJECTIVES)}")
     artefact = Artefact.begin("panacea", "theory", config)
     tables = [tables_of(config, seed) for seed in config.seeds]
     fronts, distances, mixtures = (pd.concat(each, ignore_index=True) for each in zip(*tables, strict=True))

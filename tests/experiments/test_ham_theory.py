@@ -9,8 +9,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lightning_moa import pareto
+from lightning_moa.errors import UserError
 from lightning_moa.world import Size, World
 from tests.conftest import REPOSITORY
 
@@ -90,3 +92,9 @@ def test_every_claim_can_hold_and_can_fail(theory):
         rows = theory.judge_claims(*tables(rate))
         assert {row["verdict"] for row in rows} == {verdict}
         assert rows[-1]["value"] == pytest.approx((0.3, 0.9)[rate], abs=1e-3)
+
+
+def test_other_objectives_are_refused(theory, tmp_path):
+    words = ["scale=smoke", "objectives=[helpful,concise]", f"results_dir={tmp_path}"]
+    with pytest.raises(UserError, match=r"objectives=.*: here they are always harmless, helpful"):
+        theory.main(theory.STUDY.read(words)[0], Console(quiet=True))

@@ -130,3 +130,9 @@ def test_other_data_are_refused(tmp_path):
     config = THEORY.STUDY.read(["scale=smoke", "data=pku_saferlhf", f"results_dir={tmp_path}"])[0]
     with pytest.raises(UserError, match="its best policies are not known; allowed is synthetic"):
         THEORY.main(config, Console(file=io.StringIO()))
+
+
+def test_other_objectives_are_refused(tmp_path):
+    words = ["scale=smoke", "objectives=[helpful,concise]", f"results_dir={tmp_path}"]
+    with pytest.raises(UserError, match=r"objectives=.*: here they are always helpful, harmless, humorous"):
+        THEORY.main(THEORY.STUDY.read(words)[0], Console(file=io.StringIO()))
