@@ -44,7 +44,7 @@ from lightning_moa.reporting.plots import canvas, save_figure
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.execute import RunsFailed
-from lightning_moa.study.planning import from_one_start
+from lightning_moa.study.planning import from_one_start, plan_study
 from lightning_moa.study.results import Artefact, print_place
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Part, Study
@@ -230,6 +230,8 @@ def main(config: ProductsConfig, console: Console) -> None:
     grid, config = grid_of(config), from_one_start(config)
     artefact = Artefact.begin("cross", "products", config, chosen=part_of(config))
     methods, refused = planned(config, grid)
+    # What all of them together can't be planned with, such as different weights of the KL, no cell alone would say.
+    plan_study(only(config, list(methods)), {cell.name: product for cell, product in methods.items()})
     collected, failed = trained(config, methods, console)
     if collected is None:
         table = table_of(grid, refused, failed, pd.DataFrame())

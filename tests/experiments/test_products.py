@@ -76,6 +76,24 @@ def test_settings_that_no_cell_can_be_planned_with_are_bad_input(products):
         products.grid_of(config)
 
 
+def test_cells_that_make_no_study_together_are_bad_input(products, tmp_path):
+    words = [
+        "policies=[lora]",
+        "learned_by=[dpo,rloo]",
+        "aggregations=[linear]",
+        "exact_beta=null",
+        "dpo.beta=0.7",
+    ]
+    config, _ = products.STUDY.read(
+        ["scale=smoke", f"results_dir={tmp_path}", f"runs_dir={tmp_path}", *words]
+    )
+    with pytest.raises(
+        UserError, match="exact_beta: the methods are trained under different weights of the KL"
+    ):
+        products.main(config, Console(quiet=True))
+    assert not list(tmp_path.rglob("task.json"))
+
+
 def test_a_failure_of_all_together_that_no_cell_repeats_loses_nothing(products, monkeypatch):
     calls = []
 
