@@ -125,16 +125,8 @@ def draw(front: Front, points: pd.DataFrame) -> Figure:
     looks = styles_of(list(front.methods))
     with canvas(5.2 * len(names), 6.4, "Between the preferences that were tuned at") as figure:
         for ax, name in zip(figure.subplots(1, len(names)), names, strict=True):
-            best = front.exact.grid.groupby(f"lambda_{name}")[f"gold_{name}"].mean()
-            draw_along_weight(
-                ax,
-                points,
-                f"gold_{name}",
-                name,
-                title=name,
-                styles=looks,
-                exact=best.reset_index().to_numpy(),
-            )
+            best = front.exact.grid[[f"lambda_{name}", f"gold_{name}"]].to_numpy()
+            draw_along_weight(ax, points, f"gold_{name}", name, title=name, styles=looks, exact=best)
         ax.set_ylabel("")
         handles = [
             ax.plot([], [], color=look.colour, marker=look.marker, label=look.label)[0]

@@ -46,8 +46,10 @@ def test_equal_weights_are_averaged_and_rows_without_one_left_out():
     frame["kl"] = frame["lambda_b"]
     with canvas(3, 3) as figure:
         ax = figure.subplots()
-        draw_along_weight(ax, frame, "kl", "a", title="")
-    (drawn,) = lines_of(ax)
+        exact = [[0, 1], [0, 3], [1, 4], [0.5, 2], [0.5, 4]]
+        draw_along_weight(ax, frame, "kl", "a", title="", exact=exact)
+    best, drawn = lines_of(ax)
+    np.testing.assert_allclose(best, [[0, 2], [0.5, 3], [1, 4]])
     np.testing.assert_allclose(drawn, [[0, 0.5], [0.5, 0.25], [1, 0]])
 
 
