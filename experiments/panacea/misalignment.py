@@ -34,7 +34,7 @@ from lightning_moa.reporting.margins import of_ratio
 from lightning_moa.reporting.plots import canvas, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import PerSeed, paired
 from lightning_moa.reporting.styles import styles_of
-from lightning_moa.study.collect import Collected
+from lightning_moa.study.collect import Collected, joined
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, Judged, print_summary
@@ -57,7 +57,8 @@ def main(config: StudyConfig, console: Console) -> None:
     both = studies(config)
     methods = {name: each for _, own, _ in both for name, each in own.methods.items()}
     artefact = Artefact.begin("panacea", "misalignment", replace(both[-1][1], methods=methods))
-    collected = joined(*(conduct(own, trained, console) for _, own, trained in both))
+    panacea, single = (conduct(own, trained, console) for _, own, trained in both)
+    collected = joined([panacea, without_rewards(single)])
     tables = artefact.tables(collected)
     regret = regret_table(collected, asked)
     mixed = regret_of_mixture(collected, asked)
@@ -119,16 +120,14 @@ def settings_for(config: StudyConfig, method: str, asked: dict[str, np.ndarray])
     return own
 
 
-def joined(panacea: Collected, single: Collected) -> Collected:
-    """Both studies' rows as one study's. Reward models that were trained on other labels are not put side by side."""
-    theirs = single.points[single.points["method"] != REFERENCE].copy()
-    theirs[[f"reward_{name}" for name in single.objectives]] = float("nan")
-    return replace(
-        panacea,
-        points=pd.concat([panacea.points, theirs], ignore_index=True),
-        timings=pd.concat([panacea.timings, single.timings], ignore_index=True),
-        costs=pd.concat([panacea.costs, single.costs], ignore_index=True),
-    )
+def without_rewards(single: Collected) -> Collected:
+    """The same, scored by no reward model: those that were trained on other labels are not put side by side."""
+    names = [f"reward_{name}" for name in single.objectives]
+    empty = {
+        name: frame.assign(**{column: np.nan for column in names if column in frame})
+        for name, frame in (("points", single.points), ("responses", single.responses))
+    }
+    return replace(single, **empty)
 
 
 def regret_table(collected: Collected, asked: dict[str, np.ndarray]) -> pd.DataFrame:

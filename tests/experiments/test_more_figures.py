@@ -140,6 +140,9 @@ def test_misalignment_leaves_every_file(misalignment):
     assert single[["lambda_helpful", "reward_helpful"]].isna().all(axis=None)
     record = yaml.safe_load((misalignment / "run.yaml").read_text())
     assert record["config"]["data"]["labellers"] == {"labeller 1": [0.9, 0.1], "labeller 2": [0.1, 0.9]}
+    assert {(each["method"], each["seed"]) for each in record["policies"]} == {
+        (name, seed) for name in ("panacea", "single_objective") for seed in (0, 1)
+    }
 
 
 def test_regret_is_the_worlds_own(misalignment):
