@@ -7,7 +7,7 @@ preference and seed as a table to read (figure6.md) and to compute with (figure6
 prompts, to results/panacea/figure6/.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ import pandas as pd
 from rich.console import Console
 
 from lightning_moa.config import StudyConfig
-from lightning_moa.data.configs import SyntheticConfig
+from lightning_moa.data.configs import SyntheticConfig, WorldConfig
+from lightning_moa.data.registry import build
 from lightning_moa.errors import UserError
 from lightning_moa.fields import option
 from lightning_moa.figures.margins import reward_margin
@@ -30,6 +31,7 @@ from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
+from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
 from lightning_moa.study.study import Part, Study
@@ -52,10 +54,35 @@ class Figure6Config(StudyConfig):
 
 
 def studies(config: Figure6Config) -> list[Part]:
-    """Figure 4's study at the five preferences that are shown."""
+    """Figure 4's study at the five preferences that are shown.
+
+    Raises:
+        UserError: a prompt that a world does not hold out.
+    """
     own = deepcopy(config)
     own.evaluation.grid_step = GRID_STEP
+    if own.prompt and isinstance(own.data, WorldConfig):
+        check_prompt(own.prompt, held_out(own), "held-out")
     return [("", own, METHODS)]
+
+
+def held_out(config: Figure6Config) -> list[str]:
+    """The prompts of a study's world that no training sees."""
+    from lightning_moa.data.worlds import WorldData
+
+    data = build(config.data, objectives_of(config))
+    assert isinstance(data, WorldData)
+    return data.distinct_prompts("eval")
+
+
+def check_prompt(prompt: str, known: Sequence[str], which: str) -> None:
+    """Raise a `UserError` for a prompt that is none of the known ones; it names some of them."""
+    distinct = sorted(set(known))
+    if prompt not in distinct:
+        some = ", ".join(repr(one_line(text)) for text in distinct[:64])
+        raise UserError(
+            f"prompt={prompt!r}: is not among the {len(distinct)} {which} prompts; allowed are {some}"
+        )
 
 
 def main(config: Figure6Config, console: Console) -> None:
@@ -82,11 +109,7 @@ def answers_to_prompt(collected: Collected, config: Figure6Config) -> pd.DataFra
     rows = final_rows(collected.responses[collected.responses["method"] == "panacea"])
     known = list(dict.fromkeys(rows["prompt"]))
     prompt = config.prompt or (THIEF if THIEF in known else known[0])
-    if prompt not in known:
-        some = ", ".join(repr(one_line(text)) for text in sorted(known)[:64])
-        raise UserError(
-            f"prompt={prompt!r}: is not among the {len(known)} evaluated prompts; allowed are {some}"
-        )
+    check_prompt(prompt, known, "evaluated")
     weights = [f"lambda_{name}" for name in collected.objectives]
     answers = rows[rows["prompt"] == prompt].sort_values("prompt_index", kind="stable")
     answers = answers.groupby(["seed", *weights], as_index=False).first()

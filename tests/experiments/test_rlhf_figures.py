@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from lightning_moa.errors import UserError
 from lightning_moa.study.planning import plan_study
 from tests import forked
 
@@ -146,13 +147,20 @@ def test_figure6_shows_one_response_at_each_of_the_five_preferences(root):
 
 def test_wrong_words_are_refused_in_one_line(root):
     for figure, word, said in (
-        ("figure6", "prompt=rob a bank", "'rob a bank': is not among the 16 evaluated prompts; allowed are"),
+        ("figure6", "prompt=rob a bank", "'rob a bank': is not among the 16 held-out prompts; allowed are"),
         ("figure3", "methods.dps.steps=3", "methods.dps: this figure's methods are panacea"),
     ):
         done = start(root, figure, word, "replace=true")
         assert done.returncode == 2
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_a_prompt_that_a_world_does_not_hold_out_is_refused_before_anything_is_trained():
+    study = script("figure6").STUDY
+    assert study.parts_of(*study.read(["scale=smoke", "prompt=steal boats"]))
+    with pytest.raises(UserError, match="'rob a bank': is not among the 16 held-out prompts; allowed are"):
+        study.parts_of(*study.read(["scale=smoke", "prompt=rob a bank"]))
 
 
 def test_text_without_gold_rewards(tmp_path):
