@@ -16,8 +16,9 @@ ranking of methods; table_methods.py tunes each by one rule. Nor does a number s
 values of clipped surrogates, which Tchebycheff's kin look at, have no meaning by themselves.
 
 Writes table.csv (a row for each cell: outcome, reason, and means over seeds of the expected utility, the mean regret
-against the exact front, empty where no preference is heard, and the hypervolume as a share of that front's), table.md,
-the study's own CSVs, products.png and .pdf to results/cross/products/.
+against the exact front, empty where no preference is heard, and the hypervolume as a share of that front's: an upper
+bound of it with three or more objectives), table.md, the study's own CSVs, products.png and .pdf to
+results/cross/products/.
 """
 
 import re

@@ -42,7 +42,7 @@ def metrics_frame(
     * `hypervolume` above `reference_*`, one point for all methods and seeds of a space (see `reference_points`), so
       that the rows can be compared; spacing, sparsity, inner product over all of the method's points (see
       `lightning_moa.pareto`), the inner product empty where a method knows no preference;
-    * `igd` to the exact front, where there is one;
+    * `igd` to the exact front, where there is one: with three or more objectives, to the grid's preferences on it;
     * `coverage`: the share of the other methods' points of the same seed that this front equals or dominates;
     * `non_dominated`: how many of the method's points none of its own dominates;
     * `mean_regret`: mean over policies of J*(lambda) - J(policy, lambda), in the gold space, where known;
