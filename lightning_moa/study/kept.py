@@ -59,7 +59,7 @@ def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
 def other_parts(folder: Path, parts: Iterable[str]) -> list[Path]:
     """Folders of results below this one that are none of its parts, and hold none: an earlier start has left them."""
     mine = [folder / part for part in parts]
-    found = {}
+    found: dict[Path, None] = {}
     for file in sorted(folder.rglob("run.yaml")):
         place = file.parent
         if place == folder or place in mine:

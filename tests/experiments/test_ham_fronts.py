@@ -286,8 +286,8 @@ def test_rewards_fit_into_every_prompt(name, scale, tmp_path):
 
 def test_figure_4_says_the_same_of_all_panels():
     module = load("figure4")
-    assert module.DOMINATIONS == {letter: [("ham", ["ric", "sca"], True)] for letter in "abc"}
-    assert module.CROSSING == {letter: ("ric", "sca") for letter in "abc"}
+    assert {letter: [("ham", ["ric", "sca"], True)] for letter in "abc"} == module.DOMINATIONS
+    assert {letter: ("ric", "sca") for letter in "abc"} == module.CROSSING
 
 
 def test_a_radar_chart_of_two_objectives_is_refused_before_anything_runs(tmp_path):
