@@ -221,8 +221,6 @@ def ranked_claims(part: Part, paper: pd.DataFrame) -> list[Row]:
     ours = dict(zip(ROLES, part.collected.objectives, strict=True))
     names = {f"ppo_{role}": f"ppo_{objective}" for role, objective in ours.items()}
     theirs = paper[paper["prompt_set"] == paper["prompt_set"].iloc[0]].set_index("method").rename(names)
-    # Those of one objective have sentences of their own.
-    theirs = theirs.drop(index=list(names.values()))
     labels = {name: style.label for name, style in part.styles.items()}
     rows = []
     for (role, objective), column in zip(ours.items(), part.columns, strict=True):
@@ -230,7 +228,14 @@ def ranked_claims(part: Part, paper: pd.DataFrame) -> list[Row]:
         about = f"{part.name}, {objective}"
         margin = reward_margin(part.collected, objective)
         rows += order_claims(
-            theirs[role].to_dict(), values, labels, about=about, where=TABLE, what=column, margin=margin
+            theirs[role].to_dict(),
+            values,
+            labels,
+            about=about,
+            where=TABLE,
+            what=column,
+            margin=margin,
+            without=names.values(),  # They have sentences of their own.
         )
     return rows
 

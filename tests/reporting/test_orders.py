@@ -40,6 +40,14 @@ def test_what_the_paper_has_level_is_asked_within_a_share_of_our_range():
     assert asked({"a": 1.0, "b": 1.001, "d": 2.0}, near)["verdict"].tolist() == ["holds", "holds"]
 
 
+def test_a_method_that_is_asked_about_elsewhere_counts_for_the_ranges_alone():
+    rows = order_claims(
+        {"a": 1.0, "b": 1.001, "d": 2.0}, OURS, LABELS, about="x", where="w", what="r", without=["d"]
+    )
+    assert [row["claim"] for row in rows] == ["x: A level with B"]
+    assert rows[0]["value"] == pytest.approx((2 / 9 + 2.125 / 5.125) / 2)
+
+
 def test_methods_that_all_end_at_one_place_are_level():
     same = {name: {0: 1.0, 1: 1.0} for name in "abd"}
     assert asked({"a": 1.0, "b": 1.001, "d": 2.0}, same)["value"].tolist() == [0.0, 0.0]
