@@ -17,6 +17,7 @@ from rich.console import Console
 from lightning_moa.figures.cluster_figures import (
     METHODS,
     Panel,
+    best_row,
     conduct_panels,
     draw_fronts,
     judge_panel,
@@ -29,10 +30,10 @@ from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful")
 DOMINATIONS = {
-    "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
-    "b": [("ham", "sca", True), ("ham", "ric", False)],
+    "a": [("ham", ["ric"], True), ("ric", ["sca"], True)],
+    "b": [("ham", ["sca"], True), ("ham", ["ric"], False)],
 }
-"""Section 4.1: panel -> (winner, loser, whether it is said to dominate)."""
+"""Section 4.1: panel -> (winner, losers, whether it is said to dominate)."""
 CROSSING = {"c": METHODS}
 """Panel -> methods of which none is said to dominate another."""
 HIGHEST = {panel: ["helpful"] for panel in "abc"}
@@ -50,7 +51,8 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST, CROSSING)]
+    rows = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, HIGHEST, CROSSING)]
+    return [*rows, *best_row(panels, "section 4.1")]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

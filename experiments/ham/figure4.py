@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lightning_moa.figures.cluster_figures import (
     Panel,
+    best_row,
     conduct_panels,
     draw_fronts,
     judge_panel,
@@ -20,8 +21,8 @@ from lightning_moa.reporting.claims import Row
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "humorous")
-DOMINATIONS = {panel: [("ham", "ric", True), ("ham", "sca", True)] for panel in "abc"}
-"""Section 4.2: panel -> (winner, loser, whether it is said to dominate)."""
+DOMINATIONS = {panel: [("ham", ["ric", "sca"], True)] for panel in "abc"}
+"""Section 4.2: panel -> (winner, losers, whether it is said to dominate)."""
 CROSSING = {panel: ("ric", "sca") for panel in "abc"}
 """Panel -> methods of which none is said to dominate another."""
 
@@ -37,7 +38,8 @@ def main(config: ShownConfig, console: Console) -> None:
 
 def judge_claims(panels: list[Panel]) -> list[Row]:
     """What the paper says of the panels, and ours."""
-    return [row for panel in panels for row in judge_panel(panel, DOMINATIONS, crossing=CROSSING)]
+    rows = [row for panel in panels for row in judge_panel(panel, DOMINATIONS, crossing=CROSSING)]
+    return [*rows, *best_row(panels, "section 4.2")]
 
 
 STUDY = panel_study(__file__, "assistant", OBJECTIVES)

@@ -22,9 +22,9 @@ from lightning_moa.reporting.claims import Row
 from lightning_moa.study.script import script
 
 OBJECTIVES = ("harmless", "helpful", "humorous")
-HAM_DOMINATES = [("ham", "ric", True), ("ham", "sca", True)]
+HAM_DOMINATES = [("ham", ["ric", "sca"], True)]
 DOMINATIONS = {"a": HAM_DOMINATES, "c": HAM_DOMINATES}
-"""Section 4.4: panel -> (winner, loser, whether it is said to dominate)."""
+"""Section 4.4: panel -> (winner, losers, whether it is said to dominate)."""
 CROSSING = {"b": METHODS}
 """Panel -> methods of which none is said to dominate another: all their fronts intersect."""
 

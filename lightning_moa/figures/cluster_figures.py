@@ -194,7 +194,7 @@ def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
 
 def judge_panel(
     panel: Panel,
-    says: Mapping[str, Sequence[tuple[str, str, bool]]],
+    says: Mapping[str, Sequence[tuple[str, Sequence[str], bool]]],
     highest: Mapping[str, Sequence[str]] | None = None,
     crossing: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
@@ -202,7 +202,7 @@ def judge_panel(
 
     Args:
         panel: from `conduct_panels`.
-        says: letter -> (winner, loser, whether the winner dominates).
+        says: letter -> (winner, losers, whether the winner dominates them).
         highest: letter -> objectives in which HaM is said to reach the highest level; those that the study does not
             have are passed over.
         crossing: letter -> methods of whose fronts none is said to dominate another.
@@ -226,6 +226,22 @@ def level_row(panel: Panel, objective: str) -> Row:
     what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's -"
     margin = reward_margin(panel.collected, objective)
     return judge_several(claim, panel.where, what, gaps, ">", 0, margin=margin)
+
+
+def best_row(panels: Sequence[Panel], where: str) -> list[Row]:
+    """That HaM is the best "judging by the number of domination wins": by how far from them each method's fronts are,
+    for where hardly any front dominates a count says nothing. None where panels are missing."""
+    if len(panels) < len(PANELS):
+        return []
+    each = [panel.dominations.groupby(["winner", "seed"])["epsilon"].mean() for panel in panels]
+    least = pd.concat(each, axis=1).mean(axis=1).unstack("winner")
+    gaps = {
+        f"{style.label}'s": per_seed(least["ham"] - least[name])
+        for name, style in styles_of(BASELINES).items()
+    }
+    what = "mean additive epsilon of a front over the other two, over panels, HaM's -"
+    margin = min(common_margin(panel.collected) for panel in panels)
+    return [judge_several("HaM's fronts are nearest to dominating", where, what, gaps, "<", 0, margin=margin)]
 
 
 def own_rows(panel: Panel) -> list[Row]:

@@ -7,14 +7,14 @@ All of it per method and seed, in one space (`gold` or `reward`), for any number
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 import pandas as pd
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.claims import Row, judge, judge_several
+from lightning_moa.reporting.claims import Row, judge_several
 from lightning_moa.reporting.fronts import by_seed
 from lightning_moa.reporting.styles import styles_of
 
@@ -96,7 +96,7 @@ def dominations(points: pd.DataFrame, objectives: Sequence[str], space: str) -> 
 
 def domination_rows(
     dominations: pd.DataFrame,
-    claims: Sequence[tuple[str, str, bool]],
+    claims: Sequence[tuple[str, Sequence[str], bool]],
     where: str,
     prefix: str,
     margin: float | None = None,
@@ -107,7 +107,7 @@ def domination_rows(
 
     Args:
         dominations: from `dominations`.
-        claims: (winner, loser, whether the paper says that the winner dominates).
+        claims: (winner, losers, whether the paper says that the winner dominates, each of them).
         where: the place in the paper.
         prefix: begins each claim, such as the task; may be empty.
         margin: of epsilons, as in `judge`.
@@ -119,12 +119,11 @@ def domination_rows(
         UserError: a pair that `dominations` doesn't have.
     """
     rows = []
-    for winner, loser, holds in claims:
-        (statistic, values), (wins, loses) = _epsilons(dominations, winner, loser)
-        claim = f"{wins} dominates {loses}" if holds else f"{wins} doesn't dominate {loses}"
-        rows.append(
-            judge(_after(prefix, claim), where, statistic, values, "<=" if holds else ">", 0, margin=margin)
-        )
+    for winner, losers, holds in claims:
+        (wins, *lose), each = _epsilons(dominations, [(winner, loser) for loser in losers])
+        says, relation = ("dominates", "<=") if holds else ("doesn't dominate", ">")
+        claim = _after(prefix, f"{wins} {says} {' and '.join(lose)}")
+        rows.append(judge_several(claim, where, EPSILON, each, relation, 0, margin=margin))
     return rows
 
 
@@ -140,27 +139,29 @@ def crossing_row(
     Raises:
         UserError: a pair that `dominations` doesn't have.
     """
-    found = [_epsilons(dominations, winner, loser) for winner, loser in permutations(methods, 2)]
-    labels = list(dict.fromkeys(wins for _, (wins, _) in found))
+    labels, each = _epsilons(dominations, list(permutations(methods, 2)))
     claim = f"of {', '.join(labels[:-1])} and {labels[-1]} none dominates another"
-    what = "additive epsilon of"
-    each = {statistic.removeprefix(f"{what} "): values for (statistic, values), _ in found}
-    return judge_several(_after(prefix, claim), where, what, each, ">", 0, margin=margin)
+    return judge_several(_after(prefix, claim), where, EPSILON, each, ">", 0, margin=margin)
+
+
+EPSILON = "additive epsilon of"
 
 
 def _epsilons(
-    dominations: pd.DataFrame, winner: str, loser: str
-) -> tuple[tuple[str, dict[int, float]], tuple[str, str]]:
-    """What one pair's epsilons are and their value by seed, and the pair's labels."""
+    dominations: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[str], dict[str, dict[int, float]]]:
+    """The labels of all in `pairs`, and what is judged of each pair by seed, under words that follow EPSILON."""
     labels = {name: style.label for name, style in styles_of(dominations["winner"]).items()}
-    mine = dominations[(dominations["winner"] == winner) & (dominations["loser"] == loser)]
-    if mine.empty:
-        raise UserError(
-            f"domination: no pair {winner!r}, {loser!r}; allowed are two of {', '.join(labels) or 'no methods'}"
-        )
-    wins, loses = labels[winner], labels[loser]
-    values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
-    return (f"additive epsilon of {wins}'s front over {loses}'s", values), (wins, loses)
+    each = {}
+    for winner, loser in pairs:
+        mine = dominations[(dominations["winner"] == winner) & (dominations["loser"] == loser)]
+        if mine.empty:
+            raise UserError(
+                f"domination: no pair {winner!r}, {loser!r}; allowed are two of {', '.join(labels) or 'no methods'}"
+            )
+        values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
+        each[f"{labels[winner]}'s front over {labels[loser]}'s"] = values
+    return [labels[name] for name in dict.fromkeys(chain(*pairs))], each
 
 
 def _after(prefix: str, claim: str) -> str:

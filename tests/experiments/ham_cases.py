@@ -60,11 +60,8 @@ def warm_ups(module: Any, rng: Rng) -> list[Row]:
 
 
 def radar(module: Any, rng: Rng) -> list[Row]:
-    rows = []
-    for letter in "abc":
-        panel = made_up_panel(module, rng, letter)
-        rows += module.judge_claims(panel, module.in_units(panel))
-    return rows
+    panels = [made_up_panel(module, rng, letter) for letter in "abc"]
+    return module.judge_claims(panels, [module.in_units(panel) for panel in panels])
 
 
 def heads(module: Any, rng: Rng) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ TABLES = {"points.csv", "metrics.csv", "costs.csv", "timings.csv", "run.yaml", "
 OWN = {"clusters.csv", "dominations.csv", "heads.csv"}
 BASELINES = ("ric", "sca")
 LABELS = {"ham": "HaM", "ric": "RiC", "sca": "SCA"}
+CROSSING = ("of HaM, RiC and SCA none dominates another", list(permutations(LABELS, 2)), False)
 WORDS = {"a": "small model, offline", "b": "large model, offline", "c": "small model, online"}
 
 
@@ -85,6 +86,10 @@ def three(tmp_path_factory):
     return surfaces, start("figure7", root), before, runs_of(root)
 
 
+def over(winner: str, loser: str) -> tuple[str, list[tuple[str, str]], bool]:
+    return f"{LABELS[winner]} dominates {LABELS[loser]}", [(winner, loser)], True
+
+
 def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, highest: dict) -> None:
     """Every claim of a front figure, worked out again from the CSVs alone."""
     claims, number = CLAIMS.read(folder / "claims.csv"), 0
@@ -98,15 +103,12 @@ def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, hi
         assert set(clusters["method"]) == set(LABELS)
         assert set(clusters["cluster"]) == {0, 1, 2}
         fronts = {name: rows[gold].to_numpy() for name, rows in clusters.groupby("method")}
-        for winner, loser, holds in statements[letter]:
-            verb = "dominates" if holds else "doesn't dominate"
-            text = f"{words}: {LABELS[winner]} {verb} {LABELS[loser]}"
-            mine = claims[claims["claim"] == text]
+        for text, pairs, holds in statements[letter]:
+            mine = claims[claims["claim"] == f"{words}: {text}"]
             assert mine["where"].tolist() == [f"Figure {folder.parent.name[-1]}{letter}"]
-            # A front and all its points need the same lift.
-            assert mine["value"].item() == pytest.approx(
-                pareto.additive_epsilon(fronts[winner], fronts[loser])
-            )
+            # A front and all its points need the same lift. Of several pairs one stands for all.
+            lifts = [pareto.additive_epsilon(fronts[winner], fronts[loser]) for winner, loser in pairs]
+            assert mine["value"].item() == pytest.approx(max(lifts) if holds else min(lifts))
             assert mine["statistic"].item().endswith(f"{'<=' if holds else '>'} bound")
         for name in highest.get(letter, ()):
             best = clusters.groupby("method")[f"gold_{name}"].max()
@@ -130,7 +132,11 @@ def check_claims(folder: Path, objectives: tuple[str, ...], statements: dict, hi
         counts = clusters.groupby("method")["n"].sum()
         means = points.groupby("method")[gold].mean()
         np.testing.assert_allclose(weighted.loc["ham"] / counts["ham"], means.loc["ham"])
-    assert len(claims) == number
+    lifts = [pd.read_csv(folder / letter / "dominations.csv") for letter in WORDS]
+    mean = pd.concat(lifts).groupby("winner")["epsilon"].mean()
+    best = values_in(claims, "nearest to dominating")
+    assert best == [pytest.approx(mean["ham"] - mean[["ric", "sca"]].min())] * len(best)
+    assert len(claims) == number + len(best)
 
 
 def len_of(objectives: tuple[str, ...]) -> int:
@@ -141,11 +147,10 @@ def len_of(objectives: tuple[str, ...]) -> int:
 def test_figure_3_judges_the_papers_statements(figure3):
     pictures = {"figure3.png", "figure3.pdf"}
     assert names(figure3) == {"a", "b", "c", "claims.csv", "sensitivity.csv", *pictures}
-    everyone = [(one, other, False) for one in LABELS for other in LABELS if one != other]
     statements = {
-        "a": [("ham", "ric", True), ("ric", "sca", True), ("ham", "sca", True)],
-        "b": [("ham", "sca", True), ("ham", "ric", False)],
-        "c": everyone,
+        "a": [over("ham", "ric"), over("ric", "sca")],
+        "b": [over("ham", "sca"), ("HaM doesn't dominate RiC", [("ham", "ric")], False)],
+        "c": [CROSSING],
     }
     highest = {letter: ["helpful"] for letter in "abc"}
     check_claims(figure3, ("harmless", "helpful"), statements, highest)
@@ -188,17 +193,16 @@ def test_clusters_are_the_same_for_all_methods(figure3):
 
 def test_figure_5_is_about_summaries(figure5):
     assert figure5.name == "smoke"
-    dominated = [("ham", "ric", True), ("sca", "ric", True)]
-    statements = {"a": dominated, "b": dominated, "c": [("ham", "sca", True)]}
+    dominated = [over("ham", "ric"), over("sca", "ric")]
+    statements = {"a": dominated, "b": dominated, "c": [over("ham", "sca")]}
     highest = {"a": ["hallucination"], "b": ["hallucination", "faithful"], "c": ["faithful"]}
     check_claims(figure5, ("faithful", "hallucination"), statements, highest)
 
 
 def test_figure_6_has_three_objectives_and_ten_preferences(three):
     surfaces, *_ = three
-    ahead = [("ham", "ric", True), ("ham", "sca", True)]
-    everyone = [(one, other, False) for one in LABELS for other in LABELS if one != other]
-    statements = {"a": ahead, "b": everyone, "c": ahead}
+    ahead = ("HaM dominates RiC and SCA", [("ham", "ric"), ("ham", "sca")], True)
+    statements = {"a": [ahead], "b": [CROSSING], "c": [ahead]}
     check_claims(surfaces, ("harmless", "helpful", "humorous"), statements, {})
     assert (surfaces / "figure6.png").stat().st_size > 50_000
 
@@ -214,25 +218,25 @@ def test_figure_7_is_made_of_figure_6s_runs(three):
 
 def test_figure_7s_claims_follow_from_the_means_of_the_fronts(three):
     _, radar, *_ = three
-    claims = CLAIMS.read(radar / "claims.csv")
-    assert len(claims) == 3 * 3 * 3
+    claims = CLAIMS.read(radar / "claims.csv").set_index("claim")
+    assert len(claims) == 3
+    gaps = {other: [] for other in BASELINES}
     gold, units = (
         [f"{kind}_{name}" for name in ("harmless", "helpful", "humorous")] for kind in ("gold", "unit")
     )
-    for letter, words in WORDS.items():
+    for letter in WORDS:
         clusters = pd.read_csv(radar / letter / "clusters.csv")
         means = pd.read_csv(radar / letter / "front_means.csv").set_index("method")
         expected = clusters[clusters["front"]].groupby("method")[gold].mean()
         np.testing.assert_allclose(means[gold].loc[list(LABELS)], expected.loc[list(LABELS)])
         assert (means[units] > 0).all(axis=None)
-        for (other, label), (g, u) in product(LABELS.items(), zip(gold, units, strict=True)):
-            if other != "ham":
-                gap = (means[g]["ham"] - means[g][other]) / means[u]["ham"]
-                found = values_in(claims, words, g.removeprefix("gold_"), label + "'s")
-                assert found == pytest.approx([gap] * len(found))
-                assert len(found) == (2 if other == "sca" else 1)
-    comparable = claims[claims["claim"].str.contains("comparable")]
-    assert comparable["bound"].unique().tolist() == [-0.1]
+        for other, (g, u) in product(BASELINES, zip(gold, units, strict=True)):
+            gaps[other].append((means[g]["ham"] - means[g][other]) / means[u]["ham"])
+    for other in BASELINES:
+        median = claims["value"][f"HaM generally outperforms {LABELS[other]}"]
+        assert median == pytest.approx(np.median(gaps[other]))
+    comparable = claims.loc["HaM is better than SCA or comparable"]
+    assert (comparable["value"], comparable["bound"]) == (pytest.approx(min(gaps["sca"])), -0.1)
 
 
 def test_units_make_the_radars_claims_blind_to_a_rewards_scale(three):
@@ -282,14 +286,8 @@ def test_rewards_fit_into_every_prompt(name, scale, tmp_path):
 
 def test_figure_4_says_the_same_of_all_panels():
     module = load("figure4")
-    assert set(module.DOMINATIONS) == set("abc")
-    said = {(winner, loser): holds for winner, loser, holds in module.DOMINATIONS["b"]}
-    assert said == {
-        ("ham", "ric"): True,
-        ("ham", "sca"): True,
-        ("ric", "sca"): False,
-        ("sca", "ric"): False,
-    }
+    assert module.DOMINATIONS == {letter: [("ham", ["ric", "sca"], True)] for letter in "abc"}
+    assert module.CROSSING == {letter: ("ric", "sca") for letter in "abc"}
 
 
 def test_a_radar_chart_of_two_objectives_is_refused_before_anything_runs(tmp_path):

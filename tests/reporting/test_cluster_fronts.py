@@ -157,7 +157,7 @@ def test_any_number_of_methods_seeds_and_objectives():
 
 def test_claims_are_judged_by_the_epsilon_over_seeds():
     found = dominations(cluster_points(scaled([0.5, 0.6, 0.7]), OBJECTIVES, "gold"), OBJECTIVES, "gold")
-    claims = [("ham", "sca", True), ("ham", "sca", False), ("sca", "ham", True), ("sca", "ham", False)]
+    claims = [(*pair, holds) for pair in (("ham", ["sca"]), ("sca", ["ham"])) for holds in (True, False)]
     frame = claims_frame(domination_rows(found, claims, "Figure 3(a)", "harmless, helpful"))
     assert frame["verdict"].tolist() == ["holds", "fails", "fails", "holds"]
     assert frame["claim"].tolist()[:2] == [
@@ -186,7 +186,7 @@ def test_that_none_dominates_takes_every_pair():
 def test_noise_and_single_seeds_decide_nothing(margins, verdict):
     found = dominations(cluster_points(scaled(margins), OBJECTIVES, "gold"), OBJECTIVES, "gold")
     for holds in (True, False):
-        (row,) = domination_rows(found, [("ham", "sca", holds)], "here", "")
+        (row,) = domination_rows(found, [("ham", ["sca"], holds)], "here", "")
         assert row["verdict"] == verdict
         assert row["claim"] == ("HaM dominates SCA" if holds else "HaM doesn't dominate SCA")
 
@@ -204,7 +204,7 @@ def test_what_is_missing_is_named(responses):
     with pytest.raises(UserError, match="objectives: none"):
         cluster_points(responses, (), "gold")
     with pytest.raises(UserError, match="no pair 'ham', 'ric'; allowed are two of ham, sca"):
-        domination_rows(dominations(points, OBJECTIVES, "gold"), [("ham", "ric", True)], "here", "")
+        domination_rows(dominations(points, OBJECTIVES, "gold"), [("ham", ["ric"], True)], "here", "")
     responses.loc[3, "gold_harmless"] = np.nan
     with pytest.raises(UserError, match="a gold reward of 'ham', seed 0 is not finite"):
         cluster_points(responses, OBJECTIVES, "gold")
