@@ -68,8 +68,10 @@ def load_own_state(module: Alignment, state: Mapping[str, Any]) -> None:
 
 def _check_settings(optimiser: Any) -> None:
     """torch takes over another class's settings without a word, and ends in a KeyError at the next step."""
+    # Loading a state adds one to the defaults that groups of an optimiser not torch's own may not have.
+    needed = set(getattr(optimiser, "defaults", ())) - {"differentiable"}
     for group in getattr(optimiser, "param_groups", ()):
-        if lacking := sorted(set(getattr(optimiser, "defaults", ())) - set(group)):
+        if lacking := sorted(needed - set(group)):
             raise UserError(
                 f"the checkpoint is of another optimiser than {type(optimiser).__name__}: it has no"
                 f" {', '.join(lacking)}; allowed is the one that it was written with"

@@ -189,7 +189,7 @@ def test_fronts_of_pairs_are_compared_by_reward(tmp_path, pairs):
 
 def test_each_factor_leaves_its_tables(scale):
     claims = {"claims.csv", "over_prompts.csv"}
-    assert names(scale) == {"m2", "m3", *claims, "figure_scale.png", "figure_scale.pdf"}
+    assert names(scale) == {"m2", "m3", *claims, "run.yaml", "figure_scale.png", "figure_scale.pdf"}
     claims, over = pd.read_csv(scale / "claims.csv"), pd.read_csv(scale / "over_prompts.csv")
     assert over[["claim", "statistic"]].equals(claims[["claim", "statistic"]])
     assert over["value"].to_numpy() == pytest.approx(claims["value"].to_numpy())

@@ -133,20 +133,17 @@ def test_the_table_holds_the_points_and_their_average(main):
 def test_claims_can_be_recomputed(main):
     folder, _ = main
     claims = CLAIMS.read(folder / "claims.csv").set_index("claim")
-    assert len(claims) == 2 * 6 + 4 + 2 * 5 + 1 + 2 * 4
+    assert len(claims) == 2 * 4 + 4 + 2 * 5 + 1 + 2 * 4
     at = rewards(folder, "risky", ["gold_helpful", "gold_harmless"]).droplevel("seed")
     helpful, harmless = at["gold_helpful"], at["gold_harmless"]
     average = at.mean(axis=1)
     expected = {
-        "risky, helpful: PPO on harmless < SFT": helpful["sft"] - helpful["ppo_harmless"],
-        "risky, helpful: GAPO, p = 2 < PPO on helpful": helpful["ppo_helpful"] - helpful["gapo_p2"],
         "risky, harmless: SFT level with Safe RLHF": (harmless["safe_rlhf"] - harmless["sft"])
         / np.ptp(harmless),
-        "risky, harmless: GAPO, p = 1 < PPO on harmless": harmless["ppo_harmless"] - harmless["gapo_p1"],
         "risky, helpful: PPO on helpful alone is best": helpful["ppo_helpful"]
-        - helpful.drop("ppo_helpful").max(),
+        - helpful.drop(["ppo_helpful", "linear"]).max(),
         "risky, harmless: PPO on helpful alone is worst": harmless["ppo_helpful"]
-        - harmless[["sft", *TRAINED]].min(),
+        - harmless[["sft", "safe_rlhf", "mgda", "gapo_p1", "gapo_p2"]].min(),
         "risky, average: GAPO, p = 1 above Linear": average["gapo_p1"] - average["linear"],
         "risky, average: GAPO, p = 1 above the best of the paper's methods for all objectives": average[
             "gapo_p1"
@@ -160,7 +157,13 @@ def test_claims_can_be_recomputed(main):
     assert value == rates["mixed", "sft", "harmless"]
     whose = claims["whose"]
     assert whose["risky, average: GAPO, p = 1 above Linear"] == "ours"
-    assert whose["risky, average: GAPO, p = 1 above MGDA"] == "paper"
+    assert whose["risky, average: GAPO, p = 1 above MGDA"] == "ours"
+    assert (
+        whose["risky, average: GAPO, p = 1 above the best of the paper's methods for all objectives"]
+        == "paper"
+    )
+    orders = [claim for claim in claims.index if " < " in claim or " level with " in claim]
+    assert not any("PPO on" in claim for claim in orders), "they have sentences of their own"
     # Recorded rewards judge, and not GPT-4o.
     assert whose["mixed, harmless: GAPO, p = 1 preferred to SFT"] == "ours"
 

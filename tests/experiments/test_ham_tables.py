@@ -123,7 +123,7 @@ def test_every_value_is_the_papers(paper):
         assert words in found["source"][name]
     assert INSTRUCTION in found["value"]["Reddit summary: prompt"]
     assert (found["value"] == found["paper_scale"]).all()
-    assert [path.name for path in sorted(paper.iterdir())] == ["table5.csv", "tables.md"]
+    assert [path.name for path in sorted(paper.iterdir())] == ["run.yaml", "table5.csv", "tables.md"]
 
 
 def test_a_changed_setting_is_seen_beside_the_papers(tmp_path):

@@ -152,7 +152,9 @@ def test_the_other_papers_scripts_run_on_its_reward_models(small, figure5, scrip
     asked = claims[(claims["seeds"] == 1) & ~claims["claim"].str.contains("HaM's heads")]
     assert over["claim"].tolist() == asked["claim"].tolist()
     assert (over["ci_low"] <= over["ci_high"]).all()
-    assert over["claim"].str.contains("preferred to" if script == TABLE else "dominate").sum() >= 3
+    assert over["claim"].str.contains("preferred to" if script == TABLE else "dominate").sum() >= (
+        3 if script == TABLE else 2
+    )
     # The table's policies are asked in another way, and so is its judge.
     assert len(reward_models(folder)) - before == (script == TABLE)
 

@@ -128,10 +128,10 @@ def test_a_prompt_that_carries_the_preference_is_told(study, tmp_path):
 def test_a_prompt_that_has_to_end_so_is_told_with_its_ending():
     before = "\n\nAssistant:"
     goals = RewardPrompt(["helpful", "harmless"], [0, 0], [1, 1], before=before)
-    deployed = SimpleNamespace(name="1 0", rewrite=partial(goals.insert, rewards=[1, 0]))
+    deployed = SimpleNamespace(name="1 0", rewrite=partial(goals.insert, rewards=[1, 0]), ending=before)
     opened = SimpleNamespace(deployed=deployed, preference=torch.tensor([1.0, 0.0]))
     model = {"path": None, "layers": 1, "hidden_size": 8, "family": "llama"}
-    spec = {"sections": {"ric": {"before": before}}, "model": model, "data": {"template": "{prompt}"}}
+    spec = {"model": model, "data": {"template": "{prompt}"}}
     told = _what(SimpleNamespace(objectives=goals.objectives, spec=spec), opened, True)
     assert r"has to be written as `PROMPT <r1> 1.0 <r2> 0.0 \n\nAssistant:`." in told
 
