@@ -53,7 +53,14 @@ def test_it_leaves_every_file(made):
         "DPO, z = 0": 9,
         "DPO, z = the best": 9,
     }
-    assert len(CLAIMS.read(folder / "claims.csv")) == 11
+    assert len(CLAIMS.read(folder / "claims.csv")) == 8
+
+
+def test_weighted_distances_are_equal_with_two_objectives_and_the_best_ideal_point(made):
+    distances = next(frame for frame in made[1:] if "setting" in frame)
+    worst = distances.groupby("setting")["spread"].max()
+    assert worst[["RLHF, 2 objectives", "DPO, z = the best"]].max() < 0.01
+    assert worst[["RLHF, 3 objectives", "DPO, z = 0"]].min() > 0.01
 
 
 def test_optima_are_on_the_front_and_others_below(made):
