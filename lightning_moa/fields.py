@@ -23,15 +23,17 @@ def option(
     above: float | None = None,
     below: float | None = None,
     in_prompts: bool = False,
+    whole: bool = False,
 ) -> Any:
     """A dataclass field with a default, a line of help (shown by `--help`) and, where given, what is allowed.
 
     `open`: beside the choices, one of the user's own is allowed, 'module:Class'.
     `in_prompts`: a text that stands in prompts; \\n and \\t in it on a command line are a newline and a tab.
+    `whole`: a mapping that a command line gives at once, key={...}, takes the place of the file's; others are merged.
     Mutable defaults are copied for each instance; a class as a default is called for each instance.
     """
     limits = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above, "below": below}
-    limits |= {"open": open or None, "in_prompts": in_prompts or None}
+    limits |= {"open": open or None, "in_prompts": in_prompts or None, "whole": whole or None}
     metadata = {"help": help, **{name: limit for name, limit in limits.items() if limit is not None}}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)

@@ -42,7 +42,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 
 METHODS = {
     "pgapo": PGAPO_PPO,
@@ -229,7 +229,7 @@ def draw(collected: Collected, tables: Tables, asked: pd.DataFrame) -> Figure:
     return figure
 
 
-STUDY = Study(__file__, "ppo", METHODS)
+STUDY = Study(__file__, "ppo", METHODS, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -57,7 +57,7 @@ from lightning_moa.study.over_prompts import over_prompts_of_all, together
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, Judged, Tables, print_claims
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 from lightning_moa.world import World
 
 METHODS = {
@@ -232,7 +232,7 @@ def draw(parts: list[Part], multiplies: str) -> Figure:
     return figure
 
 
-STUDY = Study(__file__, "ppo", METHODS, FigureScaleConfig, parts=studies)
+STUDY = Study(__file__, "ppo", METHODS, FigureScaleConfig, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -50,7 +50,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.planning import REFERENCE, objectives_of, plan_study
 from lightning_moa.study.results import Artefact, Judged, print_claims, print_place
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import PROMPT_SETS, Study
 
 METHODS = {
     "safe_rlhf": SAFE_RLHF_PPO,
@@ -268,6 +268,7 @@ STUDY = Study(
     METHODS,
     TableHarmlessRatioConfig,
     parts=lambda config: [("", config, methods_of(config))],
+    reads=[PROMPT_SETS],
 )
 
 if __name__ == "__main__":

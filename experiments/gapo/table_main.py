@@ -63,7 +63,7 @@ from lightning_moa.study.over_prompts import over_prompts, together
 from lightning_moa.study.planning import REFERENCE, objectives_of
 from lightning_moa.study.results import Artefact, Judged, Tables, print_claims, print_place
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, PROMPT_SETS, Study
 
 METHODS = {
     "safe_rlhf": SAFE_RLHF_PPO,
@@ -370,7 +370,12 @@ def draw_plane(ax: Axes, part: Part) -> None:
 
 
 STUDY = Study(
-    __file__, "ppo", METHODS, TableMainConfig, parts=lambda config: [("", config, methods_of(config))]
+    __file__,
+    "ppo",
+    METHODS,
+    TableMainConfig,
+    parts=lambda config: [("", config, methods_of(config))],
+    reads=[DRAWS, PROMPT_SETS],
 )
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def draw(panels: list[Panel], means: list[pd.DataFrame]) -> Figure:
     return figure
 
 
-STUDY = panel_study(__file__, "assistant", OBJECTIVES)
+STUDY = panel_study(__file__, "assistant", OBJECTIVES, reads=())
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -61,7 +61,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts_of_all
 from lightning_moa.study.results import FAR, REFERENCES, Artefact, judged, print_claims
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 
 SUMMARIES = "faithful-hallucination"
 """The task whose data are another family's: summaries."""
@@ -326,7 +326,7 @@ def summary(growth: pd.DataFrame, collected: Collected) -> Table:
     return table
 
 
-STUDY = Study(__file__, "assistant", METHODS, Figure8Config, parts=studies)
+STUDY = Study(__file__, "assistant", METHODS, Figure8Config, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

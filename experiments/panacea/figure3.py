@@ -27,7 +27,7 @@ from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 from lightning_moa.task_files import SCORES
 
 METHODS = {"panacea": PANACEA_PPO}
@@ -145,7 +145,7 @@ def draw_panel(
         ax.axvline(values.mean(), ymax=0.05, color=style.colour, linewidth=3)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

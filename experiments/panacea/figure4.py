@@ -11,6 +11,7 @@ which kinds of response it gives to risky prompts.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 
 METHODS = {"panacea": PANACEA_PPO, "rewarded_soups": REWARDED_SOUPS_PPO, "dps": DPS_PPO}
 INTERIOR = 0.6
@@ -71,8 +72,10 @@ def main(config: TotalsConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure4", config)
     collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    over = over_prompts(artefact, collected, judge_claims)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name)), over)
+    # What is asked is the same in all draws of prompts.
+    asked = partial(judge_claims, dominated=any_dominated(growth_of(collected, tables)))
+    over = over_prompts(artefact, collected, asked)
+    claims = judged(lambda name: asked(collected, tables.at(name)), over)
     known = isinstance(config.data, SyntheticConfig)
     modes = risky_modes(collected, world_of(config)) if known else None
     artefact.write(collected, tables, claims, {} if modes is None else {"modes.csv": modes})
@@ -82,12 +85,12 @@ def main(config: TotalsConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """The paper's claims about this figure, asked of the tables; and ours."""
+def judge_claims(collected: Collected, tables: Tables, dominated: bool | None = None) -> list[Row]:
+    """The paper's claims about this figure, asked of the tables; and ours. `dominated`: as `growth_claims`'."""
     own = regret_claims if collected.exact is not None else reward_claims
     return [
         *front_claims(collected, tables),
-        *growth_claims(collected, tables),
+        *growth_claims(collected, tables, dominated),
         *own(collected, tables),
         *total_rows(
             tables.metrics,
@@ -195,13 +198,14 @@ def interior_of(tables: Tables) -> list[float]:
     return [least] if (grid.min(axis=1) >= least - 1e-9).any() else []
 
 
-def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """Figure 4, right: the front at its first snapshot and at the end, and what is learned first."""
+def growth_claims(collected: Collected, tables: Tables, dominated: bool | None = None) -> list[Row]:
+    """Figure 4, right: the front at its first snapshot and at the end, and what is learned first. `dominated`: whether
+    points below the front are asked about; None: where there are any."""
     growth = growth_of(collected, tables)
     volume, depth = (last_minus_first(growth, name) for name in ("hypervolume", "dominated_by"))
     what, margin = "hypervolume, last - first step", of_growth(growth, "hypervolume")
     rows = [judge("the front expands during training", "Fig. 4", what, volume, ">", 0, margin=margin)]
-    if (growth["dominated_by"] > 0).any():
+    if any_dominated(growth) if dominated is None else dominated:
         what = f"mean distance of points below the front ({collected.space}), last - first step"
         claim, margin = "dominated points become fewer, or less so", common_margin(collected)
         rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
@@ -212,6 +216,11 @@ def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
         claim = f"{early} is learned before {late}"
         rows.append(judge(claim, "5.1", what, ahead, ">", 0, margin=SHARE))
     return rows
+
+
+def any_dominated(growth: pd.DataFrame) -> bool:
+    """Whether any point of any step lies below its front."""
+    return bool((growth["dominated_by"] > 0).any())
 
 
 def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
@@ -293,7 +302,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
-STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

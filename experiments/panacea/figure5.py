@@ -33,7 +33,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 
 METHODS = {
     "panacea_ls": PANACEA_LS_DPO,
@@ -136,7 +136,7 @@ def draw(collected: Collected, tables: Tables) -> Figure:
     )
 
 
-STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies)
+STUDY = Study(__file__, "dpo", METHODS, TotalsConfig, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

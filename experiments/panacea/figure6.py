@@ -34,7 +34,7 @@ from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import objectives_of
 from lightning_moa.study.results import Artefact, Judged, Tables, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Part, Study
+from lightning_moa.study.study import DRAWS, Part, Study
 from lightning_moa.task_files import SCORES
 
 METHODS = {"panacea": PANACEA_PPO}
@@ -180,7 +180,7 @@ def end_to_end(tables: Tables, objective: str, space: str) -> PerSeed:
     return {int(str(seed)): float(value) for seed, value in gain.items()}
 
 
-STUDY = Study(__file__, "rlhf", METHODS, Figure6Config, parts=studies)
+STUDY = Study(__file__, "rlhf", METHODS, Figure6Config, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

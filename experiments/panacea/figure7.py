@@ -33,7 +33,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Part, Study
+from lightning_moa.study.study import DRAWS, Part, Study
 
 LEARNED = "learned"
 FIXED = {f"fixed_{text}": float(text) for text in ("1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5")}
@@ -226,7 +226,7 @@ def short(layer: str) -> str:
     return ".".join(parts)
 
 
-STUDY = Study(__file__, "rlhf", METHODS, parts=studies)
+STUDY = Study(__file__, "rlhf", METHODS, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

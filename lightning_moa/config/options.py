@@ -133,6 +133,7 @@ class EvaluationConfig:
         None,
         "name: data.KEYs (and `name`, for another data set) of a set of prompts, for scripts that measure on several; "
         "{} is the study's own, and so is nothing",
+        whole=True,
     )
 
     def for_seed(self, seed: int) -> Self:

@@ -171,12 +171,14 @@ def _merge_argument(config: DictConfig, key: str, value: str) -> DictConfig:
     if not inside and bool in (kinds[-1], *get_args(kinds[-1])) and value.strip().lower() not in allowed:
         raise UserError(f"{key}={value}: '{key}' takes {_words(kinds[-1], key)}")
     try:
-        text = None if inside else _text(kinds[-1], value, _stands_in_prompts(kinds[-2], parts[-1]))
+        text = None if inside else _text(kinds[-1], value, _declares("in_prompts", kinds[-2], parts[-1]))
         layer: Any = text
         for part in reversed(parts):
             layer = {part: layer}
         if text is None:
             layer = OmegaConf.from_dotlist([f"{key}={value}"])
+        if not inside and _declares("whole", kinds[-2], parts[-1]):
+            OmegaConf.update(config, key, None)
         return OmegaConf.unsafe_merge(config, layer)  # type: ignore[return-value]
     except (OmegaConfBaseException, TypeError, YAMLError) as error:
         raise UserError(f"{key}={value}: {_explain(config, error, key)}") from error
@@ -216,12 +218,12 @@ def _text(kind: Any, value: str, in_prompts: bool) -> str | None:
     return value.replace("\\n", "\n").replace("\\t", "\t") if in_prompts else value
 
 
-def _stands_in_prompts(kind: Any, name: str) -> bool:
-    """Whether a field is such a text; a data set of one's own may give it another default without saying it again."""
+def _declares(what: str, kind: Any, name: str) -> bool:
+    """Whether a field's `option` says so; one's own data set may give it another default without saying it again."""
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return False
     declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in kind.__mro__)
-    return any(item is not None and item.metadata.get("in_prompts") for item in declared)
+    return any(item is not None and item.metadata.get(what) for item in declared)
 
 
 def _build(config: DictConfig) -> Any:

@@ -23,6 +23,9 @@ ALL = "all"
 """Of `methods=[..]`: all of the script's."""
 RESERVED = (ALL, REFERENCE)
 """Names that no method of one's own can have."""
+DRAWS, PROMPT_SETS = "evaluation.draws", "evaluation.prompt_sets"
+NOT_BY_ALL = (DRAWS, PROMPT_SETS)
+"""Keys that are read by scripts alone, and not by all."""
 Methods = Mapping[str, Product]
 Part = tuple[str, Any, Methods]
 """Label, configuration and methods; the label is empty where a script conducts one study alone."""
@@ -40,6 +43,7 @@ class Study:
         scale: the one that is run where none is asked for.
         parts: what the script conducts, where that is several studies, or where methods hang on the configuration.
         any_methods: whether the script's own `main` is about whatever methods are asked for, and is given them.
+        reads: which of `NOT_BY_ALL` it reads; a word for another is refused.
     """
 
     file: str
@@ -49,6 +53,7 @@ class Study:
     scale: str = "tiny"
     parts: Callable[[Any], Sequence[Part]] | None = None
     any_methods: bool = False
+    reads: Sequence[str] = ()
 
     @property
     def folder(self) -> Path:
@@ -67,6 +72,7 @@ class Study:
         Raises:
             UserError: a wrong key, type, value or method.
         """
+        self._check_reads(words)
         chosen = [word for word in words if word.startswith("methods=")]
         rest = [f"scale={self.scale}", *(word for word in words if not word.startswith("methods="))]
         methods = self.methods if not chosen else self._named(chosen[-1].partition("=")[2])
@@ -74,6 +80,13 @@ class Study:
         config = parse(schema, rest, self.folder, {*self.methods, *methods}, all_sections())
         self._check_said(words, config, methods)
         return config, methods
+
+    def _check_reads(self, words: Sequence[str]) -> None:
+        """Refuse a word that would change nothing."""
+        for key in NOT_BY_ALL:
+            said = [word for word in words if word.startswith((f"{key}=", f"{key}."))]
+            if said and key not in self.reads:
+                raise UserError(f"{said[0]}: this script does not read {key}; allowed is to leave it out")
 
     def _check_said(self, words: Sequence[str], config: Any, methods: Methods) -> None:
         """Refuse `methods.<name>.<key>=` of a method that none of the parts has: they take what they know by name."""

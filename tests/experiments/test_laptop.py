@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK = [
     *("reward_model.steps=1", "reward_model.batch_size=2", "data.limit=16"),
     *("data.max_length=64", "data.max_response_length=12", "evaluation.grid_step=1", "evaluation.pairs=4"),
-    *("evaluation.prompts=2", "evaluation.max_new_tokens=4", "evaluation.draws=3"),
+    *("evaluation.prompts=2", "evaluation.max_new_tokens=4"),
     "hardware.checkpoint_every=0",
 ]
 FIGURE5, TABLE, FIGURE3, TABLES = "panacea/figure5", "gapo/table_main", "ham/figure3", "ham/tables"
@@ -72,6 +72,8 @@ def start(
     places = [f"results_dir={folder / 'results'}", f"runs_dir={folder / 'runs'}"]
     given = ["scale=laptop", "workers=1", f"model.path={model}", f"data.path={pairs_file(folder)}", *places]
     path = REPOSITORY / "experiments" / f"{script}.py"
+    if script != TABLES:
+        given.append("evaluation.draws=3")
     done = forked.run(path, [*given, *QUICK, *OWN[script], *words], folder=REPOSITORY)
     assert done.returncode == 0, done.stderr + done.stdout
     if script not in (TABLES, *BY_RULE):

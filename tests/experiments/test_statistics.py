@@ -1,5 +1,6 @@
 """Statistics of single scripts, by hand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,8 @@ from lightning_moa.errors import UserError
 from lightning_moa.figures.cluster_figures import margins_of_heads
 from lightning_moa.study.planning import REFERENCE
 
-from .scripts import REPOSITORY, load
+from .made_up import TWO, made_up, tables_of
+from .scripts import REPOSITORY, load, parts
 
 SCRIPTS = REPOSITORY / "experiments" / "panacea"
 
@@ -55,3 +57,21 @@ def test_singular_values_that_never_moved_have_no_magnitude():
     frame = pd.DataFrame([row | {"value": 1e-3}, row | {"kind": "sigma", "value": 0.0}])
     with pytest.raises(UserError, match=r"seed 2: sigma of model.layers.0.q_proj is still 0"):
         module.size_claims(frame)
+
+
+def test_dominated_points_are_asked_about_in_every_draw_of_prompts_or_in_none():
+    module, rng = load(SCRIPTS / "figure4.py"), np.random.default_rng(0)
+    ((_, _, methods),) = parts(module)
+    collected = made_up(rng, methods, TWO, 0.5, snapshots=("panacea",))
+    # On a line, so that none is below another.
+    points = collected.points.copy()
+    points["gold_helpful"], points["gold_harmless"] = points["lambda_helpful"], points["lambda_harmless"]
+    collected = replace(collected, points=points)
+    tables = tables_of("panacea", "figure4", collected)
+
+    def asked(dominated: bool | None) -> int:
+        rows = module.growth_claims(collected, tables, dominated)
+        return sum(str(row["claim"]).startswith("dominated points") for row in rows)
+
+    assert not module.any_dominated(module.growth_of(collected, tables))
+    assert [asked(each) for each in (None, False, True)] == [0, 0, 1]

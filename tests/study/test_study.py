@@ -28,7 +28,7 @@ from lightning_moa.objectives.settings import DPOConfig
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies.settings import AdapterConfig
 from lightning_moa.study.chosen import chosen_methods, schema_of, sections_of
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, PROMPT_SETS, Study
 
 METHODS = {"ls": PANACEA_LS_DPO, "soups": REWARDED_SOUPS_DPO}
 OWN = Product("panacea", use("svd_lora", fixed_scale=0.3), "ppo", "linear", TrainedOn.sampled(), Steered())
@@ -89,6 +89,37 @@ def test_a_section_that_no_answer_has_is_refused_in_words_and_files(study):
     assert refused(study, "ppo.lr=1").startswith("ppo.lr=1: there is no key 'ppo'")
     (study.folder / "tiny.yaml").write_text("dpoo: {lr: 1}")
     assert refused(study).startswith("tiny.yaml: there is no key 'dpoo' (did you mean dpo?)")
+
+
+def test_a_key_that_only_some_scripts_read_is_refused_by_the_others(study):
+    line = "evaluation.draws=8: this script does not read evaluation.draws; allowed is to leave it out"
+    assert refused(study, "evaluation.draws=8") == line
+    assert refused(study, "evaluation.prompt_sets.all.limit=1").startswith(
+        "evaluation.prompt_sets.all.limit=1: "
+    )
+    reading = replace(study, reads=[DRAWS])
+    assert reading.read(["evaluation.draws=8"])[0].evaluation.draws == 8
+    assert refused(reading, "evaluation.prompt_sets={}").startswith("evaluation.prompt_sets={}: this script")
+    # A file is for several scripts.
+    (study.folder / "tiny.yaml").write_text("evaluation: {draws: 9}")
+    assert study.read([])[0].evaluation.draws == 9
+
+
+def test_sets_of_prompts_that_a_word_names_take_the_place_of_the_files(study):
+    reading = replace(study, reads=[PROMPT_SETS])
+    (study.folder / "tiny.yaml").write_text(
+        "data: {name: synthetic}\nevaluation: {prompt_sets: {risky: {risky_share: 0.875}, mixed: {}}}"
+    )
+
+    def sets(*words):
+        return reading.read(words)[0].evaluation.prompt_sets
+
+    assert list(sets()) == ["risky", "mixed"]
+    assert sets("evaluation.prompt_sets={few: {limit: 2}}") == {"few": {"limit": 2}}
+    assert sets("evaluation.prompt_sets={}") == {}
+    assert sets("evaluation.prompt_sets=null") is None
+    assert sets("evaluation.prompt_sets.mixed.limit=3")["mixed"] == {"limit": 3}
+    assert refused(reading, "evaluation.prompt_sets=5").startswith("evaluation.prompt_sets=5: ")
 
 
 def test_one_study_without_parts_and_all_of_several(study):
