@@ -13,9 +13,11 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import Any
 
 from lightning_moa.reach.digest import LIBRARIES, Digests
+from lightning_moa.strategies.choices import packages_of
 
 IDLE = {"hardware": ("checkpoint_every",), "evaluation": ("draws", "prompt_sets")}
 """Section -> keys that no task's result hangs on: how often a checkpoint is left, how often a study's rows are drawn
@@ -52,11 +54,17 @@ class Task:
             "function": self.function,
             "spec": _determining(self.spec),
             "needs": {role: task.key for role, task in self.needs.items()},
-            "libraries": library_versions(),
+            "libraries": library_versions() | self._versions_on_gpus(),
             "code": _digests().of({self.function, *self.code}, package=self.package),
         }
         text = json.dumps(determined_by, sort_keys=True, allow_nan=False)
         return f"{self.function.rpartition(':')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def _versions_on_gpus(self) -> dict[str, str]:
+        """Versions of the packages that compute at the spec's hardware settings alone, where they are installed."""
+        hardware = self.spec.get("hardware")
+        names = {name for name, _ in packages_of(hardware, whole=True)} if hardware else set()
+        return {name: importlib.metadata.version(name) for name in names if find_spec(name)}
 
 
 def _determining(spec: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,17 +1,20 @@
 """Keys of tasks, their order, and the store of their results."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lightning_moa import run_folders
+from lightning_moa.config import HardwareConfig
 from lightning_moa.errors import UserError
 from lightning_moa.reach import digest
 from lightning_moa.run_folders import clear_dead, is_done, publish, record, scratch_folder, sizes_of
@@ -97,6 +100,30 @@ def test_library_versions_change_the_key(monkeypatch):
     before = job("add").key
     monkeypatch.setattr(tasks, "library_versions", lambda: {"torch": "0"})
     assert job("add").key != before
+
+
+@pytest.mark.parametrize(
+    ("package", "setting"),
+    [
+        ("bitsandbytes", {"precision": "int8"}),
+        ("bitsandbytes", {"optimiser": "adamw_8bit"}),
+        ("deepspeed", {"strategy": "deepspeed_2"}),
+        # Reward models are trained by it, whatever the strategy of the rest.
+        ("deepspeed", {"accelerator": "gpu", "precision": "bf16"}),
+    ],
+)
+def test_a_package_for_gpus_changes_the_keys_of_what_it_computes(monkeypatch, package, setting):
+    version = importlib.metadata.version
+    hardware = asdict(HardwareConfig(accelerator="cpu"))
+
+    def keys():
+        return [job("add", hardware=each).key for each in ({**hardware, **setting}, hardware)]
+
+    before = keys()
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == package else version(name))
+    (mine, others), (mine_now, others_now) = before, keys()
+    assert mine_now != mine
+    assert others_now == others
 
 
 def test_needs_come_first_and_every_key_once():
