@@ -11,6 +11,7 @@ which kinds of response it gives to risky prompts.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ from lightning_moa.figures.margins import (
 from lightning_moa.figures.modes import risky_modes, world_of
 from lightning_moa.figures.totals import TotalsConfig, total_rows, with_totals
 from lightning_moa.methods.products import DPS_PPO, PANACEA_PPO, REWARDED_SOUPS_PPO, Product
-from lightning_moa.reporting.claims import OURS, Row, judge
-from lightning_moa.reporting.fronts import preferences_of
+from lightning_moa.pareto import hypervolume
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
+from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.margins import SHARE, of_growth, of_metric
 from lightning_moa.reporting.orders import rising_row
 from lightning_moa.reporting.panels import draw_along_weight, shades
@@ -40,17 +42,18 @@ from lightning_moa.reporting.statistics import (
     hull_depth,
     last_minus_first,
     mean_regret,
+    metric,
     metric_difference,
     paired,
     scalarised_difference,
 )
-from lightning_moa.study.collect import Collected
+from lightning_moa.study.collect import Collected, Exact
 from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.planning import REFERENCE
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Study
 
 METHODS = {"panacea": PANACEA_PPO, "rewarded_soups": REWARDED_SOUPS_PPO, "dps": DPS_PPO}
 INTERIOR = 0.6
@@ -69,8 +72,10 @@ def main(config: TotalsConfig, console: Console) -> None:
     artefact = Artefact.begin("panacea", "figure4", config)
     collected = conduct(config, methods, console)
     tables = artefact.tables(collected)
-    over = over_prompts(artefact, collected, judge_claims)
-    claims = judged(lambda name: judge_claims(collected, tables.at(name)), over)
+    # What is asked is the same in all draws of prompts.
+    asked = partial(judge_claims, dominated=any_dominated(growth_of(collected, tables)))
+    over = over_prompts(artefact, collected, asked)
+    claims = judged(lambda name: asked(collected, tables.at(name)), over)
     known = isinstance(config.data, SyntheticConfig)
     modes = risky_modes(collected, world_of(config)) if known else None
     artefact.write(collected, tables, claims, {} if modes is None else {"modes.csv": modes})
@@ -80,12 +85,12 @@ def main(config: TotalsConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """The paper's claims about this figure, asked of the tables; and ours."""
+def judge_claims(collected: Collected, tables: Tables, dominated: bool | None = None) -> list[Row]:
+    """The paper's claims about this figure, asked of the tables; and ours. `dominated`: as `growth_claims`'."""
     own = regret_claims if collected.exact is not None else reward_claims
     return [
         *front_claims(collected, tables),
-        *growth_claims(collected, tables),
+        *growth_claims(collected, tables, dominated),
         *own(collected, tables),
         *total_rows(
             tables.metrics,
@@ -106,17 +111,37 @@ def front_claims(collected: Collected, tables: Tables) -> list[Row]:
     rows = []
     for other, title in BASELINES.items():
         volume = metric_difference(tables.metrics, "hypervolume", "panacea", other, space)
-        depth = paired(sag["panacea"], sag[other])
         what = f"hypervolume difference ({space})"
         margin = of_metric(tables.metrics, "hypervolume", "panacea", other, space)
         rows.append(judge(f"Panacea beats {title}", "Fig. 4", what, volume, ">", 0, margin=margin))
-        what = f"depth below the front's own hull / its range ({space}), difference"
-        claim = f"its front is closer to convex than that of {title}"
-        rows.append(judge(claim, "5.1", what, depth, "<", 0, margin=SHARE))
+    depths = {f"that of {title}": paired(sag["panacea"], sag[other]) for other, title in BASELINES.items()}
+    what = f"depth below the front's own hull / its range ({space}), its -"
+    claim = "its front is closest to convex"
+    rows.append(judge_several(claim, "5.1", what, depths, "<", 0, margin=SHARE))
+    if collected.exact is not None:
+        claim, what = "it covers the front completely", "hypervolume / that of the best policies' front"
+        rows.append(
+            judge(claim, "Fig. 4", what, covered(collected, collected.exact, tables), ">=", 1 - SHARE)
+        )
     for objective in collected.objectives:
         words = f"{objective} rises with its preference weight"
         rows.append(rising_row(points, "panacea", objective, space, words, "5.1"))
     return rows
+
+
+def covered(collected: Collected, exact: Exact, tables: Tables) -> PerSeed:
+    """Panacea's hypervolume as a share of the best policies', above the metrics' reference point."""
+    best = exact.front[[f"gold_{name}" for name in collected.objectives]].to_numpy()
+    most = hypervolume(best, corner_of(collected, tables))
+    volumes = metric(tables.metrics, "hypervolume", "panacea", collected.space)
+    return {seed: volume / most for seed, volume in volumes.items()}
+
+
+def corner_of(collected: Collected, tables: Tables) -> np.ndarray:
+    """(m,) the metrics' reference point."""
+    metrics = tables.metrics[tables.metrics["space"] == collected.space]
+    corner: np.ndarray = metrics[[f"reference_{name}" for name in collected.objectives]].to_numpy()[0]
+    return corner
 
 
 def regret_claims(collected: Collected, tables: Tables) -> list[Row]:
@@ -173,15 +198,17 @@ def interior_of(tables: Tables) -> list[float]:
     return [least] if (grid.min(axis=1) >= least - 1e-9).any() else []
 
 
-def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
-    """Figure 4, right: the front at its first snapshot and at the end, and what is learned first."""
+def growth_claims(collected: Collected, tables: Tables, dominated: bool | None = None) -> list[Row]:
+    """Figure 4, right: the front at its first snapshot and at the end, and what is learned first. `dominated`: whether
+    points below the front are asked about; None: where there are any."""
     growth = growth_of(collected, tables)
     volume, depth = (last_minus_first(growth, name) for name in ("hypervolume", "dominated_by"))
     what, margin = "hypervolume, last - first step", of_growth(growth, "hypervolume")
     rows = [judge("the front expands during training", "Fig. 4", what, volume, ">", 0, margin=margin)]
-    what = f"mean distance of points below the front ({collected.space}), last - first step"
-    claim, margin = "dominated points become fewer, or less so", common_margin(collected)
-    rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
+    if any_dominated(growth) if dominated is None else dominated:
+        what = f"mean distance of points below the front ({collected.space}), last - first step"
+        claim, margin = "dominated points become fewer, or less so", common_margin(collected)
+        rows.append(judge(claim, "Fig. 4", what, depth, "<", 0, margin=margin))
     if len(collected.objectives) == 2 and growth["step"].nunique() > 1:
         late, early = collected.objectives
         ahead = paired(*(learned_early(collected, tables, name) for name in (early, late)))
@@ -191,22 +218,26 @@ def growth_claims(collected: Collected, tables: Tables) -> list[Row]:
     return rows
 
 
+def any_dominated(growth: pd.DataFrame) -> bool:
+    """Whether any point of any step lies below its front."""
+    return bool((growth["dominated_by"] > 0).any())
+
+
 def growth_of(collected: Collected, tables: Tables) -> pd.DataFrame:
     """Panacea's hypervolume at each step, above the metrics' reference point, and how far its points are dominated."""
-    metrics = tables.metrics[tables.metrics["space"] == collected.space]
-    reference = metrics[[f"reference_{name}" for name in collected.objectives]].to_numpy()[0]
-    return front_by_step(tables.points, "panacea", collected.space, reference)
+    return front_by_step(tables.points, "panacea", collected.space, corner_of(collected, tables))
 
 
 def learned_early(collected: Collected, tables: Tables, objective: str) -> PerSeed:
     """Of the most that Panacea gains in an objective over SFT, averaged over preferences, at any snapshot: the share
-    that it has, on average, at those before the last. 0 where it never gains."""
+    that it has, on average, at those before the seed's last. 0 where it never gains."""
     column, points = f"{collected.space}_{objective}", tables.points
     start = points[points["method"] == REFERENCE].set_index("seed")[column]
     mine = points[points["method"] == "panacea"].groupby(["seed", "step"])[column].mean().unstack("step")
     gains = mine.sub(start, axis=0).sort_index(axis=1)
     most = gains.max(axis=1)
-    found = (gains.iloc[:, :-1].mean(axis=1) / most).where(most > 0, 0.0)
+    early = gains.where(gains.bfill(axis=1).shift(-1, axis=1).notna())
+    found = (early.mean(axis=1) / most).where(most > 0, 0.0)
     return {int(str(seed)): float(share) for seed, share in found.items()}
 
 
@@ -257,9 +288,8 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
     panels = part.subplots(2, 3).flat
     first, front = collected.objectives[0], collected.exact.front
     weight = front[f"lambda_{first}"]
-    final = tables.points.assign(regret=tables.regret)
-    final = final[final["step"] == final.groupby("method")["step"].transform("max")]
-    shown = modes[modes["step"] == modes.groupby("method")["step"].transform("max")]
+    final = final_rows(tables.points.assign(regret=tables.regret))
+    shown = final_rows(modes)
     least, kl = np.zeros(len(front)), front["kl"]
     draw_along_weight(
         next(panels), final, "regret", first, title="Regret (0 is best)", exact=np.c_[weight, least]
@@ -272,7 +302,7 @@ def draw_world(part: SubFigure, collected: Collected, tables: Tables, modes: pd.
         ax.set_ylim(-0.04, 1.04)
 
 
-STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies)
+STUDY = Study(__file__, "rlhf", METHODS, TotalsConfig, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -9,7 +9,6 @@ CSVs (each layer's singular values and scale in singular_values.csv) and the pic
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,10 @@ from rich.console import Console
 from lightning_moa.answers import use
 from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
+from lightning_moa.figures.alike import alike, filled_with
 from lightning_moa.figures.margins import regret_margin
 from lightning_moa.methods.products import PANACEA_PPO
-from lightning_moa.reporting.claims import OURS, Row, judge
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
 from lightning_moa.reporting.margins import LOG10, of_metric
 from lightning_moa.reporting.panels import draw_bars, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
@@ -33,7 +33,7 @@ from lightning_moa.study.conduct import conduct
 from lightning_moa.study.over_prompts import over_prompts
 from lightning_moa.study.results import Artefact, Tables, judged, print_summary
 from lightning_moa.study.script import script
-from lightning_moa.study.study import Study
+from lightning_moa.study.study import DRAWS, Part, Study
 
 LEARNED = "learned"
 FIXED = {f"fixed_{text}": float(text) for text in ("1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5")}
@@ -45,8 +45,13 @@ SMALLEST, LARGEST = 1e-5, 1e-2
 """The range that the paper observes the preference-agnostic singular values in."""
 
 
+def studies(config: StudyConfig) -> list[Part]:
+    """The one study, whose methods are trained alike."""
+    return [("", train_alike(config), METHODS)]
+
+
 def main(config: StudyConfig, console: Console) -> None:
-    train_alike(config)
+    ((_, config, _),) = studies(config)
     artefact = Artefact.begin("panacea", "figure7", config)
     collected = conduct(config, METHODS, console)
     tables = artefact.tables(collected)
@@ -60,22 +65,12 @@ def main(config: StudyConfig, console: Console) -> None:
     print_summary(console, artefact, collected, tables, claims, pictures)
 
 
-def train_alike(config: StudyConfig) -> None:
-    """Fixed scales get the learned one's settings where they have none of their own."""
-    learned = config.methods.get(LEARNED, MethodConfig())
-    for name, scale in FIXED.items():
-        own = config.methods.get(name, MethodConfig())
-        config.methods[name] = replace(
-            own,
-            steps=own.steps or learned.steps,
-            lr=own.lr or learned.lr,
-            settings=with_scale({**learned.settings, **own.settings}, scale),
-        )
-
-
-def with_scale(settings: dict[str, Any], scale: float) -> dict[str, Any]:
-    """A method's settings, with the scale that its policy keeps."""
-    return {**settings, "adapter": {"fixed_scale": scale, **settings.get("adapter", {})}}
+def train_alike(config: StudyConfig) -> StudyConfig:
+    """Fixed scales get the learned one's settings where they have none of their own, and the scale that they keep."""
+    config = alike(config, LEARNED, FIXED)
+    kept = {name: MethodConfig(settings={"adapter": {"fixed_scale": scale}}) for name, scale in FIXED.items()}
+    fixed = {name: filled_with(config.methods[name], scale) for name, scale in kept.items()}
+    return replace(config, methods={**config.methods, **fixed})
 
 
 def singular_values(collected: Collected) -> pd.DataFrame:
@@ -114,17 +109,28 @@ def judge_claims(collected: Collected, tables: Tables, values: pd.DataFrame) -> 
 
 def front_claims(collected: Collected, tables: Tables) -> list[Row]:
     """Those about what the policies do."""
-    rows, space = [], collected.space
-    for name, scale in FIXED.items():
-        worse = metric_difference(tables.metrics, "hypervolume", LEARNED, name, space)
-        claim = f"learning the scale beats fixing it at {scale:g}"
-        what = f"hypervolume difference ({space})"
-        margin = of_metric(tables.metrics, "hypervolume", LEARNED, name, space)
-        rows.append(judge(claim, "Fig. 7", what, worse, ">", 0, margin=margin))
-        if collected.exact is not None:
-            regret = metric_difference(tables.metrics, "mean_regret", LEARNED, name, space)
-            words, what, margin = f"{claim}, in regret", "mean regret difference", regret_margin(collected)
-            rows.append(judge(words, "Fig. 7", what, regret, "<", 0, margin=margin, whose=OURS))
+    space, metrics = collected.space, tables.metrics
+
+    def against(metric: str) -> dict[str, PerSeed]:
+        return {
+            f"that of {scale:g}": metric_difference(metrics, metric, LEARNED, name, space)
+            for name, scale in FIXED.items()
+        }
+
+    claim, what = (
+        "learning the scale beats fixing it, at whatever",
+        f"hypervolume ({space}), the learned one's -",
+    )
+    margin = min(of_metric(metrics, "hypervolume", LEARNED, name, space) for name in FIXED)
+    rows = [judge_several(claim, "Fig. 7", what, against("hypervolume"), ">", 0, margin=margin)]
+    if collected.exact is not None:
+        words, what, margin = (
+            f"{claim}, in regret",
+            "mean regret, the learned one's -",
+            regret_margin(collected),
+        )
+        gaps = against("mean_regret")
+        rows.append(judge_several(words, "Fig. 7", what, gaps, "<", 0, margin=margin, whose=OURS))
     return rows
 
 
@@ -220,7 +226,7 @@ def short(layer: str) -> str:
     return ".".join(parts)
 
 
-STUDY = Study(__file__, "rlhf", METHODS)
+STUDY = Study(__file__, "rlhf", METHODS, parts=studies, reads=[DRAWS])
 
 if __name__ == "__main__":
     script(STUDY, main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,14 @@ from lightning_moa.figures.panels import (
 )
 from lightning_moa.figures.scalarised import scalarised_share
 from lightning_moa.methods.products import ham
-from lightning_moa.reporting.claims import OURS, Row, judge, judge_number, judge_several
-from lightning_moa.reporting.cluster_fronts import cluster_points, domination_rows, dominations, policy_means
+from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
+from lightning_moa.reporting.cluster_fronts import (
+    cluster_points,
+    crossing_row,
+    domination_rows,
+    dominations,
+    policy_means,
+)
 from lightning_moa.reporting.front_panels import draw_cluster_fronts, draw_cluster_fronts_3d, legend_entries
 from lightning_moa.reporting.margins import LOG, of_metric
 from lightning_moa.reporting.plots import canvas, save_figure
@@ -42,10 +48,7 @@ from lightning_moa.study.results import Artefact, Judged, Tables, judged, print_
 from lightning_moa.task_files import HEADS
 
 BASELINES = ("ric", "sca")
-NONE_DOMINATES = [(winner, loser, False) for winner, loser in permutations(("ham", *BASELINES), 2)]
-"""Fronts that all cross, as `domination_rows` wants it said."""
-COMPARABLE = 1.25
-"""What is no more than this many times as large is comparable."""
+METHODS = ("ham", *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -191,21 +194,26 @@ def last_looks(collected: Collected, name: str = "ham") -> pd.DataFrame:
 
 def judge_panel(
     panel: Panel,
-    says: Mapping[str, Sequence[tuple[str, str, bool]]],
-    highest: Mapping[str, Sequence[str]],
+    says: Mapping[str, Sequence[tuple[str, Sequence[str], bool]]],
+    highest: Mapping[str, Sequence[str]] | None = None,
+    crossing: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
     """What the paper says of a panel's fronts, and beside it what it does not ask.
 
     Args:
         panel: from `conduct_panels`.
-        says: letter -> (winner, loser, whether the winner dominates).
+        says: letter -> (winner, losers, whether the winner dominates them).
         highest: letter -> objectives in which HaM is said to reach the highest level; those that the study does not
             have are passed over.
+        crossing: letter -> methods of whose fronts none is said to dominate another.
     """
     margin = common_margin(panel.collected)
-    rows = domination_rows(panel.dominations, says[panel.letter], panel.where, panel.words, margin)
-    levels = [level_row(panel, each) for each in highest.get(panel.letter, ()) if each in panel.objectives]
-    return [*rows, *levels, *own_rows(panel)]
+    rows = domination_rows(panel.dominations, says.get(panel.letter, ()), panel.where, panel.words, margin)
+    if methods := (crossing or {}).get(panel.letter):
+        rows.append(crossing_row(panel.dominations, methods, panel.where, panel.words, margin))
+    levels = (highest or {}).get(panel.letter, ())
+    rows += [level_row(panel, each) for each in levels if each in panel.objectives]
+    return [*rows, *own_rows(panel)]
 
 
 def level_row(panel: Panel, objective: str) -> Row:
@@ -218,6 +226,22 @@ def level_row(panel: Panel, objective: str) -> Row:
     what = f"highest {objective} of a policy on a cluster ({panel.space}), HaM's -"
     margin = reward_margin(panel.collected, objective)
     return judge_several(claim, panel.where, what, gaps, ">", 0, margin=margin)
+
+
+def best_row(panels: Sequence[Panel], where: str) -> list[Row]:
+    """That HaM is the best "judging by the number of domination wins": by how far from them each method's fronts are,
+    for where hardly any front dominates a count says nothing. None where panels are missing."""
+    if len(panels) < len(PANELS):
+        return []
+    each = [panel.dominations.groupby(["winner", "seed"])["epsilon"].mean() for panel in panels]
+    least = pd.concat(each, axis=1).mean(axis=1).unstack("winner")
+    gaps = {
+        f"{style.label}'s": per_seed(least["ham"] - least[name])
+        for name, style in styles_of(BASELINES).items()
+    }
+    what = "mean additive epsilon of a front over the other two, over panels, HaM's -"
+    margin = min(common_margin(panel.collected) for panel in panels)
+    return [judge_several("HaM's fronts are nearest to dominating", where, what, gaps, "<", 0, margin=margin)]
 
 
 def own_rows(panel: Panel) -> list[Row]:
@@ -258,19 +282,6 @@ def margins_of_heads(heads: pd.DataFrame, quantile: float = 0.0) -> PerSeed:
         np.fill_diagonal(ahead, np.inf)
         found[int(str(seed))] = float(np.quantile(ahead.min(axis=1), quantile))
     return found
-
-
-def complexity_rows(panel: Panel) -> list[Row]:
-    """Section 4: with five heads HaM is about as complex as RiC and as a single SCA policy."""
-    costs = panel.collected.costs.drop_duplicates("method").set_index("method")
-    per_model = costs["trained_parameters"] / costs["trained_models"]
-    rows = []
-    for other, label in (("ric", "RiC"), ("sca", "a single SCA policy")):
-        claim = f"{panel.words}: HaM's space complexity is comparable to that of {label}"
-        what = f"trained parameters, HaM's / those of {label}"
-        ratio = float(per_model["ham"] / per_model[other])
-        rows.append(judge_number(claim, "section 4", what, ratio, "<=", COMPARABLE))
-    return rows
 
 
 def draw_fronts(

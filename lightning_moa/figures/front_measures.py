@@ -18,9 +18,11 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
 
     Returns:
         `method`, `seed`; `hypervolume_share`, the gold hypervolume over the exact front's, above the corner of
-        `tables.metrics`, and `igd_plus` to that front; `expected_utility` and `maximum_utility_loss` as `utilities` has
-        them; `mean_regret` and `worst_regret` over the preferences of the grid, NaN of a method that was not asked for
-        all of them, since others' would be of other preferences; `kl`, nats a response.
+        `tables.metrics`, and `igd_plus` to that front. With three or more objectives the front is that of the grid's
+        preferences alone, so that the share is an upper bound of that of the whole front. `expected_utility` and
+        `maximum_utility_loss` as `utilities` has them; `mean_regret` and `worst_regret` over the preferences of the
+        grid, NaN of a method that was not asked for all of them, since others' would be of other preferences; `kl`,
+        nats a response.
     """
     assert collected.exact is not None
     gold = [f"gold_{name}" for name in collected.objectives]
@@ -41,8 +43,8 @@ def front_measures(collected: Collected, tables: Tables) -> pd.DataFrame:
                 "hypervolume_share": hypervolume(values, corner) / most,
                 "expected_utility": utility,
                 "maximum_utility_loss": loss,
-                "mean_regret": regret.mean(),
-                "worst_regret": regret.max(),
+                "mean_regret": regret.mean(skipna=False),
+                "worst_regret": regret.max(skipna=False),
                 "igd_plus": igd_plus(values, best),
                 "kl": mine["kl"].mean(),
             }

@@ -6,15 +6,19 @@ The objectives are maximised and the losses minimised, so the signs of the two c
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lightning_moa.config import MethodConfig, StudyConfig
 from lightning_moa.errors import UserError
 from lightning_moa.study.collect import Collected
 from lightning_moa.task_files import GRADIENTS
+
+WATCH = 4
+"""Updates between two looks at the gradients of a method that the configuration says nothing of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,19 @@ def pairs(objectives: Collection[str]) -> list[str]:
     """Names of the pairs of objectives, `<first>_<second>`."""
     names = list(objectives)
     return [f"{first}_{second}" for i, first in enumerate(names) for second in names[i + 1 :]]
+
+
+def watched(config: StudyConfig, methods: Collection[str]) -> StudyConfig:
+    """The same, with looks at these methods' gradients at every WATCH-th update where it says nothing of a method.
+
+    Raises:
+        UserError: a method whose gradients are not to be looked at.
+    """
+    said = {name: config.methods.get(name, MethodConfig(watch=WATCH)) for name in methods}
+    for name, own in said.items():
+        if not own.watch:
+            raise UserError(f"methods.{name}.watch=0: this figure is of its gradients; 1 or more is needed")
+    return replace(config, methods={**config.methods, **said})
 
 
 def read_looks(collected: Collected, methods: Collection[str]) -> list[Look]:

@@ -189,10 +189,13 @@ def mean_gain(rows: pd.DataFrame, objectives: list[str]) -> pd.Series:
 
 
 def draw_part(axes: Sequence[Axes], part: Part, styles: Mapping[str, Style]) -> None:
-    """Three panels: where the policies go, how far, and how the multiplied objective fares."""
-    draw_plane(axes[0], part, styles)
+    """Three panels: where the policies go, means over preferences; how far, as `movement_of` has it; and how the
+    multiplied objective fares, again in means."""
+    means = part.over_preferences
+    draw_plane(axes[0], means, styles)
+    # Moved first and averaged then: policies of several preferences may move in different directions.
     draw_bars(axes[1], movements(part), styles, title="Movement (lower is steadier)")
-    draw_following(axes[2], part, styles)
+    draw_following(axes[2], means, styles)
 
 
 def draw_plane(ax: Axes, part: Part, styles: Mapping[str, Style]) -> None:

@@ -14,7 +14,7 @@ from lightning_moa.fields import option
 from lightning_moa.methods.products import Product, ham, ric, sca, scalarisations
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.seeds import REFERENCE
-from lightning_moa.study.study import Part, Study
+from lightning_moa.study.study import DRAWS, Part, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,9 @@ def settings_of(config: S, objectives: Sequence[str], *, large: bool = False, on
     return own
 
 
-def panel_study(file: str, family: str, objectives: Sequence[str]) -> Study:
-    """The study of a script that shows the panels of these objectives, or of those that are asked for."""
+def panel_study(file: str, family: str, objectives: Sequence[str], reads: Sequence[str] = (DRAWS,)) -> Study:
+    """The study of a script that shows the panels of these objectives, or of those that are asked for; `reads` as
+    `Study`'s."""
 
     def parts(config: ShownConfig) -> list[Part]:
         methods = methods_of(len(config.objectives or objectives))
@@ -106,7 +107,7 @@ def panel_study(file: str, family: str, objectives: Sequence[str]) -> Study:
             for letter in shown_of(config, PANELS)[0]
         ]
 
-    return Study(file, family, methods_of(len(objectives)), ShownConfig, parts=parts)
+    return Study(file, family, methods_of(len(objectives)), ShownConfig, parts=parts, reads=reads)
 
 
 def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
@@ -115,6 +116,8 @@ def clusters_of(collected: Collected, clusters: int) -> dict[str, int]:
     reference = collected.responses[collected.responses["method"] == REFERENCE]
     first = (reference["seed"] == reference["seed"].min()) & (reference["sample"] == 0)
     prompts = reference[first]["prompt"].tolist()
+    # Seeds whose prompts are few of a world's may have others.
+    prompts += sorted({*reference["prompt"]} - {*prompts})
     return dict(zip(prompts, cluster_prompts(prompts, clusters, seed=0).tolist(), strict=True))
 
 

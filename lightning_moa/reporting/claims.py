@@ -35,7 +35,6 @@ __all__ = [
     "by_chance",
     "claims_frame",
     "judge",
-    "judge_number",
     "judge_several",
     "sensitivity_frame",
 ]
@@ -141,13 +140,6 @@ def judge_several(
 
 EACH = "each"
 """Of a row of `judge_several`, and no column of a table: statistic -> value of each comparison."""
-
-
-def judge_number(
-    claim: str, where: str, statistic: str, value: float, relation: str, bound: float, *, whose: str = PAPER
-) -> Row:
-    """A claim about a number that no seed changes, such as the size of a model: `seeds` is 0, and there is no p."""
-    return _row(claim, where, whose, statistic, Estimate(value, math.nan, math.nan, 0), relation, bound)
 
 
 def claims_frame(rows: Sequence[Row]) -> pd.DataFrame:

@@ -7,14 +7,14 @@ All of it per method and seed, in one space (`gold` or `reward`), for any number
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 import pandas as pd
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
-from lightning_moa.reporting.claims import Row, judge
+from lightning_moa.reporting.claims import Row, judge_several
 from lightning_moa.reporting.fronts import by_seed
 from lightning_moa.reporting.styles import styles_of
 
@@ -96,7 +96,7 @@ def dominations(points: pd.DataFrame, objectives: Sequence[str], space: str) -> 
 
 def domination_rows(
     dominations: pd.DataFrame,
-    claims: Sequence[tuple[str, str, bool]],
+    claims: Sequence[tuple[str, Sequence[str], bool]],
     where: str,
     prefix: str,
     margin: float | None = None,
@@ -107,7 +107,7 @@ def domination_rows(
 
     Args:
         dominations: from `dominations`.
-        claims: (winner, loser, whether the paper says that the winner dominates).
+        claims: (winner, losers, whether the paper says that the winner dominates, each of them).
         where: the place in the paper.
         prefix: begins each claim, such as the task; may be empty.
         margin: of epsilons, as in `judge`.
@@ -118,21 +118,54 @@ def domination_rows(
     Raises:
         UserError: a pair that `dominations` doesn't have.
     """
-    labels = {name: style.label for name, style in styles_of(dominations["winner"]).items()}
     rows = []
-    for winner, loser, holds in claims:
+    for winner, losers, holds in claims:
+        (wins, *lose), each = _epsilons(dominations, [(winner, loser) for loser in losers])
+        says, relation = ("dominates", "<=") if holds else ("doesn't dominate", ">")
+        claim = _after(prefix, f"{wins} {says} {' and '.join(lose)}")
+        rows.append(judge_several(claim, where, EPSILON, each, relation, 0, margin=margin))
+    return rows
+
+
+def crossing_row(
+    dominations: pd.DataFrame, methods: Sequence[str], where: str, prefix: str, margin: float | None = None
+) -> Row:
+    """A paper's statement that none of several fronts dominates another one, which takes every ordered pair of them.
+
+    Args:
+        dominations, where, prefix, margin: as of `domination_rows`.
+        methods: two or more names.
+
+    Raises:
+        UserError: a pair that `dominations` doesn't have.
+    """
+    labels, each = _epsilons(dominations, list(permutations(methods, 2)))
+    claim = f"of {', '.join(labels[:-1])} and {labels[-1]} none dominates another"
+    return judge_several(_after(prefix, claim), where, EPSILON, each, ">", 0, margin=margin)
+
+
+EPSILON = "additive epsilon of"
+
+
+def _epsilons(
+    dominations: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[str], dict[str, dict[int, float]]]:
+    """The labels of all in `pairs`, and what is judged of each pair by seed, under words that follow EPSILON."""
+    labels = {name: style.label for name, style in styles_of(dominations["winner"]).items()}
+    each = {}
+    for winner, loser in pairs:
         mine = dominations[(dominations["winner"] == winner) & (dominations["loser"] == loser)]
         if mine.empty:
             raise UserError(
                 f"domination: no pair {winner!r}, {loser!r}; allowed are two of {', '.join(labels) or 'no methods'}"
             )
-        words = "dominates" if holds else "doesn't dominate"
-        claim = f"{labels[winner]} {words} {labels[loser]}"
-        statistic = f"additive epsilon of {labels[winner]}'s front over {labels[loser]}'s"
         values = {int(seed): float(value) for seed, value in zip(mine["seed"], mine["epsilon"], strict=True)}
-        head = f"{prefix}: " if prefix else ""
-        rows.append(judge(head + claim, where, statistic, values, "<=" if holds else ">", 0, margin=margin))
-    return rows
+        each[f"{labels[winner]}'s front over {labels[loser]}'s"] = values
+    return [labels[name] for name in dict.fromkeys(chain(*pairs))], each
+
+
+def _after(prefix: str, claim: str) -> str:
+    return f"{prefix}: {claim}" if prefix else claim
 
 
 def _points(

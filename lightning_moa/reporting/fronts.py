@@ -32,9 +32,15 @@ def rows_in(frame: pd.DataFrame, space: str) -> pd.DataFrame:
     return frame[np.isfinite(values_of(frame, space)).all(axis=1)]
 
 
+def mean_regret_of(regret: np.ndarray, kl: np.ndarray) -> float:
+    """The mean of the regrets (n,) that are known. NaN where a policy's KL (n,) is no number, since its own is then not
+    known either and the others' mean would flatter its method."""
+    return np.nan if np.isnan(kl).any() else float(pd.Series(regret).mean())
+
+
 def final_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each policy's row of its last step: what a front is made of where training was followed over steps."""
-    keys = ["paper", "artefact", "scale", "method", "seed", "policy"]
+    """Each policy's rows of its own last step: what a front is made of where training was followed over steps."""
+    keys = [name for name in ("paper", "artefact", "scale") if name in frame] + ["method", "seed", "policy"]
     keys += [f"lambda_{objective}" for objective in objectives_of(frame)]
     last = frame.groupby(keys, dropna=False, sort=False)["step"].transform("max")
     return frame[frame["step"] == last]

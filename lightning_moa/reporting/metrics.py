@@ -10,7 +10,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lightning_moa import pareto
-from lightning_moa.reporting.fronts import final_rows, objectives_of, preferences_of, rows_in, values_of
+from lightning_moa.reporting.fronts import (
+    final_rows,
+    mean_regret_of,
+    objectives_of,
+    preferences_of,
+    rows_in,
+    values_of,
+)
 from lightning_moa.reporting.schema import ACCURACIES, METRICS, POINTS, SPACES
 
 MARGIN = 0.1
@@ -35,10 +42,11 @@ def metrics_frame(
     * `hypervolume` above `reference_*`, one point for all methods and seeds of a space (see `reference_points`), so
       that the rows can be compared; spacing, sparsity, inner product over all of the method's points (see
       `lightning_moa.pareto`), the inner product empty where a method knows no preference;
-    * `igd` to the exact front, where there is one;
+    * `igd` to the exact front, where there is one: with three or more objectives, to the grid's preferences on it;
     * `coverage`: the share of the other methods' points of the same seed that this front equals or dominates;
     * `non_dominated`: how many of the method's points none of its own dominates;
-    * `mean_regret`: mean over policies of J*(lambda) - J(policy, lambda), in the gold space, where known.
+    * `mean_regret`: mean over policies of J*(lambda) - J(policy, lambda), in the gold space, where known;
+      empty where a policy's KL is no number.
 
     Args:
         points: a POINTS table.
@@ -69,7 +77,7 @@ def metrics_frames(
     by_rule = reference_points(points, accuracies, fronts)
     tables["points"]["regret"] = np.nan if regret is None else np.asarray(regret, dtype=np.float64)
     if accuracies is not None:
-        tables["accuracies"] = ACCURACIES.check(accuracies, "accuracies").assign(regret=np.nan)
+        tables["accuracies"] = ACCURACIES.check(accuracies, "accuracies").assign(regret=np.nan, kl=np.nan)
     final = {name: final_rows(table) for name, table in tables.items()}
     measured = []
     for space in SPACES:
@@ -135,7 +143,7 @@ class _Front:
 
 def _measured(rows: pd.DataFrame, space: str, front: ArrayLike | None) -> list[_Front]:
     values, preferences, names = values_of(rows, space), preferences_of(rows), objectives_of(rows)
-    seeds, methods, regret = (rows[name].to_numpy() for name in ("seed", "method", "regret"))
+    seeds, methods, regret, kl = (rows[name].to_numpy() for name in ("seed", "method", "regret", "kl"))
     keys = rows[RUN].to_numpy()
     group = rows.groupby(RUN, sort=False).ngroup().to_numpy()
     found = []
@@ -155,7 +163,7 @@ def _measured(rows: pd.DataFrame, space: str, front: ArrayLike | None) -> list[_
             "inner_product": _inner_product(preferences[at], mine),
             "coverage": pareto.coverage(mine, others),
             "non_dominated": int(pareto.is_non_dominated(mine).sum()),
-            "mean_regret": float(pd.Series(regret[at]).mean()) if space == "gold" else np.nan,
+            "mean_regret": mean_regret_of(regret[at], kl[at]) if space == "gold" else np.nan,
         }
         found.append(_Front(space, names, mine, measures))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import pandas as pd
@@ -56,6 +56,7 @@ def order_claims(
     where: str,
     what: str,
     margin: float | None = None,
+    without: Collection[str] = (),
 ) -> list[Row]:
     """A claim for each two neighbours in the paper's order, lowest first.
 
@@ -67,6 +68,7 @@ def order_claims(
         where: the place in the paper.
         what: our number's name.
         margin: of differences of our numbers, as in `judge`.
+        without: methods that count for the ranges alone.
 
     Returns:
         For neighbours a and b that b - a > 0, over seeds; or, where they are level in the paper (`TIE`), that b - a is
@@ -77,7 +79,7 @@ def order_claims(
         return []
     span = theirs[known[-1]] - theirs[known[0]]
     rows = []
-    for low, high in pairwise(known):
+    for low, high in pairwise(name for name in known if name not in without):
         gap = paired(ours[high], ours[low])
         below, above = labels[low], labels[high]
         statistic = f"{what}: {above} - {below}"

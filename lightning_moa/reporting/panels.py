@@ -35,8 +35,8 @@ def draw_along_weight(
 ) -> None:
     """A column against the weight lambda of an objective: the mean over seeds bold, single seeds faint.
 
-    Preferences that give the objective an equal weight (m > 2) are averaged. Methods without a preference, and
-    rows where the column is empty, are left out.
+    Preferences that give the objective an equal weight (m > 2) are averaged, those of the best policies too. Methods
+    without a preference, and rows where the column is empty, are left out.
 
     Args:
         ax: drawn into.
@@ -52,7 +52,9 @@ def draw_along_weight(
     known = frame[frame[weight].notna() & frame[column].notna()]
     looks = styles_of(known["method"]) | dict(styles or {})
     if exact is not None:
-        ax.plot(*np.asarray(exact, dtype=np.float64).T, color="black", linewidth=2.2, zorder=2)
+        weights, values = np.asarray(exact, dtype=np.float64).T
+        best = pd.Series(values).groupby(weights).mean()
+        ax.plot(best.index, best, color="black", linewidth=2.2, zorder=2)
     for method, rows in known.groupby("method", sort=False):
         style = looks[str(method)]
         if rows["seed"].nunique() > 1:

@@ -23,8 +23,9 @@ PACKAGES = (
     *("lightning_moa", "torch", "lightning", "transformers", "peft", "tokenizers", "datasets", "safetensors"),
     *("deepspeed", "bitsandbytes", "numpy", "pandas", "scipy", "moocore", "matplotlib"),
 )
-FORMAT = 2
-"""Of `config`. Records without a format are older: their keys may have been spelled or filled in otherwise."""
+FORMAT = 3
+"""Of `config`. Records without a format are older: their keys may have been spelled or filled in otherwise. Those of
+format 2 are read as of this one: their `constant` schedules had a warm-up."""
 MEASURED_WITH = ("data", "prompts", "decoding", "base", "rewards")
 """What numbers hang on besides their methods."""
 CODE = ("lightning_moa", "experiments", "pyproject.toml")
@@ -99,7 +100,21 @@ def read_run_record(path: str | Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: not YAML, {' '.join(str(error).split())}") from error
     if not isinstance(record, dict):
         raise UserError(f"{path}: {type(record).__name__}, allowed is a mapping")
+    if record.get("format") == 2:
+        record |= {"format": FORMAT, "config": _with_warm_up(record.get("config"))}
     return record
+
+
+def _with_warm_up(config: Any) -> Any:
+    """A configuration of format 2 in today's words."""
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        key: "constant_with_warmup"
+        if value == "constant" and str(key).endswith("schedule")
+        else _with_warm_up(value)
+        for key, value in config.items()
+    }
 
 
 def package_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.fronts import (
     by_seed,
+    mean_regret_of,
     method_rows,
     objectives_of,
     preferences_of,
@@ -24,6 +25,8 @@ from lightning_moa.reporting.fronts import (
 )
 
 PerSeed = dict[int, float]
+SOLVED = 1e-6
+"""What a linear programme's solver rounds by and more."""
 
 
 def metric(metrics: pd.DataFrame, column: str, method: str, space: str) -> PerSeed:
@@ -55,8 +58,15 @@ def paired(values: Mapping[int, float], others: Mapping[int, float], relative: b
 def metric_difference(
     metrics: pd.DataFrame, column: str, method: str, other: str, space: str, relative: bool = False
 ) -> PerSeed:
-    """`method` minus `other` in a column of a METRICS table, paired by seed."""
-    return paired(metric(metrics, column, method, space), metric(metrics, column, other, space), relative)
+    """`method` minus `other` in a column of a METRICS table, paired by seed.
+
+    Raises:
+        UserError: one of them isn't there, or has an empty cell.
+    """
+    both = {name: metric(metrics, column, name, space) for name in (method, other)}
+    for name, each in both.items():
+        _check_known(each, f"{column} of {name!r}")
+    return paired(both[method], both[other], relative)
 
 
 def largest_fall(points: pd.DataFrame, method: str, objective: str, space: str) -> PerSeed:
@@ -127,7 +137,7 @@ def mean_regret(points: pd.DataFrame, regret: ArrayLike, method: str, lowest_wei
         lowest_weight: only preferences whose weights are all at least this.
 
     Raises:
-        UserError: no such method, or none of its preferences is left.
+        UserError: no such method, or none of its preferences is left, or a policy whose KL is no number.
     """
     rows = method_rows(points.assign(regret=np.asarray(regret, dtype=np.float64)), method, "gold")
     kept = rows.assign(lowest=preferences_of(rows).min(axis=1)).query("lowest >= @lowest_weight - 1e-9")
@@ -135,7 +145,19 @@ def mean_regret(points: pd.DataFrame, regret: ArrayLike, method: str, lowest_wei
         raise UserError(
             f"{method!r} has no preference with all weights >= {lowest_weight}; allowed is a finer grid"
         )
-    return {seed: float(group["regret"].mean()) for seed, group in by_seed(kept)}
+    found = {
+        seed: mean_regret_of(group["regret"].to_numpy(), group["kl"].to_numpy(np.float64))
+        for seed, group in by_seed(kept)
+    }
+    _check_known(found, f"regret of {method!r}")
+    return found
+
+
+def _check_known(values: PerSeed, what: str) -> None:
+    """UserError for a seed of which nothing is known: a policy was measured to be no number there."""
+    for seed, value in values.items():
+        if np.isnan(value):
+            raise UserError(f"{what}: there is none for seed {seed}, of which a policy has no finite number")
 
 
 def front_by_step(points: pd.DataFrame, method: str, space: str, reference: ArrayLike) -> pd.DataFrame:
@@ -233,4 +255,5 @@ def _depth(values: np.ndarray) -> float:
     simplex = np.append(np.ones(n), 0.0)[None]
     cost = np.append(np.zeros(n), -1.0)
     depths = [linprog(cost, A_ub=upper, b_ub=-p, A_eq=simplex, b_eq=[1.0]).x[-1] for p in front]
-    return float(max(depths))
+    deepest = float(max(depths))
+    return deepest if deepest > SOLVED else 0.0

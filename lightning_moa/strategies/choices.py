@@ -94,15 +94,25 @@ def check_installed(hardware: Mapping[str, Any], *, whole: bool = False) -> None
     Raises:
         UserError: says which setting needs which package, and how it is installed.
     """
+    for package, setting in packages_of(hardware, whole=whole):
+        require(package, setting)
+
+
+def packages_of(hardware: Mapping[str, Any], *, whole: bool) -> list[tuple[str, str]]:
+    """Packages of the extra `gpu` that compute at settings as `check_installed`'s, each with the setting that asks for
+    it."""
     strategy, precision = strategy_of(hardware), hardware["precision"]
+    found = []
     if strategy.startswith("deepspeed"):
-        require("deepspeed", f"hardware.strategy={strategy}")
-    if whole and strategy_of(trained_whole(hardware)).startswith("deepspeed"):
-        require("deepspeed", f"hardware.precision={precision} with a reward model that is trained on a GPU")
+        found.append(("deepspeed", f"hardware.strategy={strategy}"))
+    elif whole and strategy_of(trained_whole(hardware)).startswith("deepspeed"):
+        setting = f"hardware.precision={precision} with a reward model that is trained on a GPU"
+        found.append(("deepspeed", setting))
     if precision in QUANTISED:
-        require("bitsandbytes", f"hardware.precision={precision}")
+        found.append(("bitsandbytes", f"hardware.precision={precision}"))
     if hardware["optimiser"] == "adamw_8bit":
-        require("bitsandbytes", "hardware.optimiser=adamw_8bit")
+        found.append(("bitsandbytes", "hardware.optimiser=adamw_8bit"))
+    return found
 
 
 def check_there(hardware: Mapping[str, Any]) -> None:

@@ -47,7 +47,9 @@ def study_of(path: Path) -> Study:
 
 
 def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # Known by it, as dataclasses of a script's own must be; not by its stem, which may be another module's.
+    name = f"lightning_moa_script_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if path.suffix != ".py" or spec is None or spec.loader is None:
         raise UserError(f"{path}: no script of a study; a Python file is expected")
     folder = str(path.resolve().parent)
@@ -55,5 +57,10 @@ def _module(path: Path) -> ModuleType:
         # As Python does for a script that is started: answers of one's own may lie beside it.
         sys.path.append(folder)
     module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

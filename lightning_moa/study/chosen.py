@@ -24,6 +24,9 @@ from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.study.constructors import check_constructor
 
 S = TypeVar("S", bound=StudyConfig)
+TOLD_APART = ("steps", "lr")
+"""What a method says of its objective's first section by keys of its own, which scripts set for totals, budgets and
+tuned rates: `settings` would go before those without a word."""
 
 
 def sections_of(methods: Mapping[str, Product]) -> dict[str, type]:
@@ -70,7 +73,8 @@ class Chosen:
         """The method with a study's settings.
 
         Raises:
-            UserError: a setting that the method's answers don't have, or an objective without an optimiser's settings.
+            UserError: a setting that the method's answers don't have or that has a place of its own, or an objective
+                without an optimiser's settings.
         """
         answers = answers_of(product)
         brought = {**sections_of({name: product})}
@@ -91,7 +95,7 @@ class Chosen:
                     values[section] = asdict(changed)
         own = config.methods.get(name, MethodConfig())
         main = _main_section(name, product, answers["objective"].sections)
-        for key in ("steps", "lr"):
+        for key in TOLD_APART:
             if getattr(own, key) is not None:
                 values[main][key] = getattr(own, key)
         typed = {section: kind(**values[section]) for section, kind in brought.items()}
@@ -99,8 +103,11 @@ class Chosen:
             where = f"methods.{name}.settings.{section}"
             if section not in typed or not isinstance(changes, Mapping):
                 raise UserError(
-                    f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.lr=0.1"
+                    f"{where}: allowed are keys of {', '.join(typed)}, such as settings.{main}.batch_size=8"
                 )
+            for key in TOLD_APART if section == main else ():
+                if key in changes:
+                    raise UserError(f"{where}.{key}: allowed is methods.{name}.{key}={changes[key]}")
             typed[section] = _changed(typed[section], changes, where)
         for section, value in typed.items():
             if isinstance(value, OptimiserConfig):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,20 @@ def refuse_to_replace(folder: Path, config: StudyConfig) -> None:
             f"{folder}: holds results of another configuration ({', '.join(found[:_SHOWN])}{more}); replace=true "
             "writes over them, another results_dir keeps them"
         )
+
+
+def other_parts(folder: Path, parts: Iterable[str]) -> list[Path]:
+    """Folders of results below this one that are none of its parts, and hold none: an earlier start has left them."""
+    mine = [folder / part for part in parts]
+    found: dict[Path, None] = {}
+    for file in sorted(folder.rglob("run.yaml")):
+        place = file.parent
+        if place == folder or place in mine:
+            continue
+        while place.parent != folder and not any(part.is_relative_to(place.parent) for part in mine):
+            place = place.parent
+        found[place] = None
+    return list(found)
 
 
 def _other_content(config: StudyConfig, record: Mapping[str, Any]) -> Iterator[str]:

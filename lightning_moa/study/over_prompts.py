@@ -8,6 +8,7 @@ deviations wide, and says nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -28,6 +29,7 @@ COLUMNS = (
 )
 ENOUGH = 3
 """Seeds that speak for themselves."""
+Place = tuple[str, str, int]
 JudgeClaims = Callable[[Collected, Tables], Sequence[Row]]
 
 
@@ -40,8 +42,9 @@ def over_prompts(artefact: Artefact, collected: Collected, judge_claims: JudgeCl
         judge_claims: a script's claims of rows and their tables.
 
     Returns:
-        Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. None where there
-        are seeds enough, or no draws.
+        Columns COLUMNS; `ci_low` to `ci_high` holds 95% of the draws, and `verdict` is what that says. `draws` counts
+        those that have the claim, for some are asked only where there is something to ask; a claim that no draw has is
+        left out. None where there are seeds enough, or no draws.
     """
     return over_prompts_of_all([(artefact, collected)], lambda drawn: judge_claims(*drawn[0]))
 
@@ -56,23 +59,34 @@ def over_prompts_of_all(
     if not draws or any(collected.points["seed"].nunique() >= ENOUGH for _, collected in studies):
         return None
 
-    def judged(drawn: Iterable[Collected]) -> list[Row]:
+    def judged(drawn: Iterable[Collected]) -> dict[Place, Row]:
         each = zip(studies, drawn, strict=True)
-        return list(judge_claims([(rows, artefact.tables(rows)) for (artefact, _), rows in each]))
+        return by_place(judge_claims([(rows, artefact.tables(rows)) for (artefact, _), rows in each]))
 
     said = judged(collected for _, collected in studies)
     redraws = [(Redraws(collected), np.random.default_rng(0)) for _, collected in studies]
     again = [judged(each.draw(random) for each, random in redraws) for _ in range(draws)]
     rows = []
-    for place, row in enumerate(said):
-        if not 1 <= int(str(row["seeds"])) < ENOUGH:
+    for place, row in said.items():
+        values = np.array([_again(row, drawn[place]) for drawn in again if place in drawn])
+        if not (1 <= int(str(row["seeds"])) < ENOUGH and len(values)):
             continue
-        values = np.array([_again(row, drawn[place]) for drawn in again])
         low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
         rows.append(
-            {**row, "draws": draws, "ci_low": low, "ci_high": high, "verdict": _verdict(row, low, high)}
+            {**row, "draws": len(values), "ci_low": low, "ci_high": high, "verdict": _verdict(row, low, high)}
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def by_place(rows: Iterable[Row]) -> dict[Place, Row]:
+    """Rows by what tells them apart: the claim, where the paper has it, and which of those of both alike it is."""
+    found: dict[Place, Row] = {}
+    alike: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        key = (str(row["claim"]), str(row["where"]))
+        found[*key, alike[key]] = row
+        alike[key] += 1
+    return found
 
 
 def _again(row: Row, drawn: Row) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from lightning_moa.reporting.study_tables import (
     sensitivity_lines,
 )
 from lightning_moa.study.collect import Collected
-from lightning_moa.study.kept import differing, recorded, refuse_to_replace
+from lightning_moa.study.kept import differing, other_parts, recorded, refuse_to_replace
 from lightning_moa.study.provenance import place_of
 
 LONGEST = 120
@@ -216,8 +217,43 @@ class Artefact:
         self._write_others(others)
         if judged is not None:
             judged.write(self.folder)
+        self.write_record(rewards)
+
+    def write_record(self, rewards: str) -> None:
+        """run.yaml of what trained nothing itself; last, once all else is written.
+
+        Args:
+            rewards: what its numbers are rewards of.
+        """
         data = {key: getattr(self.config.data, key) for key in ("name", "revision", "labels")}
         self._write_record({"data": data, "rewards": {"computed": rewards}}, [])
+
+    def begin_parts(self, parts: Mapping[str, StudyConfig]) -> None:
+        """Ask for the folders of all parts before the first is trained. The record is gone until `end_parts`: of parts
+        that are written anew above, claims and pictures are of before.
+
+        Args:
+            parts: folder below this one -> configuration.
+
+        Raises:
+            UserError: one can't be written or holds results of another configuration, or there are parts that this
+                start does not make, and `replace` is not set.
+        """
+        for part, own in parts.items():
+            Artefact.begin(self.paper, self.name, own, part, self.home, self.chosen)
+        others = other_parts(self.folder, parts)
+        if others and not self.config.replace:
+            raise UserError(
+                f"{self.folder}: holds {others[0].relative_to(self.folder)}, which is no part of what is asked for; "
+                "replace=true takes it away, another results_dir keeps it"
+            )
+        remove(self.folder / "run.yaml")
+
+    def end_parts(self, parts: Iterable[str]) -> None:
+        """Take away parts that this start has not made, and leave the record of them all."""
+        for folder in other_parts(self.folder, parts):
+            shutil.rmtree(folder)
+        self.write_record("those of its parts")
 
     def _write_others(self, others: Mapping[str, pd.DataFrame]) -> None:
         named = {"paper": self.paper, "artefact": self.name, "scale": self.scale}

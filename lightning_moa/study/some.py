@@ -16,11 +16,11 @@ from lightning_moa.study.study import Methods, Study
 
 def conduct_some(study: Study, config: Any, methods: Methods, console: Console) -> None:
     """Train and measure the methods in each of the script's studies; tables and a picture of the fronts go to a folder
-    that bears their names. What the script claims of all its methods is not asked."""
+    that bears their names, and that of the data. What the script claims of all its methods is not asked."""
     script = Path(study.file).resolve()
     for label, own, mine in study.parts_of(config, methods):
         part = re.sub(r"\W+", "_", label).strip("_")
-        artefact = Artefact.begin(script.parent.name, script.stem, own, part, own.data.name, "+".join(mine))
+        artefact = Artefact.begin(script.parent.name, script.stem, own, part, chosen="+".join(mine))
         collected = conduct(own, mine, console)
         tables = artefact.tables(collected)
         artefact.write(collected, tables, None)

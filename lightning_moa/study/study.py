@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ ALL = "all"
 """Of `methods=[..]`: all of the script's."""
 RESERVED = (ALL, REFERENCE)
 """Names that no method of one's own can have."""
+DRAWS, PROMPT_SETS = "evaluation.draws", "evaluation.prompt_sets"
+NOT_BY_ALL = (DRAWS, PROMPT_SETS)
+"""Keys that are read by scripts alone, and not by all."""
 Methods = Mapping[str, Product]
 Part = tuple[str, Any, Methods]
 """Label, configuration and methods; the label is empty where a script conducts one study alone."""
@@ -39,6 +43,7 @@ class Study:
         scale: the one that is run where none is asked for.
         parts: what the script conducts, where that is several studies, or where methods hang on the configuration.
         any_methods: whether the script's own `main` is about whatever methods are asked for, and is given them.
+        reads: which of `NOT_BY_ALL` it reads; a word for another is refused.
     """
 
     file: str
@@ -48,6 +53,7 @@ class Study:
     scale: str = "tiny"
     parts: Callable[[Any], Sequence[Part]] | None = None
     any_methods: bool = False
+    reads: Sequence[str] = ()
 
     @property
     def folder(self) -> Path:
@@ -66,12 +72,32 @@ class Study:
         Raises:
             UserError: a wrong key, type, value or method.
         """
+        self._check_reads(words)
         chosen = [word for word in words if word.startswith("methods=")]
         rest = [f"scale={self.scale}", *(word for word in words if not word.startswith("methods="))]
         methods = self.methods if not chosen else self._named(chosen[-1].partition("=")[2])
         schema = schema_of({**self.methods, **methods}, self.options)
         config = parse(schema, rest, self.folder, {*self.methods, *methods}, all_sections())
+        self._check_said(words, config, methods)
         return config, methods
+
+    def _check_reads(self, words: Sequence[str]) -> None:
+        """Refuse a word that would change nothing."""
+        for key in NOT_BY_ALL:
+            said = [word for word in words if word.startswith((f"{key}=", f"{key}."))]
+            if said and key not in self.reads:
+                raise UserError(f"{said[0]}: this script does not read {key}; allowed is to leave it out")
+
+    def _check_said(self, words: Sequence[str], config: Any, methods: Methods) -> None:
+        """Refuse `methods.<name>.<key>=` of a method that none of the parts has: they take what they know by name."""
+        said = [word.split(".")[1] for word in words if word.startswith("methods.")]
+        if self.parts is None or not said:
+            return
+        known = dict.fromkeys(name for _, _, each in self.parts(deepcopy(config)) for name in each)
+        known |= {name: None for name in methods if self.any_methods or name not in self.methods}
+        lost = [name for name in said if name not in known]
+        if lost:
+            raise UserError(f"methods.{lost[0]}: this figure's methods are {', '.join(known)}")
 
     def parts_of(self, config: Any, methods: Methods) -> list[Part]:
         """The studies that it conducts, of these methods."""
@@ -85,6 +111,11 @@ class Study:
             if mine:
                 settings.methods = {name: each for name, each in settings.methods.items() if name in mine}
                 found.append((label, settings, mine))
+        if not found:
+            known = dict.fromkeys(name for _, _, each in own for name in each)
+            raise UserError(
+                f"methods=[{', '.join(methods)}]: no study of this script has them; they have {', '.join(known)}"
+            )
         return found
 
     def _named(self, text: str) -> Methods:
