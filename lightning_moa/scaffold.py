@@ -102,6 +102,8 @@ def new_method(name: str, folder: Path) -> list[Path]:
         raise UserError(f"{folder} is no folder; another --folder is needed")
     words = [word for word in name.split("_") if word]
     given = {"name": name, "kind": "".join(map(str.capitalize, words)), "title": " ".join(words).capitalize()}
+    if keyword.iskeyword(given["kind"]):
+        raise UserError(f"moa new method {name}: {given['kind']} is a word of Python; another name is needed")
     files = {f"{name}.py": METHOD, f"test_{name}.py": TEST, f"compare_{name}.py": SCRIPT}
     for file in files:
         if (folder / file).exists():

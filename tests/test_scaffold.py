@@ -56,6 +56,14 @@ def test_a_name_that_python_or_a_package_has_is_refused(tmp_path, name, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_whose_class_would_be_a_word_of_python_is_refused(tmp_path, capsys):
+    assert main(["new", "method", "none", "--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "error: moa new method none: None is a word of Python; another name is needed\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_name_of_the_method_that_it_is_compared_with_is_refused(tmp_path, capsys):
     """The script's methods would have one name twice, and the last of them win."""
     assert main(["new", "method", "panacea", "--folder", str(tmp_path)]) == 2

@@ -24,7 +24,8 @@ def add(commands: Any) -> None:
         "results", nargs="+", help="points.csv files, folders of results, or folders above them"
     )
     parser.add_argument(
-        "--space", help="gold, judge, reward or accuracy (default: the first of these that all have)"
+        "--space",
+        help="gold, judge, reward or accuracy (default: the first of the former three that all have)",
     )
     parser.add_argument(
         "--reference",

@@ -133,15 +133,16 @@ def _answers(
                 **{f"lambda_{name}": value for name, value in zip(loaded.objectives, weights, strict=True)},
             }
         )
-        parts.append(part.assign(number=number, title=_heading(loaded, opened, weights)))
+        parts.append(part.assign(number=number, title=_heading(loaded, opened, weights, options.policy)))
     return pd.concat(parts, ignore_index=True)
 
 
-def _heading(loaded: Loaded, opened: Any, weights: list[float | None]) -> str:
+def _heading(loaded: Loaded, opened: Any, weights: list[float | None], asked: str | None) -> str:
     if opened.preference is None:
         return f"{opened.deployed.name} (knows no preference)"
     said = ", ".join(f"{name} {value:g}" for name, value in zip(loaded.objectives, weights, strict=True))
-    return said if opened.distance < 1e-6 else f"{said} (the nearest that was trained)"
+    which = "the nearest that was trained" if asked is None else "the policy that was named"
+    return said if opened.distance < 1e-6 else f"{said} ({which})"
 
 
 def _side_by_side(frame: pd.DataFrame, prompts: list[str]) -> Any:

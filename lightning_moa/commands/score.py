@@ -23,6 +23,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--results", help="a folder of results, whose study trained the reward model")
     parser.add_argument("--seed", type=int, help="which of the study's seeds (default: the first)")
     parser.add_argument("--runs", help="the folder of the runs (default: where run.yaml says)")
+    parser.add_argument(
+        "--own",
+        action="append",
+        default=[],
+        metavar="MODULE:FUNCTION",
+        help="a reward from outside that the study measured with: none is imported unless it is named here, or by "
+        "--rewards",
+    )
     parser.add_argument("--prompt-column", default="prompt", help="(default: prompt)")
     parser.add_argument("--response-column", default="response", help="(default: response)")
     parser.add_argument("--batch-size", type=int, default=32, help="texts scored at a time (default: 32)")
@@ -34,6 +42,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     import csv
 
+    from lightning_moa.answers import load as load_answer
     from lightning_moa.inference.scoring import score_file, summary
     from lightning_moa.reporting.files import spreadsheet_text, write_atomically
 
@@ -54,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         response_column=options.response_column,
         batch_size=options.batch_size,
         device=options.device,
+        own=[load_answer(name, "--own") for name in options.own],
     )
     show(_table(summary(scored)))
     if options.to:

@@ -36,6 +36,8 @@ class Choice:
     load: Callable[[], Loaded]
     study: TrainedMethod | None
     """None: a policy's own folder, whose answers nobody scores."""
+    own: Sequence[Any] = ()
+    """What is from outside and named by the caller."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Answers:
         # The former one's memory is given back before the next one takes its own.
         self._number, self._loaded = None, None
         self._loaded = choice.load()
-        self._space, self._scores = _scores(choice.study, self._device)
+        self._space, self._scores = _scores(choice, self._device)
         self._best = None if choice.study is None else Best(self._loaded.spec)
         self._number = number
 
@@ -163,9 +165,9 @@ def _at(opened: Opened) -> list[float] | None:
     return None if opened.preference is None else opened.preference.tolist()
 
 
-def _scores(study: TrainedMethod | None, device: str) -> tuple[str | None, Rewards | None]:
+def _scores(choice: Choice, device: str) -> tuple[str | None, Rewards | None]:
     """Gold rewards where the world is known, else what the study measured with."""
-    found = {} if study is None else measured_rewards(study, 1, device)
+    found = {} if choice.study is None else measured_rewards(choice.study, 1, device, choice.own)
     return next(((space, found[space]) for space in ("gold", "reward") if space in found), (None, None))
 
 

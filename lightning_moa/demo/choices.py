@@ -43,4 +43,4 @@ def choices(
 def _choice(study: TrainedMethod, own: Sequence[type], device: str | None) -> Choice:
     source = of_study(study)
     label = f"{study.method}, seed {study.seed}"
-    return Choice(label, tuple(source.spec["objectives"]), lambda: Loaded(source, own, device), study)
+    return Choice(label, tuple(source.spec["objectives"]), lambda: Loaded(source, own, device), study, own)

@@ -18,7 +18,7 @@ from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError, warn
 from lightning_moa.inference.found import chosen
 from lightning_moa.inference.preferences import as_preference
-from lightning_moa.inference.sources import Source, Tracked, allow, deployment_of, of_folder, of_study
+from lightning_moa.inference.sources import Source, Tracked, class_of, deployment_of, of_folder, of_study
 from lightning_moa.inference.watching import watching
 from lightning_moa.policies import Policy, generate
 from lightning_moa.runs.loading import load_base
@@ -88,7 +88,7 @@ class Loaded:
         self.spec = source.spec
         self.objectives: tuple[str, ...] = tuple(source.spec["objectives"])
         self._deployment = deployment_of(source, own)
-        allow(source.spec["policy"], own)
+        class_of(source.spec["policy"], own, Policy)
         hardware = {**source.spec["hardware"], "accelerator": accelerator_of(device)}
         self.base, self.tokenizer = load_base(source.inputs["base"], hardware)
         self._opened: Deployed | None = None

@@ -220,7 +220,7 @@ def _limits(loaded: Loaded, opened: Opened) -> list[str]:
             f"{silent} ids of the base's vocabulary have no text. Here they were never sampled; stock libraries may."
         )
     if opened.distance > SAME:
-        found.append("The preference that was asked for has no policy of its own; this is the nearest one.")
+        found.append("The preference that was asked for is another than this policy's own.")
     return found
 
 

@@ -16,9 +16,10 @@ from lightning_moa.data.registry import DATASETS, build
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import TrainedMethod
 from lightning_moa.inference.loading import accelerator_of
+from lightning_moa.inference.sources import allow
 from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
-from lightning_moa.rewards.sources import GOLD, TRAINED, Source, build_sources, parse_sources
+from lightning_moa.rewards.sources import FUNCTION, GOLD, TRAINED, Source, build_sources, parse_sources
 
 # A bar per loaded model says nothing to who wants scores.
 disable_progress_bar()
@@ -36,6 +37,7 @@ def score_file(
     response_column: str = "response",
     batch_size: int = 32,
     device: str = "cpu",
+    own: Sequence[Any] = (),
 ) -> pd.DataFrame:
     """The rows of a file of prompts and responses, with a column `reward_<objective>` for each source.
 
@@ -47,6 +49,7 @@ def score_file(
         prompt_column, response_column: in the file.
         batch_size: texts that a model scores at a time.
         device: where models are put.
+        own: functions from outside of this package that the study measured with: none is imported by its own word.
 
     Raises:
         UserError: a file without these columns, a row without a text, or with rewards already; or a source that
@@ -60,7 +63,7 @@ def score_file(
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}: must be at least 1")
     accelerator_of(device)
-    for prefix, source in _sources(rewards, study, batch_size, device).items():
+    for prefix, source in _sources(rewards, study, batch_size, device, own).items():
         for name, column in zip(source.objectives, source.scores(prompts, responses).T, strict=True):
             found[f"{prefix}_{name}"] = column
     there = [name for name in found if name in frame]
@@ -108,7 +111,7 @@ def _whole(frame: pd.DataFrame, column: str, path: str | Path) -> list[str]:
 
 
 def _sources(
-    given: Mapping[str, Any], study: TrainedMethod | None, batch_size: int, device: str
+    given: Mapping[str, Any], study: TrainedMethod | None, batch_size: int, device: str, own: Sequence[Any]
 ) -> dict[str, Rewards]:
     """Prefix of columns to what scores."""
     if study is None:
@@ -118,24 +121,33 @@ def _sources(
             )
         return {"reward": _build(given, list(given), None, None, batch_size, device)}
     if not given:
-        return measured_rewards(study, batch_size, device)
+        return measured_rewards(study, batch_size, device, own)
     spec, folder = _spec_and_trained(study)
     return {"reward": _build(given, list(given), _gold(spec), folder, batch_size, device)}
 
 
-def measured_rewards(study: TrainedMethod, batch_size: int = 32, device: str = "cpu") -> dict[str, Rewards]:
+def measured_rewards(
+    study: TrainedMethod, batch_size: int = 32, device: str = "cpu", own: Sequence[Any] = ()
+) -> dict[str, Rewards]:
     """What a study's responses were scored by: `reward`, what it measured with, where it did; `gold`, where its world
     knows.
 
     Args:
         batch_size: texts that a model scores at a time.
         device: where models are put.
+        own: as for `score_file`.
+
+    Raises:
+        UserError: a function from outside that `own` does not hold.
     """
     spec, folder = _spec_and_trained(study)
     gold = _gold(spec)
     found: dict[str, Rewards] = {}
     if spec["rewards"]:
         sources = {name: Source.from_json(each) for name, each in spec["rewards"].items()}
+        for source in sources.values():
+            if source.kind == FUNCTION:
+                allow(source.name, own, "lightning_moa.rewards.")
         found["reward"] = build_sources(
             sources,
             spec["objectives"],

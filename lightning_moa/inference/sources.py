@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +21,7 @@ from lightning_moa.runs.context import Trained
 from lightning_moa.task_files import DONE
 
 OURS = "lightning_moa."
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,29 @@ def of_folder(folder: Path) -> Source:
 def deployment_of(source: Source, own: Sequence[type]) -> Deployment:
     if source.deployment is None:
         return Itself()
-    allow(source.deployment["class"], own)
-    made: Deployment = load_answer(source.deployment["class"], "deployment")(**source.deployment["options"])
-    return made
+    kind = class_of(source.deployment["class"], own, Deployment)
+    try:
+        return kind(**source.deployment["options"])
+    except TypeError as error:
+        raise UserError(f"{source.deployment['class']}: its options do not fit ({error})") from error
 
 
-def allow(name: str, own: Sequence[type]) -> None:
-    """Refuse a class from outside that the caller does not name."""
-    if not name.startswith(OURS) and name not in [path_of(each) for each in own]:
+def class_of(name: str, own: Sequence[Any], kind: type[T]) -> type[T]:
+    """The class that a folder names, of such a kind. No other is called, for a folder gives its arguments, too.
+
+    Raises:
+        UserError: one from outside that the caller does not name, or another thing.
+    """
+    allow(name, own)
+    found = load_answer(name)
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise UserError(f"{name}: a {kind.__name__} is expected there")
+    return found
+
+
+def allow(name: str, own: Sequence[Any], ours: str = OURS) -> None:
+    """Refuse what is from outside of our modules (those whose names begin so) and not named by the caller."""
+    if not name.startswith(ours) and name not in [path_of(each) for each in own]:
         raise UserError(
-            f"{name}: a class from outside; a folder's own word imports none, so name it: --own {name} (own=[...])"
+            f"{name}: from outside; a folder's own word imports nothing, so name it: --own {name} (own=[...])"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import math
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,9 @@ ROWS = 100
 """Of a table that a page shows; the file has them all."""
 CELL = 2_000
 """Letters of a cell that a page shows."""
+TEXTS = ("prompt", "response")
+"""Columns of what was said."""
+_FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 LEAVES = 200_000
 """Values that a record may have: a few lines of YAML can stand for any number."""
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -80,7 +83,7 @@ class Reader:
 
 
 def read_cells(file: Path) -> Cells:
-    """A CSV file's first rows, long numbers shortened.
+    """A CSV file's first rows, long numbers shortened but in columns of texts.
 
     Raises:
         UserError: not a CSV file, or rows of several lengths.
@@ -96,21 +99,25 @@ def read_cells(file: Path) -> Cells:
             if len(row) != len(header):
                 raise UserError(f"{file}: row {number} has {len(row)} cells, the header {len(header)}")
             if number <= ROWS:
-                body.append([shortened(cell) for cell in row])
+                body.append([shown(name, cell) for name, cell in zip(header, row, strict=True)])
     except csv.Error as error:
         raise UserError(f"{file}: not a CSV file, {error}") from error
     return Cells(file.name, header, body, number)
 
 
+def shown(name: str, cell: str) -> str:
+    """A cell of a column as a page shows it; a prompt or a response that looks like a number is none."""
+    return begun(cell) if name in TEXTS else shortened(cell)
+
+
 def shortened(cell: str) -> str:
     """A cell as a page shows it: of a number four digits that count, of a long text its beginning."""
-    if len(cell) <= 7:
-        return cell
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell if len(cell) <= CELL else f"{cell[:CELL]} …"
-    return f"{value:.4g}" if math.isfinite(value) and not cell.lstrip("-").isdigit() else cell[:CELL]
+    return f"{float(cell):.4g}" if len(cell) > 7 and _FRACTION.fullmatch(cell) else begun(cell)
+
+
+def begun(text: str) -> str:
+    """A text, or its beginning where it is long."""
+    return text if len(text) <= CELL else f"{text[:CELL]} …"
 
 
 def read_picture(file: Path) -> Picture:

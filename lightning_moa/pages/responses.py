@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_moa.folders import refuse_links_out, run_in
-from lightning_moa.pages.reading import ROWS, Cells, shortened
+from lightning_moa.pages.reading import ROWS, Cells, shown
 from lightning_moa.reporting.files import read_text
 
 PROMPTS = 3
@@ -56,7 +56,9 @@ def _first(file: Path, title: str) -> Cells:
     rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
     # A prompt may have been measured several times.
     first: dict[str, str] = {}
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if None in row:
+            raise ValueError(f"row {number} has more cells than the header")
         first.setdefault(row["prompt"], row["prompt_index"])
     chosen = list(first.values())[:PROMPTS]
     last = max((int(row["step"]) for row in rows), default=0)
@@ -71,5 +73,5 @@ def _first(file: Path, title: str) -> Cells:
     others.sort(key=lambda name: not name.startswith("lambda_"))
     weights = sum(name.startswith("lambda_") for name in others)
     header = ["prompt", "policy", *others[:weights], "response", *others[weights:]]
-    body = [[shortened(row[name] or "") for name in header] for row in mine[:ROWS]]
+    body = [[shown(name, row[name] or "") for name in header] for row in mine[:ROWS]]
     return Cells(title, header, body, len(mine))

@@ -121,7 +121,8 @@ class AdapterPolicy(SteeredPolicy, ABC):
         return self.model
 
     def merge(self, preference: Tensor | None = None) -> PreTrainedModel:
-        """A plain transformers model with the weights W0 + delta W at a preference (m,); a deep copy.
+        """A plain transformers model with the weights W0 + delta W at a preference (m,); a deep copy, in float32: in 16
+        bits most of a small update would be rounded away.
 
         Raises:
             UserError: as for `fixed`, or a base in 8 or 4 bits.
@@ -132,12 +133,11 @@ class AdapterPolicy(SteeredPolicy, ABC):
                 "has been evaluated on a CPU merges wrong altogether); load the policy onto the base unquantised"
             )
         with torch.no_grad(), self.fixed(preference):
-            model = copy.deepcopy(self.model)
+            model = copy.deepcopy(self.model).float()
             head = model.get_output_embeddings()
             for layer in adapted_layers(model).values():
-                merged = layer.base.weight.float() + layer.delta()
                 # A new parameter, since an output head may share its weight with the token embedding.
-                layer.base.weight = nn.Parameter(merged.to(layer.base.weight.dtype))
+                layer.base.weight = nn.Parameter(layer.base.weight + layer.delta())
                 if layer is head:
                     model.config.tie_word_embeddings = False
         eject(model)

@@ -173,9 +173,9 @@ class Heads(LoRA):
             self.model.set_submodule(self._place, bank)
         weight, bias = bank.heads[chosen].merged()  # type: ignore[operator]
         plain: nn.Linear = model.get_submodule(self._place)  # type: ignore[assignment]
-        plain.weight = nn.Parameter(weight.detach().to(plain.weight.dtype, copy=True))
+        plain.weight = nn.Parameter(weight.detach().to(torch.float32, copy=True))
         if bias is not None:
-            plain.bias = nn.Parameter(bias.detach().to(plain.bias.dtype, copy=True))
+            plain.bias = nn.Parameter(bias.detach().to(torch.float32, copy=True))
         model.config.tie_word_embeddings = False
         return model
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from lightning_moa.reporting.compare import Comparison, Entry
 from lightning_moa.reporting.files import spreadsheet_text
@@ -28,14 +29,14 @@ Cells = list[list[str]]
 def comparison_table(comparison: Comparison) -> Table:
     """A row per run and method; `dominates` names the numbers of the rows that it dominates."""
     header, *rows = cells_of(comparison)
-    table = Table(title=title_of(comparison), title_justify="left")
+    table = Table(title=Text(title_of(comparison)), title_justify="left")
     for heading in header:
         words = heading in ("run", "method", "dominates")
         table.add_column(
-            heading, justify="left" if words else "right", overflow="fold" if words else "ellipsis"
+            Text(heading), justify="left" if words else "right", overflow="fold" if words else "ellipsis"
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 

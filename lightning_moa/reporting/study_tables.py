@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from lightning_moa.reporting.catalogue import standing_of, verdict_counts
 from lightning_moa.reporting.claim_rows import ruled_out
@@ -43,7 +44,7 @@ def methods_table(title: str, metrics: pd.DataFrame, timings: pd.DataFrame) -> T
         costs = [rows[name].max() for name in ("trained_models", "trained_parameters", "training_steps")]
         shown = ["" if pd.isna(cost) else f"{int(cost):,}" for cost in costs]
         clock = f"{seconds[method]:.0f}" if method in seconds else ""
-        table.add_row(str(method), *cells, _mean(rows["mean_regret"].dropna()), *shown, clock)
+        table.add_row(Text(str(method)), *cells, _mean(rows["mean_regret"].dropna()), *shown, clock)
     return table
 
 
@@ -76,7 +77,7 @@ def claims_table(claims: pd.DataFrame) -> Table:
             p = "" if np.isnan(row["p"]) else f"{row['p']:.2g}"
             star = "" if row["verdict"] == row["verdict_holm"] else " *"
             numbers = (f"{row['value']:.3g}", interval, f"{row['bound']:.3g}", p)
-            table.add_row(row["claim"], *numbers, row["verdict"] + star)
+            table.add_row(Text(row["claim"]), *numbers, row["verdict"] + star)
         table.add_section()
     return table
 

@@ -74,6 +74,7 @@ class Start:
             found.script,
             *found.arguments,
             *(each for asked in found.runs for each in (asked.key, asked.name)),
+            *([] if found.how is None else [found.how]),
         ]
         if found.ended is not None:
             numbers.append(found.ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,7 +14,8 @@ from lightning_moa.answers import path_of
 from lightning_moa.deployments import Deployed
 from lightning_moa.errors import UserError
 from lightning_moa.inference.found import chosen
-from lightning_moa.inference.sources import allow
+from lightning_moa.inference.loading import Loaded
+from lightning_moa.inference.sources import allow, deployment_of, of_study
 
 PREFERENCE = {"helpful": 0.5, "harmless": 0.5}
 
@@ -133,6 +135,29 @@ def test_a_class_from_outside_is_imported_only_by_the_users_word():
     with pytest.raises(UserError, match=f"--own {name}"):
         allow(name, [])
     allow(name, [Mine])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lightning_moa.reporting.files:write_atomically", "a Deployment is expected there"),
+        ("lightning_moa.policies.svd_lora:SVDLoRA", "a Deployment is expected there"),
+        ("lightning_moa.deployments:Steered", "its options do not fit"),
+    ],
+)
+def test_nothing_but_a_deployment_is_called_by_a_folders_word(study, tmp_path, name, said):
+    found = chosen(study, "panacea_ls")
+    source = of_study(found)
+    options = {"path": str(tmp_path / "written"), "content": "any text"}
+    other = replace(source, deployment={"class": name, "options": options})
+    with pytest.raises(UserError, match=f"{name}: {said}"):
+        deployment_of(other, [])
+    with pytest.raises(UserError, match="write_atomically: a Policy is expected there"):
+        Loaded(replace(source, spec={**source.spec, "policy": OTHER}), [], None)
+    assert not list(tmp_path.iterdir())
+
+
+OTHER = "lightning_moa.reporting.files:write_atomically"
 
 
 class Mine:

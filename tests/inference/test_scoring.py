@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,22 @@ def test_sources_by_name(measured):
     assert scored["reward_concise"].tolist() == [-float(len(each.split())) for each in frame["response"]]
     both = score_file(path, {"concise": name, "helpful": "gold"}, study)
     np.testing.assert_allclose(both["reward_helpful"].to_numpy(float), frame["gold_helpful"].to_numpy(float))
+
+
+@pytest.mark.parametrize("name", [f"{__name__}:brevity", "lightning_moa.reporting.files:write_atomically"])
+def test_a_function_that_a_study_measured_with_is_called_only_by_the_users_word(measured, name):
+    path, frame, study = measured
+    record = study.measured()
+    record["spec"]["rewards"] = {
+        each: {**dict.fromkeys(kept), "kind": "function", "name": name}
+        for each, kept in record["spec"]["rewards"].items()
+    }
+    other = SimpleNamespace(measured=lambda: record, runs=study.runs)
+    with pytest.raises(UserError, match=f"{name}: from outside; .* --own {name}"):
+        score_file(path, {}, other)
+    if name.endswith("brevity"):
+        scored = score_file(path, {}, other, own=[brevity])
+        assert scored["reward_helpful"].tolist() == [-float(len(each.split())) for each in frame["response"]]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,18 @@ def test_responses_are_those_of_tables_and_of_the_runs(theirs, tmp_path):
     assert measured.name == "panacea, seed 0"
     assert measured.header == ["prompt", "policy", "lambda_helpful", "response", "tokens"]
     assert measured.rows == [[f"p{i}", "steered", "0.5", f"r{i}", "2"] for i in range(3)]
+    (folder / "responses.csv").write_text("\n".join([header, f"{rows[0]},more", *rows[1:]]))
+    (said, _) = content_of(theirs, tmp_path / "runs").problems
+    assert said.endswith("seed 0: row 1 has more cells than the header")
+
+
+def test_what_was_said_is_no_number_and_long_fractions_are_cut(theirs):
+    (theirs / "answers.csv").write_text("prompt,response,score\n2024_01_01,3.14159265,3.14159265\n")
+    (table,) = content_of(theirs).panels[0].responses
+    assert table.rows == [["2024_01_01", "3.14159265", "3.142"]]
+    assert [shortened(each) for each in ("12345678", "1_000_000", "-1.23456e-10")] == [
+        *("12345678", "1_000_000", "-1.235e-10")
+    ]
 
 
 def test_every_committed_result_has_a_command_where_a_script_makes_it():

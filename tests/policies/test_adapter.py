@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_moa.errors import UserError
-from lightning_moa.policies import LoRA, Policy, SVDLoRA
+from lightning_moa.policies import LoRA, Policy, SVDLoRA, save_model
 from tests.policies.models import EOS, PAD, VOCABULARY, preferences, shake, tiny, tokens
 
 
@@ -168,6 +168,24 @@ def test_merge_into_a_tied_head_leaves_the_embedding_alone(tmp_path):
     for model in (merged, AutoModelForCausalLM.from_pretrained(tmp_path)):
         found = model(input_ids=ids, attention_mask=mask).logits
         torch.testing.assert_close(found, policy(ids, mask), atol=1e-4, rtol=1e-4)
+
+
+def test_a_base_in_16_bits_is_merged_into_float32(tmp_path):
+    """A weight near 1 has steps of 2^-8 in bfloat16, and an update of a hundredth of that is as good as none."""
+    from transformers import AutoModelForCausalLM
+
+    policy = shake(SVDLoRA(tiny().to(torch.bfloat16), 3, 2))
+    merged, preference = policy.merge(preferences(1, 2)[0]), preferences(1, 2)[0]
+    assert {each.dtype for each in merged.parameters()} == {torch.float32}
+    with torch.no_grad(), policy.fixed(preference):
+        for name, layer in policy.layers.items():
+            expected = layer.base.weight.float() + layer.delta()
+            assert torch.equal(merged.get_submodule(name).weight, expected)
+            assert not torch.equal(expected, expected.bfloat16().float())
+    assert {each.dtype for each in policy.model.parameters() if not each.requires_grad} == {torch.bfloat16}
+    save_model(merged, tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert all(torch.equal(a, b) for a, b in zip(merged.parameters(), again.parameters(), strict=True))
 
 
 def test_merge_wants_one_preference():

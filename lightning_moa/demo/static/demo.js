@@ -64,7 +64,8 @@
       mine.text.textContent = event.text;
       state.textContent = `answering: ${event.text.split(/\s+/).filter(Boolean).length} words of ${titles[event.which] ?? event.which}`;
       if (!event.done) return true;
-      const near = event.at && event.which === "chosen" && event.at.some((each, i) => Math.abs(each - simplex.asked[i]) > 1e-6);
+      const asked = event.which === "chosen" ? simplex.asked : chosen().objectives.map((name) => Number(name === event.which));
+      const near = event.at && event.at.some((each, i) => Math.abs(each - asked[i]) > 1e-6);
       const told = event.which === "reference" ? "before its training" : !event.at ? "knows no preference"
         : near ? `the nearest that was trained: ${event.at.map(moa.look.number).join(", ")}` : "";
       mine.note.textContent = [told, event.said].filter(Boolean).join("; ");
