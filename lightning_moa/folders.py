@@ -30,7 +30,8 @@ def run_in(runs: Path, name: str) -> Path:
 
 def check_place(folder: Path) -> Path:
     """The nearest folder above one, or itself, that is there; a `UserError` where something else is in the way."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    # What may not be looked at, or no disk can have, is not there; pathlib's own `exists` raises an OSError then.
+    there = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
     if not there.is_dir():
         raise UserError(f"{folder}: cannot be written, for {there} is a file")
     return there

@@ -84,6 +84,12 @@ def spoken(dialogue: str) -> list[Message]:
     return ([("system", head.strip())] if head.strip() else []) + turns
 
 
+def recalled(text: str) -> str:
+    """The prompt that `readable` made a text of, where that was a conversation; any other text as it is."""
+    prompt = joined(spoken(text))
+    return prompt if is_conversation(prompt) and readable(prompt) == text else text
+
+
 def alternating(messages: Iterable[Message]) -> list[Message]:
     """The turns of a user and of an assistant, one after the other, a user's first and last; empty where they are not.
     A system's message in front goes in front of the user's first turn, or, where a conversation has lost its start,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightning_moa.errors import UserError
-from lightning_moa.folders import check_writable, refuse_links_out, run_in
+from lightning_moa.folders import check_place, check_writable, refuse_links_out, run_in
 
 
 def test_links_within_a_folder_are_followed_and_those_out_of_it_are_not(tmp_path):
@@ -40,3 +40,8 @@ def test_a_folder_that_is_not_there_is_judged_by_the_one_that_is(tmp_path, monke
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(UserError, match=r"a/b: cannot be written, for .* is read-only"):
         check_writable(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_place_that_no_disk_can_have_is_looked_for_above(tmp_path, name):
+    assert check_place(tmp_path / name / "results") == tmp_path

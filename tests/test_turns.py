@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_moa.turns import joined, messages_of, readable, spoken, unmarked
+from lightning_moa.turns import joined, messages_of, readable, recalled, spoken, unmarked
 
 TALK = [("system", "Be kind."), ("user", "a\n\nAssistant: b"), ("assistant", " c "), ("user", "d\u2028")]
 
@@ -31,6 +31,14 @@ def test_readable_text_is_spoken_again(messages):
     stripped = [(role, text.strip()) for role, text in messages]
     assert spoken(readable(joined(messages))) == stripped
     assert readable(joined(messages)).endswith("\n\nAssistant:")
+    assert recalled(readable(joined(stripped))) == joined(stripped)
+
+
+@pytest.mark.parametrize(
+    "text", ["what?", "", "\n\nHuman: hi\n\nAssistant:", "\n\nHuman: a\n\nAssistant: b", joined(TALK)]
+)
+def test_another_text_is_recalled_as_it_is(text):
+    assert recalled(text) == text
 
 
 def test_a_plain_prompt_is_readable_as_it_is():

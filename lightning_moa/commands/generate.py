@@ -80,6 +80,7 @@ def _given(options: argparse.Namespace) -> list[str]:
 
     from lightning_moa.data.files import format_of, read_local, texts
     from lightning_moa.reporting.files import read_text, without_apostrophe
+    from lightning_moa.turns import recalled
 
     file = Path(options.prompts)
     if format_of(file) is None:
@@ -89,7 +90,8 @@ def _given(options: argparse.Namespace) -> list[str]:
     else:
         (frame,) = read_local(file, by_name=False, key="--prompts").values()
         given = [text for text in texts(frame, "prompt") if text]
-        found = [without_apostrophe(text) for text in given] if format_of(file) == ".csv" else given
+        plain = [without_apostrophe(text) for text in given] if format_of(file) == ".csv" else given
+        found = [recalled(text) for text in plain]
     if not found:
         raise UserError(f"--prompts {file}: no prompt in it")
     return found
@@ -110,6 +112,7 @@ def _answers(
     import pandas as pd
 
     from lightning_moa.inference.loading import noise_of
+    from lightning_moa.turns import readable
 
     study = loaded.source.study
     decoding = {
@@ -125,7 +128,7 @@ def _answers(
         weights = [None] * len(loaded.objectives) if opened.preference is None else opened.preference.tolist()
         part = pd.DataFrame(
             {
-                "prompt": prompts,
+                "prompt": [readable(prompt) for prompt in prompts],
                 "response": responses,
                 "method": "" if study is None else study.method,
                 "seed": loaded.spec["seed"],
@@ -149,6 +152,8 @@ def _side_by_side(frame: pd.DataFrame, prompts: list[str]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    from lightning_moa.turns import readable
+
     table = Table(show_lines=True)
     table.add_column("prompt", overflow="fold")
     columns = []
@@ -156,7 +161,9 @@ def _side_by_side(frame: pd.DataFrame, prompts: list[str]) -> Any:
         table.add_column(Text(part["title"].iloc[0]), overflow="fold")
         columns.append(part["response"].tolist())
     for i, prompt in enumerate(prompts):
-        table.add_row(*(Text(_printable(text)) for text in (prompt, *(column[i] for column in columns))))
+        table.add_row(
+            *(Text(_printable(text)) for text in (readable(prompt), *(column[i] for column in columns)))
+        )
     return table
 
 

