@@ -186,6 +186,7 @@ class Loaded:
                     batch.attention_mask.to(model.device),
                     preference=preference,
                     row_keys=batch.index,
+                    room=batch.room,
                     **settings,
                 )
             kept = [
@@ -255,8 +256,9 @@ class Loaded:
                 yield deployed
 
     def _rules(self, max_new_tokens: int) -> EncodingRules:
-        """The study's template, and room for a response of such a length."""
-        data = self.spec["data"]
+        """The template of the prompts that were measured on, and the room that was left for a response; for one of such
+        a length, where that is longer than what was measured."""
+        data = self.spec.get("prompts") or self.spec["data"]
         if max_new_tokens >= data["max_length"]:
             raise UserError(
                 f"max_new_tokens={max_new_tokens}: must be below {data['max_length']}, the most tokens that a prompt "
@@ -264,7 +266,9 @@ class Loaded:
             )
         kind = CONFIGS.get(data["name"], DataConfig)
         config = kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})
-        return replace(EncodingRules.of(config), response_room=max_new_tokens)
+        rules = EncodingRules.of(config)
+        known = max_new_tokens <= self.decoding["max_new_tokens"]
+        return rules if known else replace(rules, response_room=max_new_tokens)
 
 
 def _offer(deployed: Deployed, asked: torch.Tensor | None) -> Opened:

@@ -137,6 +137,23 @@ def test_a_class_from_outside_is_imported_only_by_the_users_word():
     allow(name, [Mine])
 
 
+def test_a_prompt_leaves_the_room_that_it_left_when_it_was_measured(study):
+    source = of_study(chosen(study, "panacea_ls"))
+    data = {**source.spec["data"], "response_room": 4}
+    short = Loaded(replace(source, spec={**source.spec, "data": data}), [], None)
+    most = short.decoding["max_new_tokens"]
+    assert most > 4
+    assert [short._rules(n).room for n in (2, most, most + 1)] == [4, 4, most + 1]
+    # All that fits is kept of it, and the response gets what is left.
+    prompt = " ".join(["boats"] * data["max_length"])
+    (response,) = short.generate([prompt], PREFERENCE)
+    assert len(short.tokenizer(response, add_special_tokens=False)["input_ids"]) <= 4
+    other = Loaded(
+        replace(source, spec={**source.spec, "prompts": {**data, "template": "Q: {prompt} A:"}}), [], None
+    )
+    assert other._rules(most).template == "Q: {prompt} A:"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
