@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -53,6 +54,8 @@ class PreferenceData(StepData):
 
     config: DataConfig
     objectives: tuple[str, ...]
+    close_cut = False
+    """As of `EncodingRules`; set before anything is encoded."""
 
     def __init__(self, config: DataConfig, objectives: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -200,7 +203,8 @@ class PreferenceData(StepData):
             self._encoded.clear()
         if (split, view) not in self._encoded:
             prompts, responses = self._texts(split, view)
-            result = encode_once(tokenizer, prompts, responses, EncodingRules.of(self.config))
+            rules = replace(EncodingRules.of(self.config), close_cut=self.close_cut)
+            result = encode_once(tokenizer, prompts, responses, rules)
             stage = f"{split} as {view}"
             self.report.restart(stage)
             self.report.kept[stage] = len(result)

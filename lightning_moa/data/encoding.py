@@ -38,11 +38,14 @@ class EncodingRules:
     long_responses: str = "drop"
     response_room: int | None = None
     """Tokens that a prompt to sample from leaves to its response at least; None: `max_response_length`."""
+    close_cut: bool = False
+    """End a response that is cut by EOS all the same, as its last token: for what scores responses, to which an end
+    must not say how long a text was before it was cut."""
 
     @classmethod
     def of(cls, config: DataConfig) -> EncodingRules:
         """The rules that a data set's options state."""
-        return cls(**{each.name: getattr(config, each.name) for each in fields(cls)})
+        return cls(**{name: getattr(config, name) for name in OPTIONS})
 
     @property
     def room(self) -> int:
@@ -65,6 +68,10 @@ class EncodingRules:
                 f"data.template={CHAT}: a tokenizer that is made here has no chat template; give model.path"
             )
         return filled(self.template, prompt)
+
+
+OPTIONS = tuple(each.name for each in fields(EncodingRules) if each.name != "close_cut")
+"""Rules that are options of a data set."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,8 @@ def encode(
     of `apply_chat_template`, BOS or none, and a response is closed as the template closes an assistant's turn.
 
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
-      with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS.
+      with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS (with
+      `close_cut` one less, and an EOS).
     - Where prompt and longest response together exceed `max_length`, the start of the prompt is cut, within the
       template: its end, the template and the BOS stay. A conversation loses its oldest turns first; a system's message
       stays. All responses of a row follow the same prompt. Prompts alone
@@ -297,9 +305,11 @@ def _framed(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], rules: E
 
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:
     """A response with its EOS, or its beginning where that is too long; and whether it was too long."""
-    if len(tokens) + 1 > rules.max_response_length:
-        return tokens[: rules.max_response_length], True
-    return np.append(tokens, np.int32(eos)), False
+    if len(tokens) + 1 <= rules.max_response_length:
+        return np.append(tokens, np.int32(eos)), False
+    if rules.close_cut:
+        return np.append(tokens[: rules.max_response_length - 1], np.int32(eos)), True
+    return tokens[: rules.max_response_length], True
 
 
 def _with_bos(bos: int | None, tokens: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ class TrainedRewards:
     """A sequence classifier with one output per objective, read from the folder that its training wrote.
 
     Args:
-        folder: holds the model, its tokenizer and `rewards.json` (objectives, template, longest input, and
-            what takes an output to a score).
+        folder: holds the model, its tokenizer and `rewards.json` (objectives, template, longest input and response,
+            and what takes an output to a score).
         batch_size: texts scored at a time; a score doesn't depend on it.
         device: where the model is put.
 
@@ -47,7 +47,10 @@ class TrainedRewards:
         # A score is wanted for every response, so a long one is cut rather than dropped, to what its template leaves.
         rules = EncodingRules(about["template"], longest, longest - 1, "cut")
         left = max(1, longest - template_length(self.tokenizer, rules))
-        self.rules = replace(rules, max_response_length=left)
+        # None, and in older files nothing: it was trained on cut responses without an end.
+        trained_on: int | None = about.get("max_response_length")
+        most = left if trained_on is None else min(left, trained_on)
+        self.rules = replace(rules, max_response_length=most, close_cut=trained_on is not None)
         self.network = (
             AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device).eval()
         )

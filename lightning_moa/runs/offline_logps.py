@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,6 +61,6 @@ def offline_logps(task: Finished, runs: Path, batch_size: int) -> tuple[np.ndarr
 
 
 def _rules(data: dict[str, object]) -> EncodingRules:
-    from lightning_moa.data.encoding import EncodingRules
+    from lightning_moa.data.encoding import OPTIONS, EncodingRules
 
-    return EncodingRules(**{each.name: data[each.name] for each in fields(EncodingRules)})  # type: ignore[arg-type]
+    return EncodingRules(**{name: data[name] for name in OPTIONS})  # type: ignore[arg-type]

@@ -89,12 +89,14 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     """A reward model with one output per objective, started from the reference policy's body: Bradley-Terry on pairs,
     or fitted to the scores of single responses.
 
-    `spec["half"]` is None for all training rows, or 0 or 1 for those of one half of the prompts.
+    `spec["half"]` is None for all training rows, or 0 or 1 for those of one half of the prompts. `spec["close_cut"]`: a
+    response that is cut ends all the same (see `EncodingRules`), in training and when it is scored.
     """
     prepare(spec["hardware"])
     seed = spec["seed"] + (JUDGE if spec["half"] else 0)
     torch.manual_seed(seed)
     data = load_data(spec)
+    data.close_cut = spec.get("close_cut", False)
     objectives, settings = data.objectives, spec["reward_model"]
     network, tokenizer = classifier(inputs["base"], spec["hardware"], len(objectives))
     network = trained_part(network, settings)
@@ -140,6 +142,7 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
         "objectives": list(objectives),
         "template": spec["data"]["template"],
         "max_length": spec["data"]["max_length"],
+        "max_response_length": spec["data"]["max_response_length"] if data.close_cut else None,
         "shift": shift.tolist(),
         "scale": scale.tolist(),
     }
@@ -194,7 +197,8 @@ def accuracies(
         scores = network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
         first, second, better = _sides(batch, scores.double().cpu())
         there = ~better.isnan()
-        right += (((second > first) == (better > 0.5)) & there).sum(0).numpy()
+        # A tie tells neither, and so does a score that is no number.
+        right += (torch.where(better > 0.5, second > first, first > second) & there).sum(0).numpy()
         known += there.sum(0).numpy()
     counts = zip(data.objectives, right.tolist(), known.tolist(), strict=True)
     return {name: {"right": r, "pairs": n} for name, r, n in counts}

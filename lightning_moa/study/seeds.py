@@ -120,7 +120,14 @@ class SeedPlanner:
     def _reward_model(self, name: str, half: int | None) -> Task:
         """Trained on the rows of one half of the training prompts, or of all."""
         learns = view_learnt(self.config.data)
-        spec = {"reward_model": asdict(self.config.reward_model), "learns": learns, "half": half}
+        # In a world few responses have the most tokens, and models were trained without: its numbers stay.
+        closed = not isinstance(self.config.data, WorldConfig)
+        spec = {
+            "reward_model": asdict(self.config.reward_model),
+            "learns": learns,
+            "half": half,
+            "close_cut": closed,
+        }
         return self.task(name, f"{RUNS}.reward_model:reward_model", spec, {"base": self.base()}, 8)
 
     def trained_at(self, chosen: Chosen) -> list[list[float] | None]:

@@ -122,3 +122,16 @@ def test_ragged_rows_come_back():
     assert len(Ragged.of([])) == 0
     with pytest.raises(IndexError):
         packed[3]
+
+
+def test_a_cut_reply_ends_where_ends_are_to_say_nothing(tokenizer):
+    long = "the river keeps a slow green light under old stone bridges " * 4
+    rules = EncodingRules(max_length=40, max_response_length=12, long_responses="cut", close_cut=True)
+    found = encode(tokenizer, ["p", "p", "q"], [(long,), (f"{long}and more",), ("short",)], rules)
+    first, second, short = found.responses[0][0], found.responses[0][1], found.responses[0][2]
+    assert len(first) == 12
+    np.testing.assert_array_equal(first, second)
+    assert first[-1] == short[-1] == tokenizer.eos_token_id
+    bare = encode(tokenizer, ["p"], [(long,)], replace(rules, close_cut=False)).responses[0][0]
+    np.testing.assert_array_equal(first[:-1], bare[:-1])
+    assert bare[-1] != tokenizer.eos_token_id

@@ -1,9 +1,13 @@
 """A reward model read back from its folder: scores of texts, alone and in batches, long and short."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from lightning_moa.data.encoding import encode
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import TrainedRewards
 from lightning_moa.turns import joined
@@ -96,3 +100,21 @@ def test_with_a_chat_template_it_reads_the_conversation_s_own_tokens(made, tmp_p
     # What follows the end of the turn, a line's end, is no part of the reply.
     closing = len(expected) - expected[::-1].index(rewards.tokenizer.eos_token_id)
     assert seen[0][0].tolist() == expected[:closing]
+
+
+def test_it_reads_a_long_response_as_it_was_trained_to(folder, tmp_path):
+    """Cut at one length, and ended as a short one is."""
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    about = json.loads((moved / "rewards.json").read_text())
+    (moved / "rewards.json").write_text(json.dumps({**about, "max_response_length": 8}))
+    words = "green and slow, it is round"
+    rewards = TrainedRewards(moved)
+    (cut, longer) = rewards.scores(["why"] * 2, [words, f"{words} odd"])
+    np.testing.assert_array_equal(cut, longer)
+    whole, ahead = TrainedRewards(folder).scores(["why"] * 2, [words, f"{words} odd"])
+    assert not np.allclose(whole, ahead)
+    rules = rewards.rules
+    assert (rules.max_response_length, rules.close_cut) == (8, True)
+    (tokens,) = encode(rewards.tokenizer, ["why"], [(words,)], rules).responses[0]
+    assert len(tokens) == 8
+    assert tokens[-1] == rewards.tokenizer.eos_token_id

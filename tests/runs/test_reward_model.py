@@ -186,6 +186,16 @@ def test_held_out_pairs_are_counted_where_one_is_better(view, expected):
     assert accuracies(Counting(), Held(), None, view, 9, 4) == expected
 
 
+@pytest.mark.parametrize("score", [1.0, torch.nan])
+def test_a_model_that_tells_nothing_orders_nothing(score):
+    class Same(Counting):
+        def __call__(self, input_ids, attention_mask):
+            return SimpleNamespace(logits=torch.full((len(input_ids), 2), score))
+
+    found = accuracies(Same(), Held(), None, "pairs", 9, 4)
+    assert {name: each["right"] for name, each in found.items()} == {"helpful": 0, "concise": 0}
+
+
 def test_the_halves_share_no_prompt_and_miss_none():
     data, tokenizer = build(SyntheticConfig(pairs=60, seed=0), ["helpful", "harmless"]), None
     tokenizer = data.world_tokenizer()
