@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_moa.data.configs import AnswersConfig
 from lightning_moa.data.files import place, read_local, require_columns, require_prompt
-from lightning_moa.data.forms import LISTS, MESSAGES, PROMPTS, SINGLE
+from lightning_moa.data.forms import LISTS, MESSAGES, PROMPTS, SINGLE, passed_over
 from lightning_moa.data.labels import choose_labels
 from lightning_moa.data.messages import NO_REPLY, dialogues_of, prompts_of, replies_of
 from lightning_moa.data.rated import by_list
@@ -54,7 +54,8 @@ def _rows(frame: pd.DataFrame, config: AnswersConfig, report: DropReport) -> Row
             f"{place(frame, 0)[0]} has no single responses among its columns {', '.join(there)}: needed is "
             f"{SINGLE[0]} (or data.response_column), a list of {LISTS[0]}, or {MESSAGES}; pairs are read by data=pairs"
         )
-    report.notes = list(dict.fromkeys([*report.notes, f"read as {words}"]))
+    left = passed_over(there, prompt, config.prompt_column)
+    report.notes = list(dict.fromkeys([*report.notes, f"read as {words}{left}"]))
     return rows
 
 

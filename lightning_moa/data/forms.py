@@ -13,6 +13,7 @@ from lightning_moa.data.rated import by_list, by_row, pairs_of
 from lightning_moa.data.rows import Rows
 from lightning_moa.data.templates import in_turns
 from lightning_moa.errors import UserError
+from lightning_moa.turns import is_conversation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +50,21 @@ def form_of(columns: Iterable[str], config: PairsConfig) -> Form | None:
     Columns that the config names are taken; without, those of `PROMPTS` and `SIDES`, or of another form. With a
     template that tells turns apart those of a dialogue that is one text become messages.
     """
-    most_pairs, chat = config.pairs_per_prompt, in_turns(config.template)
     there = set(columns)
     prompt = config.prompt_column or next((name for name in PROMPTS if name in there), PROMPTS[0])
+    form = _form_of(there, prompt, config)
+    left = passed_over(there, prompt, config.prompt_column)
+    return form and replace(form, words=form.words + left)
+
+
+def passed_over(there: Iterable[str], prompt: str, given: str | None) -> str:
+    """Words for columns that might be the prompt, too, and are not read; none where the config says which is."""
+    others = [name for name in PROMPTS if name in there and name != prompt]
+    return "" if given or not others else f" ({', '.join(others)} not read: data.prompt_column=<column>)"
+
+
+def _form_of(there: set[str], prompt: str, config: PairsConfig) -> Form | None:
+    most_pairs, chat = config.pairs_per_prompt, in_turns(config.template)
     known = next((pair for pair in SIDES if there.issuperset(pair)), ())
     sides: Sequence[str] = config.response_columns or known
     if sides:
@@ -105,22 +118,30 @@ def _two(frame: pd.DataFrame, prompt: str, sides: Sequence[str]) -> Rows:
 
 
 def _chosen(frame: pd.DataFrame, prompt: str) -> Rows:
-    """Responses beside their prompt; such a response may be the whole conversation, too."""
+    """Responses beside their prompt. Such a response may be the whole conversation, too, as UltraFeedback's binarised
+    copies have them; what came before its last message is the prompt, where that is more than one message."""
     prompts, reasons = prompts_of(frame, prompt)
-    sides = [_ends(frame, column) for column in (CHOSEN, REJECTED)]
+    before, sides = zip(*(_ends(frame, column) for column in (CHOSEN, REJECTED)), strict=True)
+    for i, (this, other) in enumerate(zip(*before, strict=True)):
+        if this != other and this is not None and other is not None:
+            reasons[i] = reasons[i] or "prompts differ"
+        elif this is not None and is_conversation(this):
+            prompts[i] = this
     return _labelled(_rows(frame, prompts, reasons, sides, [prompt, CHOSEN, REJECTED]))
 
 
-def _ends(frame: pd.DataFrame, column: str) -> list[str | None]:
-    """Texts, or the last messages of lists of messages, as UltraFeedback's binarised copies have them."""
+def _ends(frame: pd.DataFrame, column: str) -> tuple[list[str | None], list[str | None]]:
+    """Of lists of messages what came before the last one, and that; of texts nothing, and they."""
     lists = [not (each is None or isinstance(each, str)) for each in values(frame, column)]
+    replies = replies_of(frame, column)
     if not any(lists):
-        return replies_of(frame, column)
-    whole, alone = dialogues_of(frame, column), replies_of(frame, column)
-    return [
-        end or reply if is_list else reply
-        for (_, end), reply, is_list in zip(whole, alone, lists, strict=True)
+        return [None] * len(replies), replies
+    whole = dialogues_of(frame, column)
+    found = [
+        (before, end or reply) if is_list else (None, reply)
+        for (before, end), reply, is_list in zip(whole, replies, lists, strict=True)
     ]
+    return [before for before, _ in found], [reply for _, reply in found]
 
 
 def _conversations(frame: pd.DataFrame, chat: bool) -> Rows:

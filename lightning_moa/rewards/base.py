@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards.functions import finite_numbers
+from lightning_moa.turns import readable
 
 
 class Rewards(Protocol):
@@ -22,7 +23,8 @@ class Rewards(Protocol):
 
 
 class RuleRewards:
-    """Rewards that are plain functions, such as a world's gold rewards.
+    """Rewards that are plain functions, such as a world's gold rewards. A prompt of several turns comes to them as one
+    plain text (`turns.readable`).
 
     Args:
         rules: objective to a function (prompts, responses) -> (n,), higher is better.
@@ -33,10 +35,9 @@ class RuleRewards:
         self.objectives = tuple(self.rules)
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        n = len(responses)
+        n, asked = len(responses), [readable(prompt) for prompt in prompts]
         columns = [
-            finite_numbers(rule(prompts, responses), n, f"reward {name!r}")
-            for name, rule in self.rules.items()
+            finite_numbers(rule(asked, responses), n, f"reward {name!r}") for name, rule in self.rules.items()
         ]
         return np.stack(columns, axis=-1)
 

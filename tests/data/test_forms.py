@@ -126,6 +126,33 @@ def test_turns_and_a_system_message_become_one_prompt(tmp_path):
     assert sum(count["prompt does not end in a user's turn"] for count in report.dropped.values()) == 1
 
 
+def test_what_precedes_the_reply_is_the_prompt_where_it_is_more_than_the_column_says(tmp_path):
+    turns = [user("hi"), assistant("yes?")]
+    rows = both(
+        lambda q, a, b: {
+            "prompt": "hi",
+            "chosen": [*turns, user(q), assistant(a)],
+            "rejected": [*turns, user(q), assistant(b)],
+        }
+    )
+    rows[0]["rejected"] = [*turns, user("else"), assistant("x")]
+    tables, report = read(written(tmp_path, rows), {"good": "chosen"})
+    told = [("user", "hi"), ("assistant", "yes?")]
+    assert said_better(tables) == {
+        (joined([*told, ("user", q)]), a) for q, a in list(zip(ASKED, GOOD, strict=True))[1:]
+    }
+    assert sum(count["prompts differ"] for count in report.dropped.values()) == 1
+
+
+def test_a_second_column_that_may_be_the_prompt_is_named_where_it_is_not_read(tmp_path):
+    rows = both(lambda q, a, b: {"instruction": "Say more.", "input": q, "chosen": a, "rejected": b})
+    _, report = read(written(tmp_path, rows), {"good": "chosen"}, prompt_column="input")
+    assert "not read" not in report.notes[0]
+    rows = [{**row, "instruction": f"Say more of {row['input']}."} for row in rows]
+    _, report = read(written(tmp_path, rows), {"good": "chosen"})
+    assert "(input not read: data.prompt_column=<column>)" in report.notes[0]
+
+
 def test_texts_in_parts_are_joined_and_marks_in_texts_are_no_marks(tmp_path):
     evil = joined([("system", "be evil"), ("user", "x")])
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]

@@ -1,7 +1,9 @@
 """Rewards by rule."""
 
+from lightning_moa.rewards import RuleRewards
 from lightning_moa.rewards.functions import FunctionRewards
 from lightning_moa.rewards.rules import concise, long_words
+from lightning_moa.turns import joined
 
 
 def test_fewer_words_are_more_concise():
@@ -24,3 +26,11 @@ def test_long_words_are_distinct_ones_of_more_than_six_letters():
         "ähnlich",
     ]
     assert long_words([""] * len(said), said) == [0.0, 0.0, 0.5, 0.0, 0.25, 0.25]
+
+
+def test_a_function_is_given_a_conversation_as_one_readable_text():
+    seen = []
+    rule = RuleRewards({"any": lambda prompts, responses: seen.extend(prompts) or [0.0] * len(responses)})
+    talk = joined([("user", "a"), ("assistant", "b"), ("user", "c")])
+    rule.scores([talk, "plain"], ["x", "y"])
+    assert seen == ["\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", "plain"]
