@@ -45,7 +45,7 @@ def test_nothing_else_is_taken_for_it(tokenizer):
         (tokenizer, ["red {x}blue", ""], REPLIES, RULES),
     ]
     changed = {"template": "{prompt}", "max_length": 50, "max_response_length": 5, "response_room": 3}
-    changed["long_responses"] = "cut"
+    changed |= {"long_responses": "cut", "close_cut": True}
     assert set(changed) == {each.name for each in fields(EncodingRules)}
     asked += [
         (tokenizer, PROMPTS, REPLIES, replace(RULES, **{name: value})) for name, value in changed.items()
