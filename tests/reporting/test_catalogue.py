@@ -74,7 +74,7 @@ def test_the_terminal_shows_both_verdicts_and_what_chance_gives() -> None:
     claims = claims_frame(rows)
     table = claims_table(claims)
     heads = ["the paper's sentences:", "claims of ours:"]
-    assert list(table.columns[0].cells) == [heads[0], "theirs", "alone", heads[1], "ours"]
+    assert [str(cell) for cell in table.columns[0].cells] == [heads[0], "theirs", "alone", heads[1], "ours"]
     ends = "rules out more than 13 above and 13 below the bound"
     assert noise_lines(claims) == [f"within noise: theirs: {ends}"]
     assert list(table.columns[-1].cells) == ["", "within noise", "one seed", "", "holds"]
