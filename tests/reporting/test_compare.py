@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 
 from lightning_moa import pareto
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.compare import compare
-from lightning_moa.reporting.compare_formats import as_csv, as_json, as_latex, as_markdown, comparison_table
+from lightning_moa.reporting.compare_formats import as_csv, as_json, as_latex, as_markdown
 from lightning_moa.reporting.compare_plot import comparison_figure
 from lightning_moa.reporting.foreign import parse_columns
 from lightning_moa.reporting.fronts import values_of
@@ -308,20 +307,6 @@ def test_files_of_another_form(tmp_path: Path) -> None:
     for wrong in ("metod=algo", "method", "method=algo", "reward_=x", ""):
         with pytest.raises(UserError, match="--columns"):
             parse_columns(wrong)
-
-
-def test_a_name_in_a_terminal_is_no_markup(tmp_path: Path) -> None:
-    put(tmp_path, points_frame({"gapo[p=1]": 1.0, "x[/b]": 0.5}, noise=0))
-    console = Console(file=StringIO(), width=200)
-    console.print(comparison_table(compare(load_runs([tmp_path]))))
-    assert all(name in console.file.getvalue() for name in ("gapo[p=1]", "x[/b]"))
-
-
-def test_a_dollar_sign_in_a_picture_begins_no_formula(tmp_path: Path) -> None:
-    put(tmp_path, points_frame({r"$\frac$x": 1.0, "y": 0.5}, noise=0))
-    figure = comparison_figure(load_runs([tmp_path]), "gold")
-    figure.savefig(tmp_path / "compared.png")
-    assert (tmp_path / "compared.png").stat().st_size > 0
 
 
 def test_formats(tmp_path: Path) -> None:
