@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ def export(
         UserError: a folder with something in it, or a policy that is no plain model or adapter.
     """
     target = Path(folder)
+    # What no disk can have is not there; pathlib's own `exists` raises an OSError then.
+    if os.path.exists(target) and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
     opened = loaded.open(preference, policy)
     try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
         with in_the_making(target) as temporary:
             _write(loaded, opened, temporary, merged)
             loaded.tokenizer.save_pretrained(temporary)

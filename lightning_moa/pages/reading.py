@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from lightning_moa.errors import UserError
 from lightning_moa.reporting.files import read_text
 from lightning_moa.reporting.run_record import read_run_record
+from lightning_moa.turns import readable
 
 T = TypeVar("T")
 ROWS = 100
@@ -106,8 +107,9 @@ def read_cells(file: Path) -> Cells:
 
 
 def shown(name: str, cell: str) -> str:
-    """A cell of a column as a page shows it; a prompt or a response that looks like a number is none."""
-    return begun(cell) if name in TEXTS else shortened(cell)
+    """A cell of a column as a page shows it; a prompt or a response that looks like a number is none, and a
+    conversation is one plain text."""
+    return begun(readable(cell)) if name in TEXTS else shortened(cell)
 
 
 def shortened(cell: str) -> str:

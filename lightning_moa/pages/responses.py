@@ -11,7 +11,6 @@ from typing import Any
 from lightning_moa.folders import refuse_links_out, run_in
 from lightning_moa.pages.reading import ROWS, Cells, shown
 from lightning_moa.reporting.files import read_text
-from lightning_moa.turns import readable
 
 PROMPTS = 3
 """Of a measurement."""
@@ -74,5 +73,5 @@ def _first(file: Path, title: str) -> Cells:
     others.sort(key=lambda name: not name.startswith("lambda_"))
     weights = sum(name.startswith("lambda_") for name in others)
     header = ["prompt", "policy", *others[:weights], "response", *others[weights:]]
-    body = [[shown(name, readable(row[name] or "")) for name in header] for row in mine[:ROWS]]
+    body = [[shown(name, row[name] or "") for name in header] for row in mine[:ROWS]]
     return Cells(title, header, body, len(mine))

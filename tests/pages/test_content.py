@@ -11,9 +11,10 @@ import yaml
 from lightning_moa.pages.content import command_of, read_content
 from lightning_moa.pages.found import find_results
 from lightning_moa.pages.measures import HEADER, measures_of
-from lightning_moa.pages.reading import read_cells, shortened
+from lightning_moa.pages.reading import read_cells, shortened, shown
 from lightning_moa.reporting.catalogue import ARTEFACTS
 from lightning_moa.study.artefacts import study_of
+from lightning_moa.turns import joined
 from tests.pages.conftest import REPOSITORY
 
 
@@ -170,6 +171,8 @@ def test_what_was_said_is_no_number_and_long_fractions_are_cut(theirs):
     (theirs / "answers.csv").write_text("prompt,response,score\n2024_01_01,3.14159265,3.14159265\n")
     (table,) = content_of(theirs).panels[0].responses
     assert table.rows == [["2024_01_01", "3.14159265", "3.142"]]
+    talk = joined([("user", "a"), ("assistant", "b"), ("user", "c")])
+    assert shown("prompt", talk) == "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:"
     assert [shortened(each) for each in ("12345678", "1_000_000", "-1.23456e-10")] == [
         *("12345678", "1_000_000", "-1.235e-10")
     ]

@@ -39,6 +39,15 @@ def test_a_start_says_what_it_asks_for_and_how_it_ends(tmp_path, monkeypatch):
     assert ended.ended >= ended.began == start.began
 
 
+def test_a_start_whose_end_is_no_text_is_none(tmp_path):
+    with recorded(tmp_path, [Work("a")], [Work("a")], workers=1):
+        pass
+    (file,) = (tmp_path / STUDIES).iterdir()
+    told = json.loads(file.read_text()) | {"how": ["x"]}
+    with pytest.raises(ValueError, match="of another kind"):
+        Start.read(json.dumps(told))
+
+
 def test_a_start_that_does_not_end_well_says_why(tmp_path):
     with pytest.raises(KeyboardInterrupt), recorded(tmp_path, [Work("a")], [Work("a")], workers=1):
         raise KeyboardInterrupt
