@@ -129,6 +129,7 @@ def encode(
     responses: Sequence[Sequence[str]] | None,
     rules: EncodingRules,
     rewrite: Rewrite | None = None,
+    ended: Sequence[bool] | None = None,
 ) -> Encoded:
     """Token ids of n prompts and of the responses to each (None: prompts alone, to sample from).
 
@@ -142,6 +143,8 @@ def encode(
     - A response longer than `max_response_length`, EOS included, drops its row, with all its responses;
       with long_responses="cut" its first `max_response_length` tokens are kept instead, without an EOS (with
       `close_cut` one less, and an EOS).
+    - A row that has not `ended` (None: all have) was cut when it was sampled: its responses are not closed (with
+      `close_cut` they are).
     - Where prompt and longest response together exceed `max_length`, the start of the prompt is cut, within the
       template: its end, the template and the BOS stay. A conversation loses its oldest turns first; a system's message
       stays. All responses of a row follow the same prompt. Prompts alone
@@ -160,7 +163,8 @@ def encode(
     todo = list(range(len(prompts)))
     while todo:
         texts = [shown[i] if rewrite is None else rewrite(i, shown[i]) for i in todo]
-        found = _rows(tokenizer, texts, [[s[i] for i in todo] for s in sides], rules)
+        closed = [ended is None or bool(ended[i]) for i in todo]
+        found = _rows(tokenizer, texts, [[s[i] for i in todo] for s in sides], rules, closed)
         rows.update(zip(todo, found, strict=True))
         todo = [i for i in todo if rows[i].excess > 0 and shown[i]]
         cut = without_start(tokenizer, [shown[i] for i in todo], [rows[i].excess for i in todo])
@@ -240,6 +244,7 @@ def _rows(
     prompts: Sequence[str],
     sides: Sequence[Sequence[str]],
     rules: EncodingRules,
+    ended: Sequence[bool],
 ) -> list[_Row]:
     framed = _framed(tokenizer, prompts, rules)
     closing = end_of_turn(tokenizer) if rules.chat else int(tokenizer.eos_token_id)
@@ -250,7 +255,7 @@ def _rows(
         found = [tokenise_behind(tokenizer, *begun, side, framed.plain) for side in sides]
     rows = []
     for i, own in enumerate(framed.tokens):
-        closed = [_close(ids[i], closing, rules) for ids, _ in found]
+        closed = [_close(ids[i], closing, rules, ended[i]) for ids, _ in found]
         replies, cut = tuple(reply for reply, _ in closed), sum(cut for _, cut in closed)
         refused = framed.refused[i]
         reason = _reason(own, replies, cut, rules) if refused is None else refused
@@ -303,13 +308,13 @@ def _framed(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], rules: E
     return _Framed(texts, ids, tokens, plain, [None] * len(prompts))
 
 
-def _close(tokens: np.ndarray, eos: int, rules: EncodingRules) -> tuple[np.ndarray, bool]:
-    """A response with its EOS, or its beginning where that is too long; and whether it was too long."""
-    if len(tokens) + 1 <= rules.max_response_length:
-        return np.append(tokens, np.int32(eos)), False
-    if rules.close_cut:
-        return np.append(tokens[: rules.max_response_length - 1], np.int32(eos)), True
-    return tokens[: rules.max_response_length], True
+def _close(tokens: np.ndarray, eos: int, rules: EncodingRules, ended: bool) -> tuple[np.ndarray, bool]:
+    """A response with its EOS where it `ended`, or its beginning where that is too long; and whether it was too long."""
+    closing = np.full(int(ended or rules.close_cut), eos, dtype=np.int32)
+    cut = len(tokens) + len(closing) > rules.max_response_length
+    if cut and not rules.close_cut:
+        closing = closing[:0]
+    return np.append(tokens[: rules.max_response_length - len(closing)], closing), cut
 
 
 def _with_bos(bos: int | None, tokens: np.ndarray) -> np.ndarray:

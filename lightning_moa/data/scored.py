@@ -29,7 +29,8 @@ class ScoredRows(StepData):
 
     Args:
         frame: columns `prompt`, `response`, `score_<objective>` (as the reward models gave it) and
-            `reward_<objective>` in [0, 1]; higher is better.
+            `reward_<objective>` in [0, 1], higher is better; and, where responses were sampled, `ended`, false for
+            one that was cut before its end, which is not closed then.
         objectives: m names.
         rules: the data set's template and lengths.
         rewrite: puts the rewards into the prompt; None leaves prompts as they are.
@@ -74,7 +75,8 @@ class ScoredRows(StepData):
             prompts, change = self.frame["prompt"].tolist(), self._rewrite
             responses = [(text,) for text in self.frame["response"]]
             rewrite = None if change is None else lambda i, prompt: change(prompt, self.rewards[i])
-            made = encode(tokenizer, prompts, responses, self.rules, rewrite)
+            ended = self.frame["ended"].tolist() if "ended" in self.frame else None
+            made = encode(tokenizer, prompts, responses, self.rules, rewrite, ended)
             if not len(made):
                 raise UserError(
                     f"no scored row fits data.max_response_length={self.rules.max_response_length} and "

@@ -124,15 +124,9 @@ def _sample_batch(
             "response": tokenizer.batch_decode(kept, skip_special_tokens=True),
             "tokens": sampled.mask.sum(1).cpu().numpy(),
             "log_ratio": ratios.double().cpu().numpy(),
-            "ended": _ended(sampled.tokens, sampled.mask, ends_of(policy.model)).cpu().numpy(),
+            "ended": sampled.ended(ends_of(policy.model)).cpu().numpy(),
         }
     )
-
-
-def _ended(tokens: Tensor, mask: Tensor, ends: list[int]) -> Tensor:
-    """(rows,) whether a response's last token is one of the model's ends, rather than the last that was allowed."""
-    last = mask.sum(1).clamp(min=1) - 1
-    return torch.isin(tokens.gather(1, last[:, None])[:, 0], tokens.new_tensor(ends))
 
 
 def by_rules(frame: pd.DataFrame) -> pd.DataFrame:

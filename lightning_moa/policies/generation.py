@@ -35,6 +35,11 @@ class Responses:
     """(batch,) log-probability that each was drawn with, where `temperature` or `top_p` make it another than the
     policy's own; else None."""
 
+    def ended(self, ends: list[int]) -> Tensor:
+        """(batch,) bool, whether a response's last token is one of these, rather than the last that was allowed."""
+        last = self.mask.sum(1).clamp(min=1) - 1
+        return torch.isin(self.tokens.gather(1, last[:, None])[:, 0], self.tokens.new_tensor(ends))
+
 
 def generate(
     policy: Policy,

@@ -22,6 +22,7 @@ from lightning_moa.data.scored import ROWS, ScoredRows, prompts_in_pairs
 from lightning_moa.errors import UserError
 from lightning_moa.policies import Policy, RewardPrompt, generate, load_policy, response_logps
 from lightning_moa.policies.settings import RiCConfig
+from lightning_moa.policies.vocabulary import ends_of
 from lightning_moa.rewards import UnitMap, check_scores
 from lightning_moa.rewards.selection import mors, select
 from lightning_moa.rewards.sources import TRAINED
@@ -43,7 +44,7 @@ def offline_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     frame = frame.drop(columns="row")
     progress(0.5)
     unit = UnitMap.fit(settings["unit_map"], scores, data.objectives)
-    rows = _rows(data, frame.assign(round=0), scores, unit)
+    rows = _rows(data, frame.assign(round=0, ended=True), scores, unit)
     rows.write(out)
     base, tokenizer = load_base(inputs["base"], spec["hardware"])
     logliks = _weighted(base, rows, tokenizer, settings["power"], spec)
@@ -163,7 +164,7 @@ def online_rows(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> di
 def _sample_round(
     spec: Spec, inputs: Inputs, data: PreferenceData, about: dict[str, Any], progress: Progress
 ) -> pd.DataFrame:
-    """Equal shares of the round's responses from every policy: columns prompt, response, policy."""
+    """Equal shares of the round's responses from every policy: columns prompt, response, ended, policy."""
     settings = spec["online"]
     prompts = data.prompt_list("train")
     folders = [path for role, path in sorted(inputs.items()) if role.startswith("policy")]
@@ -199,10 +200,11 @@ class _Sampling:
     seed: int
 
     def frame(self, policy: Policy, prompts: Sequence[str], asking: Rewrite | None) -> pd.DataFrame:
-        """A response to each prompt, rewritten where it asks for rewards: columns prompt, as it was shown, response."""
+        """A response to each prompt, rewritten where it asks for rewards: columns prompt, as it was shown, response,
+        and ended, whether it came to its end."""
         online, device = self.spec["online"], device_of(self.spec["hardware"])
         policy.eval()
-        out: list[dict[str, str]] = []
+        out: list[dict[str, Any]] = []
         with torch.no_grad():
             for rewritten, _ in prompts_in_pairs(
                 self.tokenizer, self.rules, prompts, asking, self.spec["batch_size"]
@@ -221,7 +223,9 @@ class _Sampling:
                 )
                 kept = [row[mask] for row, mask in zip(sampled.tokens.cpu(), sampled.mask.cpu(), strict=True)]
                 texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
-                out += [{"prompt": p, "response": r} for p, r in zip(batch.prompts, texts, strict=True)]
+                ended = sampled.ended(ends_of(policy.model)).tolist()
+                found = zip(batch.prompts, texts, ended, strict=True)
+                out += [{"prompt": p, "response": r, "ended": e} for p, r, e in found]
         return pd.DataFrame(out)
 
 

@@ -135,3 +135,19 @@ def test_a_cut_reply_ends_where_ends_are_to_say_nothing(tokenizer):
     bare = encode(tokenizer, ["p"], [(long,)], replace(rules, close_cut=False)).responses[0][0]
     np.testing.assert_array_equal(first[:-1], bare[:-1])
     assert bare[-1] != tokenizer.eos_token_id
+
+
+def test_a_reply_that_was_cut_in_sampling_is_not_closed(tokenizer):
+    rules = EncodingRules(max_length=40, max_response_length=12, long_responses="drop")
+    found = encode(tokenizer, ["p", "p"], [("short",), ("short",)], rules, ended=[True, False])
+    whole, cut = (found.responses[0][i].tolist() for i in (0, 1))
+    assert whole == [*cut, tokenizer.eos_token_id]
+    # As many tokens as are allowed are not too many where no EOS follows them.
+    longest = replace(rules, max_response_length=len(cut))
+    found = encode(tokenizer, ["p", "p"], [("short",), ("short",)], longest, ended=[True, False])
+    assert found.index.tolist() == [1]
+    assert found.responses[0][0].tolist() == cut
+    assert found.dropped == {"response too long": 1}
+    scored = replace(rules, close_cut=True)
+    ends = encode(tokenizer, ["p"], [("short",)], scored, ended=[False]).responses[0][0]
+    assert ends.tolist() == whole

@@ -61,6 +61,8 @@ def check(plan, collected, runs, preferences, objectives):
     for name in ("ham", "ric"):
         rows = pd.read_parquet(runs / plan.seeds[0].policies[name][0].needs["rows"].key / "rows.parquet")
         assert rows["round"].value_counts().to_dict() == {0: 40, 1: 5}
+        # People's replies came to their end; sampled ones of 8 tokens hardly ever.
+        assert rows.groupby("round")["ended"].mean().tolist() == [1, pytest.approx(0, abs=0.4)]
         rewards = rows[[f"reward_{each}" for each in objectives]].to_numpy()
         assert ((rewards >= 0) & (rewards <= 1)).all()
         np.testing.assert_array_equal(rewards[:40].min(0), 0)
