@@ -16,7 +16,10 @@ from lightning_moa.processes import all_objects
 
 @dataclass(frozen=True)
 class Margins:
-    """How far a policy prefers response 1 to response 0 of held-out pairs, under several preferences."""
+    """How far a policy prefers response 1 to response 0 of held-out pairs, under several preferences.
+
+    Pairs are in the order of the split, whatever batches and processes they were worked out in.
+    """
 
     values: np.ndarray
     """(n, pairs) log pi/pi_ref of response 1 less that of response 0."""
@@ -61,12 +64,16 @@ def implicit_margins(policy: Policy, batches: Iterable[PairBatch], preferences: 
         batches: held-out pairs with `ref_logps`; of several processes, each has its own.
         preferences: (n, m).
     """
-    own = [(_margins(policy, batch, preferences), batch.labels.cpu().numpy()) for batch in batches]
+    own = [
+        (_margins(policy, batch, preferences), batch.labels.cpu().numpy(), batch.index.cpu().numpy())
+        for batch in batches
+    ]
     found = [part for parts in all_objects(own) for part in parts]
     if not found:
         raise ValueError("no pairs to evaluate on")
-    values, labels = zip(*found, strict=True)
-    return Margins(np.concatenate(values, axis=1), np.concatenate(labels))
+    values, labels, index = zip(*found, strict=True)
+    order = np.argsort(np.concatenate(index), kind="stable")
+    return Margins(np.concatenate(values, axis=1)[:, order], np.concatenate(labels)[order])
 
 
 def _margins(policy: Policy, batch: PairBatch, preferences: Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_moa.evaluation import implicit_accuracies
+from lightning_moa.evaluation import implicit_accuracies, implicit_margins
 from lightning_moa.policies import Policy, SVDLoRA, response_logps
 from tests.objectives.batches import NAN, pairs, share
 from tests.policies.models import preferences, shake, tiny
@@ -52,6 +52,16 @@ def test_all_preferences_at_once_equal_one_by_one(policy, batch):
     split, same = implicit_accuracies(policy, [share(batch, slice(0, 2)), share(batch, slice(2, 5))], grid)
     np.testing.assert_array_equal(split, together)
     assert same.tolist() == counts.tolist()
+
+
+def test_pairs_keep_their_places_whatever_batches_and_processes_they_come_from(policy, batch):
+    """A bootstrap over pairs draws the same ones for every policy, so they must stand in one order everywhere."""
+    grid = preferences(3, 2)
+    whole = implicit_margins(policy, [batch], grid)
+    parts = [share(batch, slice(*bounds)) for bounds in ((2, 3), (0, 2), (3, 5))]
+    mixed = implicit_margins(policy, parts, grid)
+    np.testing.assert_allclose(mixed.values, whole.values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(mixed.labels, whole.labels)
 
 
 def test_the_reference_itself_only_ties_and_ties_are_no_success(batch):
