@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from lightning_moa.batches import PairBatch, SequenceBatch
 from lightning_moa.errors import UserError
+from lightning_moa.methods.evaluated import MeanOfMeans
 from lightning_moa.methods.stopping import Stoppable
 from lightning_moa.methods.switches import stepped
 from lightning_moa.objectives.base import OptimiserFactory
@@ -50,6 +52,7 @@ class RewardModel(Stoppable):
         self.objective: Any = REWARD_LOSSES[view](regularisation)
         self.make_optimiser = partial(AdamW, lr=lr) if optimiser is None else optimiser
         self.names = None if objectives is None else tuple(objectives)
+        self.held_out_loss: Any = MeanOfMeans()
 
     def training_step(self, batch: PairBatch | SequenceBatch, batch_idx: int) -> Tensor:
         losses = self.objective.losses(self.network, batch)
@@ -58,10 +61,15 @@ class RewardModel(Stoppable):
         return losses.sum()
 
     def validation_step(self, batch: PairBatch | SequenceBatch, batch_idx: int) -> None:
+        """`val/loss/<objective>`, of the held-out rows that carry a label for it, and `val/loss`, the objectives' mean."""
         losses = self.objective.losses(self.network, batch)
-        rows = len(batch.labels if isinstance(batch, PairBatch) else batch.input_ids)
-        self.log_dict(self._named(losses, "val/loss"), sync_dist=True, batch_size=rows)
-        self.log("val/loss", losses.sum(), prog_bar=True, sync_dist=True, batch_size=rows)
+        counts = torch.full_like(losses, len(batch.input_ids))
+        if isinstance(batch, PairBatch):
+            counts = (~batch.labels.isnan()).sum(0)
+        for (key, loss), count in zip(self._named(losses, "val/loss").items(), counts.tolist(), strict=True):
+            self.log(key, loss, sync_dist=True, batch_size=int(count))
+        self.held_out_loss.update(losses, counts)
+        self.log("val/loss", self.held_out_loss, prog_bar=True, batch_size=len(batch.input_ids))
 
     def _named(self, losses: Tensor, key: str) -> dict[str, Tensor]:
         names = self.names or [str(i) for i in range(len(losses))]

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
 from lightning_moa.errors import UserError
@@ -10,7 +12,7 @@ from lightning_moa.methods.sft import SFT
 from lightning_moa.objectives import BradleyTerry, Likelihood
 from lightning_moa.policies import Policy
 from tests.methods.fitting import adam, labelled, train
-from tests.objectives.batches import sequences
+from tests.objectives.batches import pairs, sequences
 from tests.policies.models import PAD, VOCABULARY, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*LeafSpec.*")
@@ -58,3 +60,21 @@ def test_a_reward_model_is_fitted_to_scores():
         RewardModel(network, view="sequences").training_step(batch, 0)
     with pytest.raises(UserError, match="view='prompts': allowed are pairs, sequences"):
         RewardModel(network, view="prompts")
+
+
+def test_a_held_out_loss_is_the_mean_over_what_is_labelled():
+    """Batches count as much as they have labels; one without any says nothing, and an objective neither."""
+    network, nan = classifier(), float("nan")
+    batches = [
+        pairs([[0.0, 1.0], [1.0, nan], [0.0, nan]]),
+        pairs([[nan, nan]], seed=1),
+        pairs([[1.0, nan]], seed=2),
+    ]
+    losses = [BradleyTerry().losses(network, batch).detach() for batch in batches]
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    model = RewardModel(network, regularisation=0.0, objectives=("good", "brief"))
+    (found,) = trainer.validate(model, DataLoader(batches, batch_size=None), verbose=False)
+    good, brief = (3 * losses[0][0] + losses[2][0]) / 4, losses[0][1]
+    assert found["val/loss/good"] == pytest.approx(float(good))
+    assert found["val/loss/brief"] == pytest.approx(float(brief))
+    assert found["val/loss"] == pytest.approx(float(good + brief) / 2)
