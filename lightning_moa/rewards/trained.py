@@ -54,6 +54,10 @@ class TrainedRewards:
         self.network = (
             AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device).eval()
         )
+        # Its outputs are read out in float32, whatever its body was saved in: in bfloat16 scores between 4 and 8 are
+        # multiples of 1/32, and policies differ by less.
+        head = self.network.score.float()
+        head.register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
         self.batch_size = batch_size
         self.device = device
 

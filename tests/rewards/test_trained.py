@@ -40,6 +40,20 @@ def test_scores_are_the_networks_own(folder):
             np.testing.assert_allclose(row, rewards.network(input_ids=ids).logits[0], atol=1e-5)
 
 
+def test_a_model_that_was_saved_in_16_bits_is_read_out_in_32(folder, tmp_path):
+    whole = TrainedRewards(folder)
+    shutil.copytree(folder, tmp_path / "half")
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "half" / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    whole.network.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    half = TrainedRewards(tmp_path / "half")
+    assert half.network.base_model.dtype == torch.bfloat16
+    scores = half.scores(PROMPTS, RESPONSES)
+    np.testing.assert_allclose(scores, TrainedRewards(folder).scores(PROMPTS, RESPONSES), rtol=0.1, atol=0.02)
+    coarse = torch.tensor(scores).to(torch.bfloat16).double().numpy()
+    assert (scores != coarse).mean() > 0.9
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_score_does_not_depend_on_its_batch(folder, batch_size):
     together = TrainedRewards(folder).scores(PROMPTS, RESPONSES)
