@@ -10,10 +10,10 @@ import lightning as L
 import numpy as np
 import pandas as pd
 
-from lightning_moa.callbacks.looks import Look, Score, log_numbers
+from lightning_moa.callbacks.looks import Look, log_numbers
 from lightning_moa.errors import UserError
 from lightning_moa.pareto import hypervolume, preference_grid
-from lightning_moa.rewards import Rewards
+from lightning_moa.rewards.base import Rewards, Rule
 
 
 class GridRewards(Look):
@@ -34,12 +34,13 @@ class GridRewards(Look):
         path: a CSV that `fronts` is written to at each look; None: none.
 
     Raises:
-        UserError: nothing scores the responses.
+        UserError: before anything is trained: nothing scores the responses, a step that does not divide 1, or a
+            reference point of another length.
     """
 
     def __init__(
         self,
-        rewards: Rewards | Mapping[str, Score] | None = None,
+        rewards: Rewards | Mapping[str, Rule] | None = None,
         *,
         grid_step: float = 0.25,
         reference_point: Sequence[float] | None = None,
@@ -59,6 +60,13 @@ class GridRewards(Look):
         super().setup(trainer, pl_module, stage)
         if self.rewards is None:
             raise UserError("GridRewards: the data knows no rewards; give rewards={objective: function}")
+        preference_grid(len(self.objectives(pl_module)), self.grid_step)
+        scored = self.rewards.objectives
+        if self._given_point is not None and len(self._given_point) != len(scored):
+            raise UserError(
+                f"GridRewards: reference_point={self._given_point}: {len(scored)} numbers are needed, of "
+                f"{', '.join(scored)}"
+            )
         if stage == "fit" and not trainer.global_step:
             # Another training than the one that was looked at before; one that is taken up brings its state.
             self.fronts, self.reference_point = [], self._given_point

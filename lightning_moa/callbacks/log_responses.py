@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lightning_moa.callbacks.looks import Look, Score
+from lightning_moa.callbacks.looks import Look
 from lightning_moa.pareto import check_preference
-from lightning_moa.rewards import Rewards
+from lightning_moa.rewards.base import Rewards, Rule
 
 
 class LogResponses(Look):
@@ -32,11 +32,14 @@ class LogResponses(Look):
         prompts: how many.
         path: a CSV that each look's rows are added to; None: none.
         show: whether it is printed.
+
+    Raises:
+        UserError: before anything is trained, a preference of another length, or whose weights do not add up to 1.
     """
 
     def __init__(
         self,
-        rewards: Rewards | Mapping[str, Score] | None = None,
+        rewards: Rewards | Mapping[str, Rule] | None = None,
         *,
         preferences: Sequence[Sequence[float]] | None = None,
         prompts: int = 2,
@@ -54,6 +57,8 @@ class LogResponses(Look):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        for row in self.preferences or ():
+            check_preference(row, getattr(pl_module, "m", len(row)))
         if stage == "fit":
             self._begun = False
             if not trainer.global_step:

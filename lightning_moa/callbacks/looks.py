@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -16,21 +16,10 @@ from lightning_moa.batches import moved
 from lightning_moa.errors import UserError
 from lightning_moa.evaluation import Decoding, joined, sample_grid, score
 from lightning_moa.policies import Policy
-from lightning_moa.policies.generation import evaluating
+from lightning_moa.policies.generation import check_decoding, evaluating
 from lightning_moa.processes import own_share
-from lightning_moa.rewards import Rewards, RuleRewards
-from lightning_moa.rewards.functions import finite_numbers
-
-Score = Callable[[Sequence[str], Sequence[str]], Any]
-
-
-def _checked(name: str, rule: Score) -> Score:
-    """The rule, whose answer is n finite numbers, or a UserError that names it."""
-
-    def numbers(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        return finite_numbers(rule(prompts, responses), len(responses), f"rewards[{name!r}]")
-
-    return numbers
+from lightning_moa.rewards import Rewards, RuleRewards, as_rewards
+from lightning_moa.rewards.base import Rule
 
 
 class Look(Callback):
@@ -46,12 +35,13 @@ class Look(Callback):
         max_new_tokens, temperature, top_p: how responses are sampled; temperature 0 is greedy.
 
     Raises:
-        UserError: the `Trainer` has no data module with prompts and a tokenizer.
+        UserError: a value out of range; or, before anything is trained, the `Trainer` has no data module with prompts
+            and a tokenizer.
     """
 
     def __init__(
         self,
-        rewards: Rewards | Mapping[str, Score] | None = None,
+        rewards: Rewards | Mapping[str, Rule] | None = None,
         *,
         every: int | None = None,
         prompts: int = 64,
@@ -61,11 +51,12 @@ class Look(Callback):
     ) -> None:
         if every is not None and every < 1:
             raise UserError(f"every={every}: must be at least 1 update, or None for each validation")
-        if isinstance(rewards, Mapping):
-            rewards = RuleRewards({name: _checked(name, rule) for name, rule in rewards.items()})
-        self.rewards: Rewards | None = rewards
-        self._given = rewards
+        self._given = None if rewards is None else as_rewards(rewards)
+        self.rewards = self._given
         self._of_trainer: Any = None
+        if prompts < 1:
+            raise UserError(f"prompts={prompts}: must be at least 1")
+        check_decoding(max_new_tokens, temperature, top_p)
         self.every = every
         self.prompts = prompts
         self.decoding = Decoding(max_new_tokens, temperature, top_p)

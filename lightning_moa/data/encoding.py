@@ -309,7 +309,7 @@ def _framed(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], rules: E
 
 
 def _close(tokens: np.ndarray, eos: int, rules: EncodingRules, ended: bool) -> tuple[np.ndarray, bool]:
-    """A response with its EOS where it `ended`, or its beginning where that is too long; and whether it was too long."""
+    """A response with its EOS where it `ended`, or its beginning where that is too long; and whether it was that."""
     closing = np.full(int(ended or rules.close_cut), eos, dtype=np.int32)
     cut = len(tokens) + len(closing) > rules.max_response_length
     if cut and not rules.close_cut:

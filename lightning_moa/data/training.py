@@ -21,6 +21,7 @@ from lightning_moa.data.registry import DATASETS, build, data_entry
 from lightning_moa.data.tokenizer import load_tokenizer, train_bpe
 from lightning_moa.errors import UserError
 from lightning_moa.fields import check
+from lightning_moa.turns import readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,8 +41,9 @@ class TrainingData(L.LightningDataModule):
         batch_size: rows of a batch, over all processes.
         objectives: m names, in order; None: those of the labels, or the data set's own.
         rewards: (prompts, responses) -> (n, m) scores of responses, higher is better, for what is trained on
-            sequences, taken to [0, 1] by the training rows' extremes; None: the data set's own, where it has some, or
-            else 1 for a pair's better response, 0 for the other, 0.5 where nobody said.
+            sequences, taken to [0, 1] by the training rows' extremes; a prompt of several turns comes as one plain
+            text. None: the data set's own, where it has some, or else 1 for a pair's better response, 0 for the other,
+            0.5 where nobody said.
         seed: of the order.
         vocab_size: of a tokenizer that is fitted.
         options: the data set's other options, such as {"max_length": 256, "template": "Q: {prompt} A:"}.
@@ -198,7 +200,7 @@ class TrainingData(L.LightningDataModule):
     def _scores(self, split: str) -> np.ndarray | None:
         prompts, responses = self.source.sft_rows(split)
         if self._score is not None:
-            scores = np.asarray(self._score(prompts, responses), dtype=float)
+            scores = np.asarray(self._score([readable(each) for each in prompts], responses), dtype=float)
             if scores.shape != (len(prompts), len(self.objectives)) or not np.isfinite(scores).all():
                 raise UserError(
                     f"rewards: finite scores of the shape {(len(prompts), len(self.objectives))} are needed, "

@@ -61,7 +61,7 @@ class RewardModel(Stoppable):
         return losses.sum()
 
     def validation_step(self, batch: PairBatch | SequenceBatch, batch_idx: int) -> None:
-        """`val/loss/<objective>`, of the held-out rows that carry a label for it, and `val/loss`, the objectives' mean."""
+        """`val/loss/<objective>`, of the held-out rows with a label for it, and `val/loss`, the objectives' mean."""
         losses = self.objective.losses(self.network, batch)
         counts = torch.full_like(losses, len(batch.input_ids))
         if isinstance(batch, PairBatch):

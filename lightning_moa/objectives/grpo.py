@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -28,7 +28,8 @@ from lightning_moa.objectives.rollout import (
 from lightning_moa.objectives.settings import GRPOConfig
 from lightning_moa.policies import Policy
 from lightning_moa.policies.generation import evaluating
-from lightning_moa.rewards import Rewards
+from lightning_moa.rewards import as_rewards
+from lightning_moa.rewards.base import Rewards, Rule
 
 
 class GRPO(GroupCosts):
@@ -44,7 +45,8 @@ class GRPO(GroupCosts):
     Only the latter, and without the deviation, has the KL-regularised optimum as its end.
 
     Args:
-        rewards: scores the responses; its objectives are the m.
+        rewards: scores the responses, its objectives are the m; or objective -> function (prompts, responses) -> n
+            numbers, higher is better.
         tokenizer: turns tokens into the texts that are scored.
         settings: hyper-parameters; those of the optimiser are not looked at.
         seed: of the sampling; the responses of batch t depend on (seed, t) alone.
@@ -60,8 +62,11 @@ class GRPO(GroupCosts):
 
     scale: Tensor
 
-    def __init__(self, rewards: Rewards, tokenizer: Any, settings: GRPOConfig, seed: int = 0) -> None:
+    def __init__(
+        self, rewards: Rewards | Mapping[str, Rule], tokenizer: Any, settings: GRPOConfig, seed: int = 0
+    ) -> None:
         super().__init__()
+        rewards = as_rewards(rewards)
         check(settings, f"{next(iter(self.sections))}.")
         unknown = sorted(set(settings.reward_scale) - set(rewards.objectives))
         if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +18,8 @@ from lightning_moa.objectives.dpo import DPO, better_nll, implicit_margins
 from lightning_moa.objectives.rollout import preference_rows
 from lightning_moa.objectives.settings import MODPOConfig
 from lightning_moa.policies import Policy, pair_logps
-from lightning_moa.rewards import Rewards
+from lightning_moa.rewards import as_rewards
+from lightning_moa.rewards.base import Rewards, Rule
 
 if TYPE_CHECKING:
     from lightning_moa.data.tables import PairTable
@@ -56,7 +57,8 @@ class MODPO(DPO):
     Args:
         beta, likelihood: as DPO's; the likelihood is that of the base's better response.
         base: place of the objective whose labels are learned from; None: of the largest weight, for each preference.
-        rewards: what scores the pairs under a `Trainer` of one's own; a study has scored them.
+        rewards: what scores the pairs under a `Trainer` of one's own, or objective -> function (prompts, responses) ->
+            n numbers; a study has scored them.
     """
 
     sections: ClassVar[Sections] = {"modpo": MODPOConfig}
@@ -86,11 +88,15 @@ class MODPO(DPO):
         return {**super().batch_inputs(run), "rewards": scored}
 
     def __init__(
-        self, beta: float, likelihood: float = 0.0, base: int | None = None, rewards: Rewards | None = None
+        self,
+        beta: float,
+        likelihood: float = 0.0,
+        base: int | None = None,
+        rewards: Rewards | Mapping[str, Rule] | None = None,
     ) -> None:
         super().__init__(beta, likelihood)
         self.base = base
-        self.rewards = rewards
+        self.rewards = None if rewards is None else as_rewards(rewards)
 
     def prepare(self, policy: Policy, data: TrainingData, splits: Sequence[str]) -> None:
         super().prepare(policy, data, splits)

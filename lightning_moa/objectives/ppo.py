@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -39,7 +39,8 @@ from lightning_moa.policies import Policy
 from lightning_moa.policies.critic import Critic
 from lightning_moa.policies.generation import evaluating
 from lightning_moa.processes import any_of, gathered, joint_mean, rank, world_size
-from lightning_moa.rewards import Rewards
+from lightning_moa.rewards import Rewards, as_rewards
+from lightning_moa.rewards.base import Rule
 
 WEIGH = ("surrogates", "advantages", "linear_reward", "tchebycheff_reward")
 
@@ -196,7 +197,7 @@ class PPO(PPOCosts):
     def of(
         cls,
         policy: Policy,
-        rewards: Rewards,
+        rewards: Rewards | Mapping[str, Rule],
         tokenizer: Any,
         *,
         max_new_tokens: int = 16,
@@ -210,7 +211,8 @@ class PPO(PPOCosts):
 
         Args:
             policy, tokenizer: what will be trained, and its tokenizer.
-            rewards: scores responses; its objectives are the m.
+            rewards: scores responses, its objectives are the m; or objective -> function (prompts, responses) -> n
+                numbers, higher is better.
             max_new_tokens, temperature, top_p, seed: how responses are sampled.
             critic_lr: of the critic's AdamW. settings: fields of `PPOSettings`, such as kl_coeff=0.1.
         """
@@ -220,6 +222,7 @@ class PPO(PPOCosts):
             raise UserError(f"PPO.of: {unknown[0]} is no setting; allowed are {', '.join(allowed)}")
         check(PPOConfig(**settings), "PPO.of: ")
         known = PPOSettings(**settings)
+        rewards = as_rewards(rewards)
         k = 1 if known.weigh.endswith("_reward") else len(rewards.objectives)
         critic = Critic(policy.model.config.hidden_size, k, policy.m)
         sampling = Sampling(max_new_tokens, temperature, top_p)

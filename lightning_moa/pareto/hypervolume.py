@@ -38,8 +38,9 @@ def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
 def default_reference(points: ArrayLike, margin: float = 0.1) -> np.ndarray:
     """A reference point for all the points that are to be compared with each other.
 
-    The worst value of each objective, minus `margin` times its range over the points. Hypervolumes are only
-    comparable under one common reference point, so hand in the points of all methods and seeds together.
+    The worst value of each objective, minus `margin` times its range over the points; times 1 where all of them have
+    one value of it, so that they are told apart by the others. Hypervolumes are only comparable under one common
+    reference point, so hand in the points of all methods and seeds together.
 
     Args:
         points: (n, m), n >= 1, all objectives maximised.
@@ -51,4 +52,5 @@ def default_reference(points: ArrayLike, margin: float = 0.1) -> np.ndarray:
     points = as_points(points)
     if not len(points):
         raise UserError("reference point: no points; allowed is at least one")
-    return points.min(axis=0) - margin * np.ptp(points, axis=0)
+    spans = np.ptp(points, axis=0)
+    return points.min(axis=0) - margin * np.where(spans > 0, spans, 1.0)

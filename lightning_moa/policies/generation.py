@@ -275,6 +275,18 @@ def evaluating(policy: Policy) -> Iterator[None]:
             module.training = training
 
 
+def check_decoding(max_new_tokens: int, temperature: float, top_p: float) -> None:
+    """Raise `UserError` where a value is out of range."""
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens={max_new_tokens}: must be at least 1, for each prompt")
+    if not (temperature == 0 or temperature >= LEAST_TEMPERATURE):
+        raise UserError(
+            f"temperature={temperature}: must be 0 (the most likely token), or at least {LEAST_TEMPERATURE:g}"
+        )
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p={top_p}: must be above 0 and at most 1")
+
+
 def _check(
     model: PreTrainedModel,
     input_ids: Tensor,
@@ -290,14 +302,7 @@ def _check(
         )
     if not bool(mask[:, -1].bool().all()):
         raise UserError("prompts to sample from must be padded on the left: attention_mask ends in 0")
-    if shortest < 1:
-        raise UserError(f"max_new_tokens={shortest}: must be at least 1, for each prompt")
-    if not (temperature == 0 or temperature >= LEAST_TEMPERATURE):
-        raise UserError(
-            f"temperature={temperature}: must be 0 (the most likely token), or at least {LEAST_TEMPERATURE:g}"
-        )
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p={top_p}: must be above 0 and at most 1")
+    check_decoding(shortest, temperature, top_p)
     positions = getattr(model.config, "max_position_embeddings", None)
     longest = int(mask.bool().sum(-1).max()) + steps
     if positions is not None and longest > positions:

@@ -9,6 +9,7 @@ from lightning_moa.lazy import attach
 if TYPE_CHECKING:
     from lightning_moa.rewards.base import Rewards as Rewards
     from lightning_moa.rewards.base import RuleRewards as RuleRewards
+    from lightning_moa.rewards.base import as_rewards as as_rewards
     from lightning_moa.rewards.base import check_scores as check_scores
     from lightning_moa.rewards.hub import HubRewards as HubRewards
     from lightning_moa.rewards.joined import Normalised as Normalised
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "RuleRewards": "base",
         "TrainedRewards": "trained",
         "UnitMap": "unit",
+        "as_rewards": "base",
         "check_scores": "base",
         "hub_model": "table",
         "models_of": "table",

@@ -11,6 +11,9 @@ from lightning_moa.errors import UserError
 from lightning_moa.rewards.functions import finite_numbers
 from lightning_moa.turns import readable
 
+Rule = Callable[[Sequence[str], Sequence[str]], Any]
+"""(prompts, responses) to n finite numbers, higher is better."""
+
 
 class Rewards(Protocol):
     """Scores of responses for m objectives. A cost is negated where it is loaded."""
@@ -30,7 +33,7 @@ class RuleRewards:
         rules: objective to a function (prompts, responses) -> (n,), higher is better.
     """
 
-    def __init__(self, rules: Mapping[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]]) -> None:
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
         self.rules = dict(rules)
         self.objectives = tuple(self.rules)
 
@@ -40,6 +43,23 @@ class RuleRewards:
             finite_numbers(rule(asked, responses), n, f"reward {name!r}") for name, rule in self.rules.items()
         ]
         return np.stack(columns, axis=-1)
+
+
+def as_rewards(given: Rewards | Mapping[str, Rule]) -> Rewards:
+    """Rewards as they are, or of functions, one for each objective.
+
+    Raises:
+        UserError: neither of both, or no objective.
+    """
+    if isinstance(given, Mapping):
+        if given and all(callable(rule) for rule in given.values()):
+            return RuleRewards(given)
+    elif callable(getattr(given, "scores", None)) and getattr(given, "objectives", None):
+        return given
+    raise UserError(
+        f"rewards={given!r}: expected is a mapping of objectives to functions (prompts, responses), or an object with "
+        "objectives, their names, and scores(prompts, responses)"
+    )
 
 
 def check_scores(scores: Any, objectives: Sequence[str], n: int | None = None) -> np.ndarray:

@@ -256,11 +256,29 @@ def test_what_is_missing_is_told(tmp_path):
         trainer_of(tmp_path, moa.WatchHeads(tmp_path / "heads.csv")).fit(method, data)
     with pytest.raises(UserError, match="every=0"):
         moa.LogResponses(every=0)
+    for options, said in (
+        ({"prompts": 0}, "prompts=0"),
+        ({"top_p": 2.0}, "top_p=2"),
+        ({"max_new_tokens": 0}, "max_new"),
+    ):
+        with pytest.raises(UserError, match=said):
+            moa.GridRewards(**options)
+    # Before the first update, not at the first look.
+    for look, said in (
+        (moa.GridRewards(grid_step=0.3, every=5), "0.3"),
+        (moa.GridRewards(reference_point=[0.0], every=5), r"reference_point=\[0.0\]: 2 numbers are needed"),
+        (moa.LogResponses(preferences=[[1.0, 0.0, 0.0]], every=5), "preference"),
+        (moa.LogResponses(preferences=[[0.9, 0.3]], every=5), "preference"),
+    ):
+        trainer = trainer_of(tmp_path, look)
+        with pytest.raises(UserError, match=said):
+            trainer.fit(panacea_of(data), data)
+        assert trainer.global_step == 0
     for given, said in (
         (None, "returned nothing"),
         (1.0, "a sequence of"),
         ([1.0], "returned 1 numbers for"),
     ):
         look = moa.GridRewards({"c": lambda prompts, responses, given=given: given}, prompts=2)
-        with pytest.raises(UserError, match=rf"rewards\['c'\] {said}|rewards\['c'\].*{said}"):
+        with pytest.raises(UserError, match=rf"reward 'c' {said}|reward 'c'.*{said}"):
             trainer_of(tmp_path, look).fit(panacea_of(data), data)

@@ -8,6 +8,7 @@ import pytest
 import lightning_moa as moa
 from lightning_moa.errors import UserError
 from lightning_moa.objectives.likelihood import LikelihoodInContext
+from lightning_moa.objectives.settings import GRPOConfig
 from tests.methods.test_own_trainer import SMALL, data_of, model_of, trainer_of
 
 
@@ -41,6 +42,22 @@ def test_rewards_of_other_objectives_or_in_another_order_are_refused(tmp_path, k
     for names in (("helpful",), ("helpful", "harmless", "third")):
         with pytest.raises(UserError, match=rf"DPS has 2 objectives, its rewards {len(names)}: helpful"):
             fit(*names)
+
+
+@pytest.mark.parametrize("kind", ["ppo", "grpo", "modpo"])
+def test_rewards_may_be_functions_by_objective(tmp_path, kind):
+    data = data_of()
+    policy = moa.LoRA(model_of(data), rank=2, seed=0)
+    rewards = {name: lambda prompts, responses: [len(text) for text in responses] for name in data.objectives}
+    if kind == "ppo":
+        made = moa.PPO.of(policy, rewards, data.tokenizer, max_new_tokens=4, weigh="linear_reward")
+    elif kind == "grpo":
+        made = moa.GRPO(rewards, data.tokenizer, GRPOConfig(max_new_tokens=4, group=2, weigh="linear_reward"))
+    else:
+        made = moa.MODPO(0.1, rewards=rewards)
+    trainer = trainer_of(tmp_path, max_steps=1, limit_val_batches=0)
+    trainer.fit(moa.DPS(policy, made, at=[0.5, 0.5], m=2), data)
+    assert trainer.global_step == 1
 
 
 def test_ppos_own_settings_are_asked_for_by_name(tmp_path):

@@ -98,6 +98,13 @@ def test_default_reference_lies_a_margin_below_the_worst_values() -> None:
         default_reference([])
 
 
+def test_an_objective_that_all_points_share_does_not_hide_the_others() -> None:
+    points = np.array([[1.0, 3.0], [2.0, 3.0]])
+    reference = default_reference(points)
+    np.testing.assert_allclose(reference, [0.9, 2.9])
+    assert hypervolume(points[:1], reference) < hypervolume(points[1:], reference)
+
+
 def test_a_tensor_that_takes_a_gradient_is_told_where_it_is_kept():
     import torch
 

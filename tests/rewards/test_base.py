@@ -6,7 +6,7 @@ import torch
 
 from lightning_moa.errors import UserError
 from lightning_moa.rewards import RuleRewards
-from lightning_moa.rewards.base import check_scores
+from lightning_moa.rewards.base import as_rewards, check_scores
 
 
 def test_rules_become_columns_in_their_order():
@@ -59,3 +59,16 @@ def test_scores_are_a_row_for_each_response_and_a_column_for_each_objective():
     for wrong in (np.ones(2), np.ones((2, 1)), np.ones((1, 2)), np.ones((2, 3))):
         with pytest.raises(UserError, match=r"rewards of the shape .*: \(2, 2\) is needed, .* for a, b"):
             check_scores(wrong, names, 2)
+
+
+def test_functions_by_objective_are_rewards_too():
+    made = as_rewards({"length": lambda prompts, responses: [len(text) for text in responses]})
+    assert made.objectives == ("length",)
+    assert made.scores(["p", "q"], ["xy", "z"]).tolist() == [[2], [1]]
+    assert as_rewards(made) is made
+    for wrong in ({}, {"a": 1.0}, len, None, type("Scorer", (), {"scores": len})()):
+        with pytest.raises(
+            UserError, match=r"^rewards=.*: expected is a mapping of objectives to functions"
+        ) as said:
+            as_rewards(wrong)
+        assert "\n" not in str(said.value)
