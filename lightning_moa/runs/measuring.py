@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,10 @@ class Measure:
         prompts = [names[i] for i in index]
         rules, size = EncodingRules.of(self.prompts.config), self.spec["batch_size"]
         pairs = prompts_in_pairs(self.tokenizer, rules, prompts, lambda _, prompt: rewrite(prompt), size)
-        for pair in own_share(pairs):
-            yield moved(pair[0], self.device), moved(pair[1], self.device)
+        for asking, plain in own_share(pairs):
+            # Places in the split, as where nothing is rewritten: noise and what is drawn over prompts hang on them.
+            places = torch.from_numpy(index)[asking.index]
+            yield tuple(moved(replace(each, index=places), self.device) for each in (asking, plain))
 
     def _batches(
         self, data: PreferenceData, view: str, rows: int, limit: int, **known: np.ndarray | None
