@@ -136,7 +136,11 @@ class Answers:
 
         with opened.policy.reference() if reference else nullcontext():
             (text,) = loaded.answer(opened, [prompt], watch=watch)
-        rewards, said = self._rewards(prompt, text)
+        # As in a study's measurements, an answer is scored to what its policy was shown.
+        shown = loaded.shown(opened, prompt)
+        rewards, said = self._rewards(shown, text)
+        if shown != prompt:
+            said = "; ".join(filter(None, ["the prompt is too long, its start was cut", said]))
         return {
             "event": "answer",
             "text": text,

@@ -90,9 +90,13 @@ class Line:
         self._jobs.put(job)
         return job
 
-    def close(self) -> None:
-        """Take no more; nobody waits for what is in work."""
+    def stop(self) -> None:
+        """Nobody waits any more, neither for what is in work nor for what is in line."""
         self._closing.set()
+
+    def close(self) -> None:
+        """Stop, and take no more."""
+        self.stop()
         self._jobs.put(None)
         self._thread.join()
 

@@ -21,6 +21,7 @@ from lightning_moa.demo.line import Full, Job, Line
 from lightning_moa.errors import UserError
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,8 +46,6 @@ def serve(made: Starlette, host: str, port: int) -> None:
     Raises:
         UserError: the address can't be had.
     """
-    import uvicorn
-
     try:
         sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -55,7 +54,20 @@ def serve(made: Starlette, host: str, port: int) -> None:
         ) from error
     print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", flush=True)
     with sock:
-        uvicorn.Server(uvicorn.Config(made, log_level="warning")).run(sockets=[sock])
+        server(made).run(sockets=[sock])
+
+
+def server(made: Starlette) -> uvicorn.Server:
+    """What serves the application; told to end, it ends what is being answered, too."""
+    import uvicorn
+
+    class Ending(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Answers are streams, and it waits until all have ended.
+            made.state.line.stop()
+            await super().shutdown(sockets)
+
+    return Ending(uvicorn.Config(made, log_level="warning"))
 
 
 def app(
@@ -118,6 +130,7 @@ def app(
     routes = [Route("/", gives(page, "text/html")), Route("/answers", ask, methods=["POST"])]
     routes += [Route(f"/assets/{name}", gives(text, kind)) for name, (text, kind) in _files().items()]
     made = Starlette(routes=routes, lifespan=lifespan)
+    made.state.line = line
     made.add_middleware(_Guard, hosts=frozenset(map(_as_asked, hosts)))
     return made
 

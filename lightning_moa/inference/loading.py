@@ -56,7 +56,13 @@ def load(
 
 
 def noise_of(sample_seed: int) -> int:
-    """The seed that responses are drawn with where `evaluation.sample_seed` is this: apart from those of trainings."""
+    """The seed that responses are drawn with where `evaluation.sample_seed` is this: apart from those of trainings.
+
+    Raises:
+        UserError: below 0.
+    """
+    if sample_seed < 0:
+        raise UserError(f"sample seed {sample_seed}: allowed are whole numbers of at least 0")
     return EVALUATION + sample_seed
 
 
@@ -157,20 +163,9 @@ class Loaded:
         settings = {**self.decoding, **{key: value for key, value in decoding.items() if value is not None}}
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}: must be at least 1")
-        for number, prompt in enumerate(prompts, 1):
-            if not prompt.isascii() and prompt.encode(errors="ignore") != prompt.encode(errors="replace"):
-                raise UserError(
-                    f"prompt {number}: holds half a character (a lone surrogate), which is no text"
-                )
-        rewrite = opened.deployed.rewrite
-        encoded = encode(
-            self.tokenizer,
-            list(prompts),
-            None,
-            self._rules(settings["max_new_tokens"]),
-            None if rewrite is None else lambda _, prompt: rewrite(prompt),
-        )
-        _check_all(len(prompts), encoded)
+        encoded = self._encoded(opened, prompts, settings["max_new_tokens"])
+        for what, count in encoded.changed.items():
+            warn(f"{what}: {count} of {len(prompts)}")
         model = opened.policy.model
         found: list[str] = []
         for start in range(0, len(prompts), batch_size):
@@ -194,6 +189,26 @@ class Loaded:
             ]
             found += self.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return found
+
+    def shown(self, opened: Opened, prompt: str) -> str:
+        """As much of a prompt as its answer's policy is given: of what is too long, the end."""
+        return self._encoded(opened, [prompt], self.decoding["max_new_tokens"]).shown[0]
+
+    def _encoded(self, opened: Opened, prompts: Sequence[str], max_new_tokens: int) -> Encoded:
+        for number, prompt in enumerate(prompts, 1):
+            if not prompt.isascii() and prompt.encode(errors="ignore") != prompt.encode(errors="replace"):
+                raise UserError(
+                    f"prompt {number}: holds half a character (a lone surrogate), which is no text"
+                )
+        rewrite = opened.deployed.rewrite
+        rewritten = None if rewrite is None else lambda _, prompt: rewrite(prompt)
+        encoded = encode(self.tokenizer, list(prompts), None, self._rules(max_new_tokens), rewritten)
+        if len(encoded) < len(prompts):
+            place = next(i for i in range(len(prompts)) if i not in set(encoded.index.tolist()))
+            raise UserError(
+                f"prompt {place + 1}: {next(iter(encoded.dropped))}; allowed is one that fits data.max_length"
+            )
+        return encoded
 
     def _told(self, watch: Callable[[list[str]], None]) -> Callable[[torch.Tensor], None]:
         def tell(tokens: torch.Tensor) -> None:
@@ -304,18 +319,6 @@ def _choose(offers: Sequence[Opened], asked: torch.Tensor | None, policy: str | 
     if asked is None and rows is not None and len(rows) > 1:
         raise UserError("a preference is needed (--preference): this policy serves all of them")
     return mine[0].deployed.name
-
-
-def _check_all(number: int, encoded: Encoded) -> None:
-    """Refuse prompts of which one can't be answered, and tell what was cut."""
-    if len(encoded) < number:
-        kept = set(encoded.index.tolist())
-        place = next(i for i in range(number) if i not in kept)
-        raise UserError(
-            f"prompt {place + 1}: {next(iter(encoded.dropped))}; allowed is one that fits data.max_length"
-        )
-    for what, count in encoded.changed.items():
-        warn(f"{what}: {count} of {number}")
 
 
 def accelerator_of(device: str | None) -> str:

@@ -66,6 +66,23 @@ def test_no_response_of_the_world_beats_its_best(answers):
     assert best_of.response("no prompt of this world", half) is None
 
 
+def test_a_prompt_that_is_too_long_is_said_to_be_cut_and_scored_as_it_was_shown(answers, monkeypatch):
+    asked(answers, RISKY, [0.5, 0.5])
+    scored = []
+    monkeypatch.setattr(
+        type(answers._scores),
+        "scores",
+        lambda self, prompts, responses: scored.extend(prompts) or np.zeros((1, 2)),
+    )
+    long = f"{'very ' * 40}{RISKY}"
+    found = done(asked(answers, long, [0.5, 0.5]))
+    assert all("its start was cut" in each["said"] for each in found.values())
+    assert set(scored) != {long}
+    assert all(long.endswith(each) for each in scored)
+    short = done(asked(answers, f"{RISKY} today", [0.5, 0.5]))
+    assert all(each["said"] is None for each in short.values())
+
+
 def test_what_is_known_is_not_sampled_again(answers):
     asked(answers, RISKY, [0.5, 0.5])
     again = asked(answers, RISKY, [0.5, 0.5])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 
@@ -12,7 +15,7 @@ import pytest
 from lightning_moa.cli import main
 from lightning_moa.demo.answers import Answers
 from lightning_moa.demo.choices import choices
-from lightning_moa.demo.server import app
+from lightning_moa.demo.server import app, server
 
 JSON = {"content-type": "application/json"}
 ASKED = {"policy": 0, "prompt": "steal boats", "preference": [0.5, 0.5]}
@@ -168,6 +171,30 @@ def test_what_is_no_request_is_said_to_be_none(client, body, status):
     assert response.status_code == status
     assert response.json()["message"]
     assert client.get("/answers").status_code == 405
+
+
+def test_told_to_end_it_ends_what_is_being_answered(study):
+    class Endless(Answers):
+        def request(self, *asked):
+            def work(tell):
+                while True:
+                    tell({"event": "answer", "which": "chosen", "text": "more", "done": False})
+                    time.sleep(0.01)
+
+            return work
+
+    made = server(app(Endless(choices(study))))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        thread = threading.Thread(target=made.run, kwargs={"sockets": [sock]})
+        thread.start()
+        address = f"http://127.0.0.1:{sock.getsockname()[1]}/answers"
+        asking = urllib.request.Request(address, json.dumps(ASKED).encode(), JSON)
+        with urllib.request.urlopen(asking, timeout=30) as response:
+            assert b"waiting" in response.readline()
+            assert b"more" in response.readline()
+            made.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_a_missing_extra_is_one_line(monkeypatch, capsys):
