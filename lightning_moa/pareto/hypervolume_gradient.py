@@ -22,9 +22,11 @@ def hypervolume_gradient(points: ArrayLike, reference_point: ArrayLike) -> tuple
     Points with a positive gradient in every objective are exactly those that the hypervolume rests on. Dominated
     points, and points that aren't above the reference in every objective, have a gradient of exactly 0.
 
-    Where HV has a kink, the gradient is the limit of the gradients of nearby points without one, those in which
-    earlier rows are larger by a hair: of equal points the first has it all, and a face that several points reach
-    belongs to the first of them. So equal points differ in their gradients, which sets them apart.
+    Where HV has a kink, one of its one-sided gradients is taken. A point that another one reaches in every objective
+    and exceeds in some is dominated, and has none. Among the others it is the limit of the gradients of nearby points
+    without a kink, those in which earlier rows are larger by a hair: of equal points the first has it all, and a face
+    that several points reach belongs to the first of them. So equal points differ in their gradients, which sets them
+    apart.
 
     Time: O(K log K) for m = 2, O(K^2) for m = 3, with matrices of 3 K^2 numbers, and above K m hypervolumes of m - 1
     dimensions.
