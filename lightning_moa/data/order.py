@@ -20,7 +20,7 @@ def stable_hash(*parts: str) -> int:
 
 
 def spread(texts: Sequence[tuple[str, ...]], subsets: Sequence[str], seed: int) -> np.ndarray:
-    """(n,) places of n rows in an order whose first N hold each of K subsets' share s of N, to within (1 + K s) / 2 rows.
+    """(n,) places of n rows in an order whose first N hold each of K subsets' share s of N, within (1 + K s) / 2.
 
     Within a subset rows stand in a random order, which hangs on the seed and on a row's own texts alone: neither other
     rows nor the order of files change who comes before whom.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ from lightning_moa.objectives import Objective
 from lightning_moa.objectives.base import OptimiserFactory
 from lightning_moa.optimiser import OptimiserConfig
 from lightning_moa.policies import Policy
+from lightning_moa.rewards import RuleRewards
 from lightning_moa.runs.context import Answers, Context
 
 Spec = dict[str, Any]
@@ -46,14 +47,18 @@ class MetaRun(Context):
         )
 
     def rewards(self, batch_size: int) -> Any:
-        """Nothing that scores; it has the objectives' names."""
-        return SimpleNamespace(objectives=self.objectives)
+        """The objectives' names; nothing is scored."""
+        return RuleRewards(dict.fromkeys(self.objectives, _no_scores))
 
     def optimiser(self, settings: OptimiserConfig, updates: int) -> OptimiserFactory:
         return _no_optimiser
 
 
 def _no_optimiser(parameters: Any) -> Any:
+    return None
+
+
+def _no_scores(prompts: Sequence[str], responses: Sequence[str]) -> Any:
     return None
 
 

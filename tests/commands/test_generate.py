@@ -55,7 +55,9 @@ def test_a_seed_of_the_noise_is_that_of_the_evaluation(monkeypatch, capsys, tmp_
     assert seeds == [None, EVALUATION, EVALUATION + 7]
     capsys.readouterr()
     assert main(["generate", str(tmp_path), "--prompt", "hello", "--sample-seed", "-1"]) == 2
-    assert capsys.readouterr().err.splitlines() == ["error: sample seed -1: allowed are whole numbers of at least 0"]
+    assert capsys.readouterr().err.splitlines() == [
+        "error: sample seed -1: allowed are whole numbers of at least 0"
+    ]
 
 
 def test_a_line_of_a_text_file_ends_where_the_file_says(tmp_path):
