@@ -28,7 +28,7 @@ from lightning_moa.methods.products import GAPO_P1_PPO, MORLHF_PPO, PGAPO_PPO, S
 from lightning_moa.reporting.claims import OURS, Row, judge
 from lightning_moa.reporting.fronts import by_seed, final_rows, preferences_of, values_of
 from lightning_moa.reporting.margins import of_metric
-from lightning_moa.reporting.orders import rising_row
+from lightning_moa.reporting.orders import rising_rows
 from lightning_moa.reporting.panels import draw_along_weight
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import (
@@ -182,7 +182,7 @@ def steering_claims(collected: Collected, tables: Tables) -> list[Row]:
     rows = []
     for objective in collected.objectives:
         words = f"{objective} rises with its preference weight"
-        rows.append(rising_row(tables.points, "pgapo", objective, collected.space, words, ABSTRACT))
+        rows += rising_rows(tables.points, "pgapo", objective, collected.space, words, ABSTRACT)
     return rows
 
 

@@ -33,7 +33,7 @@ from lightning_moa.pareto import hypervolume
 from lightning_moa.reporting.claims import OURS, Row, judge, judge_several
 from lightning_moa.reporting.fronts import final_rows, preferences_of
 from lightning_moa.reporting.margins import SHARE, of_growth, of_metric
-from lightning_moa.reporting.orders import rising_row
+from lightning_moa.reporting.orders import rising_rows
 from lightning_moa.reporting.panels import draw_along_weight, shades
 from lightning_moa.reporting.plots import canvas, divide, draw_fronts, save_figure
 from lightning_moa.reporting.statistics import (
@@ -125,7 +125,7 @@ def front_claims(collected: Collected, tables: Tables) -> list[Row]:
         )
     for objective in collected.objectives:
         words = f"{objective} rises with its preference weight"
-        rows.append(rising_row(points, "panacea", objective, space, words, "5.1"))
+        rows += rising_rows(points, "panacea", objective, space, words, "5.1")
     return rows
 
 

@@ -25,7 +25,7 @@ from lightning_moa.methods.products import (
 )
 from lightning_moa.reporting.claims import OURS, PAPER, Row, judge
 from lightning_moa.reporting.margins import SHARE, of_metric
-from lightning_moa.reporting.orders import rising_row
+from lightning_moa.reporting.orders import rising_rows
 from lightning_moa.reporting.plots import front_figure, save_figure
 from lightning_moa.reporting.statistics import hull_depth, metric_difference, paired
 from lightning_moa.study.collect import Collected
@@ -115,7 +115,7 @@ def own_rows(collected: Collected, tables: Tables, method: str, title: str) -> l
         rows.append(judge(claim, "Fig. 5", what, gap, "<", 0, margin=margin, whose=OURS))
     for objective in collected.objectives:
         claim = f"{title}: accuracy of {objective} rises with its preference weight"
-        rows.append(rising_row(tables.accuracies, method, objective, "accuracy", claim, "Fig. 5", OURS))
+        rows += rising_rows(tables.accuracies, method, objective, "accuracy", claim, "Fig. 5", OURS)
     return rows
 
 

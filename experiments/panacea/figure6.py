@@ -26,7 +26,7 @@ from lightning_moa.reporting.claims import OURS, Row, claims_frame, judge
 from lightning_moa.reporting.files import write_atomically
 from lightning_moa.reporting.fronts import final_rows
 from lightning_moa.reporting.markdown import markdown_table, one_line
-from lightning_moa.reporting.orders import rising_row
+from lightning_moa.reporting.orders import rising_rows
 from lightning_moa.reporting.statistics import PerSeed
 from lightning_moa.study.collect import Collected
 from lightning_moa.study.conduct import conduct
@@ -167,7 +167,7 @@ def judge_claims(collected: Collected, tables: Tables) -> list[Row]:
             )
         )
         words = f"{objective} shifts with the preference"
-        rows.append(rising_row(tables.points, "panacea", objective, collected.space, words, "App. E", OURS))
+        rows += rising_rows(tables.points, "panacea", objective, collected.space, words, "App. E", OURS)
     return rows
 
 

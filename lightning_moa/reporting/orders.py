@@ -20,10 +20,11 @@ FALL = 0.1
 """An objective rises with its weight where it falls nowhere by as much as this share of its range."""
 
 
-def rising_row(
+def rising_rows(
     points: pd.DataFrame, method: str, objective: str, space: str, claim: str, where: str, whose: str = PAPER
-) -> Row:
-    """The claim that an objective of a method rises with its weight lambda: see `largest_fall`.
+) -> list[Row]:
+    """The claim that an objective of a method rises with its weight lambda: see `largest_fall`. None where the method
+    has one weight of it alone.
 
     Args:
         points: a POINTS or ACCURACIES table.
@@ -34,17 +35,11 @@ def rising_row(
         where: the place in the paper.
         whose: as in `judge`.
     """
+    if points.loc[points["method"] == method, f"lambda_{objective}"].nunique() < 2:
+        return []
     what = f"largest fall of {space}_{objective} between neighbouring weights / its range"
-    return judge(
-        claim,
-        where,
-        what,
-        largest_fall(points, method, objective, space),
-        "<",
-        FALL,
-        margin=SHARE,
-        whose=whose,
-    )
+    fall = largest_fall(points, method, objective, space)
+    return [judge(claim, where, what, fall, "<", FALL, margin=SHARE, whose=whose)]
 
 
 def order_claims(

@@ -181,6 +181,8 @@ def test_fronts_of_pairs_are_compared_by_reward(tmp_path, pairs):
     assert pd.read_csv(folder / "preferences.csv")["regret"].isna().all()
     claims = pd.read_csv(folder / "claims.csv")
     assert not claims["claim"].str.contains("regret").any()
+    # Nothing rises along one preference.
+    assert not claims["claim"].str.contains("rises with").any()
     assert (folder / "figure_pareto.png").stat().st_size > 10_000
 
 
