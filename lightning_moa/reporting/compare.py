@@ -278,11 +278,12 @@ def _warnings(runs: Sequence[Run], entries: Sequence[Entry], corner: np.ndarray)
     if len(named) > 1:
         found += [*differing(named), *unsaid(named)]
     together = np.concatenate([values for entry in entries for values in entry.front.values()])
-    # Where all are alike the default corner is at their value, and no volume is above it.
-    flat = (np.ptp(together, axis=0) == 0) & (together[0] == corner)
-    if flat.any():
-        names = ", ".join(np.array(objectives_of(runs[0].points))[flat])
-        found.append(f"all points have the same {names}, so all hypervolumes are 0")
+    alike = np.ptp(together, axis=0) == 0
+    flat = alike & (together[0] == corner)
+    if alike.any():
+        names = ", ".join(np.array(objectives_of(runs[0].points))[alike])
+        what = "all hypervolumes are 0" if flat.any() else "hypervolumes tell them apart by the others alone"
+        found.append(f"all points have the same {names}, so {what}")
     for entry in entries:
         below = sum(int((~((values > corner) | flat).all(axis=1)).sum()) for values in entry.front.values())
         if below:

@@ -336,7 +336,11 @@ def test_points_that_are_all_alike_in_an_objective_are_one_warning(tmp_path: Pat
     for name in ("a", "b"):
         put(tmp_path / name, points_frame({name: 1.0}).assign(gold_harmless=0.5))
     found = compare(load_runs([tmp_path]))
-    assert found.warnings == ["all points have the same harmless, so all hypervolumes are 0"]
+    said = "all points have the same harmless, so"
+    assert found.warnings == [f"{said} hypervolumes tell them apart by the others alone"]
+    assert all(entry.hypervolume.value > 0 for entry in found.entries)
+    found = compare(load_runs([tmp_path]), reference=[-10.0, 0.5])
+    assert found.warnings == [f"{said} all hypervolumes are 0"]
     assert {entry.hypervolume.value for entry in found.entries} == {0.0}
 
 
