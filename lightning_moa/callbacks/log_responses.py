@@ -57,7 +57,7 @@ class LogResponses(Look):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        for row in self.preferences or ():
+        for row in () if self.preferences is None else self.preferences:
             check_preference(row, getattr(pl_module, "m", len(row)))
         if stage == "fit":
             self._begun = False

@@ -268,7 +268,7 @@ def test_what_is_missing_is_told(tmp_path):
         (moa.GridRewards(grid_step=0.3, every=5), "0.3"),
         (moa.GridRewards(reference_point=[0.0], every=5), r"reference_point=\[0.0\]: 2 numbers are needed"),
         (moa.LogResponses(preferences=[[1.0, 0.0, 0.0]], every=5), "preference"),
-        (moa.LogResponses(preferences=[[0.9, 0.3]], every=5), "preference"),
+        (moa.LogResponses(preferences=np.array([[0.9, 0.3]]), every=5), "preference"),
     ):
         trainer = trainer_of(tmp_path, look)
         with pytest.raises(UserError, match=said):
