@@ -31,15 +31,18 @@ disable_progress_bar()
 
 def load_data(spec: Spec) -> PreferenceData:
     """The data set of a spec, read once a process for each content of its files."""
-    content = {name: spec.get(name) for name in ("data", "data_class", "objectives", "files")}
+    # What scores responses encodes them in another way (`close_cut`), and a process does many tasks.
+    content = {name: spec.get(name) for name in ("data", "data_class", "objectives", "files", "close_cut")}
     return _load_data(json.dumps(content, sort_keys=True))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _load_data(text: str) -> PreferenceData:
     content = json.loads(text)
     config = data_entry(content["data"]["name"]).config(**content["data"])
-    return build(config, content["objectives"])
+    data = build(config, content["objectives"])
+    data.close_cut = bool(content["close_cut"])
+    return data
 
 
 def make_base(

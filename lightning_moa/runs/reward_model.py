@@ -96,7 +96,6 @@ def reward_model(spec: Spec, inputs: Inputs, out: Path, progress: Progress) -> d
     seed = spec["seed"] + (JUDGE if spec["half"] else 0)
     torch.manual_seed(seed)
     data = load_data(spec)
-    data.close_cut = spec.get("close_cut", False)
     objectives, settings = data.objectives, spec["reward_model"]
     network, tokenizer = classifier(inputs["base"], spec["hardware"], len(objectives))
     network = trained_part(network, settings)

@@ -99,9 +99,11 @@ def fit(
             enable_model_summary=False,
             callbacks=[_Report(progress, batches), *callbacks, *([] if resume is None else [resume])],
         )
-        trainer.fit(module, datamodule=data)
-    # The data outlive the training; what they hold of it would keep its network and optimiser in memory.
-    data.trainer = None
+        try:
+            trainer.fit(module, datamodule=data)
+        finally:
+            # The data outlive the training; what they hold of it would keep its network and optimiser in memory.
+            data.trainer = None
     if resume is None:
         return 0.0
     resume.raise_if_stopped(batches // resume.accumulate)

@@ -19,7 +19,9 @@ from lightning_moa.errors import UserError
 from lightning_moa.policies import build_model, save_model
 from lightning_moa.rewards.trainable import plain, trained_part
 from lightning_moa.runs import reward_model
+from lightning_moa.runs.loading import load_data
 from lightning_moa.runs.reward_model import accuracies, classifier, half_of
+from tests.data.support import pair_rows, write_lines
 from tests.small_tokenizers import byte_level
 
 CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": None, "precision": "int8"}
@@ -217,3 +219,18 @@ def test_a_half_without_prompts_is_told():
     assert half_of(data, tokenizer, "pairs", full).tolist() == [0, 1, 2]
     with pytest.raises(UserError, match=r"^evaluation\.judge: one half .* is empty \(1 prompts in all\)"):
         half_of(data, tokenizer, "pairs", 1 - full)
+
+
+def test_what_ends_for_a_reward_model_does_not_end_for_the_tasks_after_it(tmp_path):
+    """A process does many tasks, and reads a data set once."""
+    path = write_lines(tmp_path / "pairs.jsonl", pair_rows(20))
+    spec = {
+        "data": {"name": "pairs", "path": str(path), "labels": {"good": "good"}},
+        "data_class": None,
+        "objectives": ["good"],
+        "files": None,
+    }
+    closing = load_data({**spec, "close_cut": True})
+    assert closing.close_cut
+    assert not load_data(spec).close_cut
+    assert load_data({**spec, "close_cut": True}) is closing
