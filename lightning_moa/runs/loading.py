@@ -31,8 +31,9 @@ disable_progress_bar()
 
 def load_data(spec: Spec) -> PreferenceData:
     """The data set of a spec, read once a process for each content of its files."""
-    # What scores responses encodes them in another way (`close_cut`), and a process does many tasks.
-    content = {name: spec.get(name) for name in ("data", "data_class", "objectives", "files", "close_cut")}
+    content = {name: spec.get(name) for name in ("data", "data_class", "objectives", "files")}
+    # What scores responses may encode them in another way, and a process does many tasks.
+    content["close_cut"] = spec.get("close_cut", False)
     return _load_data(json.dumps(content, sort_keys=True))
 
 
@@ -41,7 +42,7 @@ def _load_data(text: str) -> PreferenceData:
     content = json.loads(text)
     config = data_entry(content["data"]["name"]).config(**content["data"])
     data = build(config, content["objectives"])
-    data.close_cut = bool(content["close_cut"])
+    data.close_cut = content["close_cut"]
     return data
 
 

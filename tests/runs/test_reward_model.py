@@ -233,4 +233,5 @@ def test_what_ends_for_a_reward_model_does_not_end_for_the_tasks_after_it(tmp_pa
     closing = load_data({**spec, "close_cut": True})
     assert closing.close_cut
     assert not load_data(spec).close_cut
+    assert load_data({**spec, "close_cut": False}) is load_data(spec), "a world's is read once for all tasks"
     assert load_data({**spec, "close_cut": True}) is closing
